@@ -1,0 +1,281 @@
+"""Start a server, put the load on it, and read from the kernel what it cost.
+
+The server is pinned to one processor and the load to another. The server's CPU time is that of its whole
+session, so workers and routers are counted; of all figures it is the one least disturbed by other work on
+the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import resource
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from servers import HERE, PEERS, Server, without_paths
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+BUILD_FOLDER = Path(tempfile.gettempdir()) / f"uwsgi_ws-benchmarks-{os.getuid()}"
+START_TIMEOUT = 15.0
+STOP_TIMEOUT = 2.0
+LOAD_GRACE = 80.0  # seconds that the load may take beyond its own duration: it opens connections for up to 60
+MEMORY_PAUSE = (
+    0.2  # the load rests 0.4 s once its connections stand; by then servers have finished their work
+)
+
+# What a correct server never causes.
+FAULTS = ("failed", "bad", "closed", "unanswered", "duplicates", "reordered", "gaps")
+
+
+class Failure(Exception):
+    """A server could not be measured; the text says why."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the load generator is to do: its mode and its ``key=value`` options."""
+
+    mode: str
+    options: dict[str, str | int | float]
+
+    def argv(self, binary: Path, port: int, **changes: str | int | float) -> list[str]:
+        """Return the command line against a port, with some options changed."""
+        options = {**self.options, **changes, "port": port}
+        return [str(binary), self.mode, *(f"{key}={value}" for key, value in options.items())]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where things run: the two programs and the two processors (None: not pinned)."""
+
+    load: Path
+    floor: Path
+    server_cpu: int | None
+    load_cpu: int | None
+
+
+def build(source: Path) -> Path:
+    """Compile a C program, unless this very source was compiled before."""
+    text = source.read_bytes()
+    binary = BUILD_FOLDER / f"{source.stem}-{hashlib.sha256(text).hexdigest()[:16]}"
+    if not binary.exists():
+        BUILD_FOLDER.mkdir(mode=0o700, exist_ok=True)
+        scratch = binary.with_suffix(f".{os.getpid()}")
+        compiler = os.environ.get("CC", "cc")
+        subprocess.run([compiler, "-O2", "-std=gnu11", "-o", str(scratch), str(source)], check=True)
+        scratch.replace(binary)
+    return binary
+
+
+def make_bench(server_cpu: int, load_cpu: int) -> Bench:
+    """Compile the programs, raise the descriptor limit; pin only where the machine has both processors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    pinned = {server_cpu, load_cpu} <= os.sched_getaffinity(0)
+    cpus = (server_cpu, load_cpu) if pinned else (None, None)
+    return Bench(build(HERE / "load.c"), build(HERE / "floor.c"), *cpus)
+
+
+def machine() -> dict[str, str]:
+    """Describe the machine in a way that stays true tomorrow."""
+    model = platform.processor() or "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return {
+        "cpu": f"{model}, {os.cpu_count()} processors",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+    }
+
+
+# ---- what the kernel knows ------------------------------------------------------------------------------
+
+
+def _session_stats(session: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield pid and the fields of ``/proc/PID/stat`` after the name, for every process of a session."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session:
+                yield int(entry), fields
+
+
+def cpu_seconds(session: int) -> float:
+    """Return user and system time of a session, children that have ended included."""
+    return sum(sum(map(int, fields[11:15])) for _, fields in _session_stats(session)) / TICKS_PER_SECOND
+
+
+def memory_bytes(session: int) -> int:
+    """Return the proportional set size of a session: shared pages are divided among those that share them."""
+    kib = 0
+    for pid, _ in _session_stats(session):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    kib += int(line.split()[1])
+    return kib * 1024
+
+
+# ---- processes ------------------------------------------------------------------------------------------
+
+
+def _pin_to(cpu: int | None) -> Callable[[], None] | None:
+    return None if cpu is None else lambda: os.sched_setaffinity(0, {cpu})
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _last_words(log: Path) -> str:
+    """Return the last line with a letter in it: some servers put a traceback into brackets."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    telling = [line for line in lines if any(map(str.isalpha, line))]
+    return without_paths(telling[-1])[:160] if telling else "it said nothing"
+
+
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failure(f"exited with status {process.returncode}: {_last_words(log)}")
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise Failure(f"does not listen after {START_TIMEOUT:.0f} s: {_last_words(log)}")
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server, and whatever is left of its process group."""
+    _signal_group(process, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT)
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def running(server: Server, application: str, slots: int, bench: Bench) -> Iterator[tuple[int, int]]:
+    """Run a server on a free port; yield its process (and session) id and the port."""
+    port = _free_port()
+    log = BUILD_FOLDER / f"{server.name.replace(' ', '-')}-{os.getpid()}.log"
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                server.argv(application, port, slots, bench.floor),
+                cwd=PEERS,
+                env=server.full_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_pin_to(bench.server_cpu),
+            )
+        except OSError as exc:
+            raise Failure(str(exc)) from exc
+    try:
+        _wait_until_listening(process, port, log)
+        yield process.pid, port
+        if process.poll() is not None:
+            raise Failure(f"died with status {process.returncode}: {_last_words(log)}")
+    finally:
+        _stop(process)
+        log.unlink()
+
+
+def _parse(line: str) -> dict[str, float]:
+    """Read ``key=value`` figures; ``phase`` is a word and left out."""
+    pairs = (word.partition("=") for word in line.split())
+    return {key: float(value) for key, _, value in pairs if key != "phase"}
+
+
+def _run_load(
+    argv: list[str], cpu: int | None, timeout: float, on_open: Callable[[], None]
+) -> tuple[dict[str, float], str]:
+    """Run the load; return its figures and the first fault it met. ``on_open`` is called in its pause."""
+    load = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_pin_to(cpu)
+    )
+    assert load.stdout is not None
+    figures: dict[str, float] = {}
+    try:
+        first = load.stdout.readline()
+        if first.startswith("phase=open"):
+            figures = _parse(first)
+            on_open()
+        rest, fault = load.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"the load did not end within {timeout:.0f} s") from None
+    finally:
+        load.kill()
+        load.wait()
+    if not rest.startswith("phase=done"):
+        raise Failure(fault.strip() or "the load broke off")
+    return figures | _parse(rest), fault.strip()
+
+
+# ---- one measurement ------------------------------------------------------------------------------------
+
+
+def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[str, float]:
+    """Measure one server once.
+
+    Returns:
+        The load's figures, and ``cpu_us`` (the server's CPU time per message), ``open_cpu_us`` (per
+        connection opened), ``memory_per_connection`` in bytes, ``load_share`` (how busy the load was: near 1
+        it measured itself), ``open_per_s`` and ``faults``.
+
+    Raises:
+        Failure: the server did not start, did not answer, or died.
+    """
+    connections = int(load.options["connections"])
+    seconds = float(load.options["seconds"])
+    with running(server, application, max(1000, connections + 100), bench) as (session, port):
+        warm_up = load.argv(bench.load, port, connections=2, seconds=0.2)
+        _run_load(warm_up, bench.load_cpu, LOAD_GRACE, lambda: None)
+        memory, cpu = [memory_bytes(session)], [cpu_seconds(session)]
+
+        def on_open() -> None:
+            time.sleep(MEMORY_PAUSE)
+            cpu.append(cpu_seconds(session))
+            memory.append(memory_bytes(session))
+
+        argv = load.argv(bench.load, port)
+        figures, fault = _run_load(argv, bench.load_cpu, seconds + LOAD_GRACE, on_open)
+        cpu.append(cpu_seconds(session))
+
+    faults = sum(figures.get(key, 0) for key in FAULTS)
+    if figures["opened"] == 0 and figures["total"] == 0:
+        raise Failure(fault or "nothing was answered")
+    if fault and faults:
+        print(f"  {server.name}: {faults:.0f} faults, the first: {fault}")
+    return figures | {
+        "cpu_us": (cpu[2] - cpu[1]) * 1e6 / max(figures["total"], 1),
+        "open_cpu_us": (cpu[1] - cpu[0]) * 1e6 / connections,
+        "open_per_s": figures["opened"] / max(figures["connect_s"], 1e-9),
+        "memory_per_connection": (memory[1] - memory[0]) / connections,
+        "load_share": figures["client_cpu"] / seconds,
+        "faults": faults,
+    }

@@ -1,0 +1,154 @@
+"""The servers that are compared, and how each is started: one row per server, nothing else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server; a command per application that it can serve (``echo``, ``fanout``, ``http``).
+
+    Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
+    environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit and
+    ``{floor}`` the compiled floor. ``distributions`` must be installed; their versions are reported.
+    """
+
+    name: str
+    commands: Mapping[str, str]
+    distributions: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def argv(self, application: str, port: int, slots: int, floor: Path) -> list[str]:
+        """Return the command line that serves ``application``."""
+        values = {
+            "python": sys.executable,
+            "bin": str(Path(sys.executable).parent),
+            "prefix": sys.prefix,
+            "port": port,
+            "slots": slots,
+            "floor": str(floor),
+        }
+        return [word.format(**values) for word in shlex.split(self.commands[application])]
+
+    def full_environment(self) -> dict[str, str]:
+        """Return the environment of the server's process: uwsgi_ws is taken from this checkout."""
+        path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
+        return {**os.environ, "PYTHONPATH": path, **self.environment}
+
+    def missing(self) -> str | None:
+        """Say which distribution is not installed, if any."""
+        for name in self.distributions:
+            try:
+                importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                return f"{name} is not installed"
+        return None
+
+    def versions(self) -> list[str]:
+        """Name what is being measured, each part with its version."""
+        if self.name.startswith("uwsgi_ws"):
+            return [f"{self.name}: {self._own_version()}"]
+        return [
+            f"{name} {importlib.metadata.version(name)}" for name in self.distributions if not self.missing()
+        ]
+
+    def _own_version(self) -> str:
+        argv = [sys.executable, "-m", "uwsgi_ws", "--version"]
+        done = subprocess.run(argv, capture_output=True, text=True, env=self.full_environment())
+        if done.returncode:
+            return "does not run"
+        return without_paths(" ".join(done.stdout.split()))
+
+
+def without_paths(text: str) -> str:
+    """Shorten what a program said: this machine's folders belong into no report."""
+    for path, short in ((sys.executable, "python"), (str(HERE.parent), "."), (sys.prefix, "...")):
+        text = text.replace(path, short)
+    return text
+
+
+def _uwsgi(program: str) -> str:
+    return (
+        f"{{bin}}/uwsgi --gevent {{slots}} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
+    )
+
+
+def _own(program: str) -> str:
+    common = "--http-socket 127.0.0.1:{port} --gevent {slots} --disable-logging"
+    return f"{{python}} -m uwsgi_ws {common} --wsgi-file {program}"
+
+
+def _script(name: str, *applications: str) -> dict[str, str]:
+    return {application: f"{{python}} {name} {application} {{port}}" for application in applications}
+
+
+def _granian(interface: str, target: str) -> str:
+    return (
+        f"{{python}} -m granian --interface {interface} --port {{port}} --workers 1 --no-access-log {target}"
+    )
+
+
+_OWN_COMMANDS = {
+    "echo": _own("wsgi_app.py"),
+    "http": _own("wsgi_app.py"),
+    "fanout": _own("fanout_uwsgi_ws.py"),
+}
+
+SERVERS = (
+    Server("floor", {"echo": "{floor} {port}"}),
+    Server("uwsgi_ws", _OWN_COMMANDS),
+    Server("uwsgi_ws pure", _OWN_COMMANDS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
+    Server(
+        "uwsgi",
+        {
+            "echo": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
+            "http": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
+            "fanout": _uwsgi(
+                "--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"
+            ),
+        },
+        ("uwsgi", "gevent"),
+    ),
+    Server(
+        "uwsgi router",
+        {
+            "echo": _uwsgi("--http 127.0.0.1:{port} --http-websockets --wsgi-file wsgi_app.py"),
+            "http": _uwsgi("--http 127.0.0.1:{port} --http-keepalive --wsgi-file wsgi_app.py"),
+        },
+        ("uwsgi", "gevent"),
+    ),
+    Server(
+        "gevent-websocket",
+        _script("gevent_websocket_server.py", "echo", "fanout"),
+        ("gevent-websocket", "gevent"),
+    ),
+    Server("gevent.pywsgi", _script("gevent_websocket_server.py", "http"), ("gevent", "gevent-websocket")),
+    Server("websockets", _script("websockets_server.py", "echo", "fanout"), ("websockets",)),
+    Server("aiohttp", _script("aiohttp_server.py", "echo", "fanout", "http"), ("aiohttp", "uvloop")),
+    Server("picows", _script("picows_server.py", "echo", "fanout"), ("picows", "uvloop")),
+    Server("socketify", _script("socketify_server.py", "echo", "fanout", "http"), ("socketify",)),
+    Server(
+        "granian",
+        {
+            "echo": _granian("asgi --loop uvloop", "granian_asgi:application"),
+            "http": _granian("wsgi", "hello:application"),
+        },
+        ("granian", "uvloop"),
+    ),
+    Server(
+        "gunicorn gevent",
+        {"http": "{python} -m gunicorn -k gevent -w 1 -b 127.0.0.1:{port} hello:application"},
+        ("gunicorn", "gevent"),
+    ),
+)

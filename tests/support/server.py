@@ -1,0 +1,183 @@
+"""A server as a process of its own, the way its users run it.
+
+``Server`` starts ``python -m uwsgi_ws`` on a free port, waits until a worker says that it is there, and keeps
+what it logs. With ``program=UWSGI`` the same tests run against real uWSGI, to compare.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+START_DEADLINE = 20.0  # seconds; generous, for machines that run many things at once
+STOP_DEADLINE = 10.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to start, and the line that tells that it serves."""
+
+    command: tuple[str, ...]
+    ready: str
+
+
+UWSGI_WS = Program((sys.executable, "-m", "uwsgi_ws", "--http", "127.0.0.1:0"), r"spawned uwsgi_ws worker")
+UWSGI = Program(("uwsgi", "--http-socket", "127.0.0.1:0", "--gevent", "100"), r"spawned uWSGI worker")
+
+BOUND = re.compile(r"bound (?:on|to TCP address) (\S+):(\d+)")
+
+
+class ServerFailed(AssertionError):
+    """The process ended, or said nothing of use, before it served."""
+
+
+class Server:
+    """A running server. Its process, its log thread and its temporary files are gone after ``stop``.
+
+    Args:
+        application: A file with the application, the source text of one, or None when the options name it.
+        options: Further options, after ``--http`` and ``--wsgi-file``.
+        env: Variables to add to this process's environment; None takes one away.
+        cwd: The folder to start in; the checkout's root unless told.
+        program: ``UWSGI_WS``, ``UWSGI``, or another command line.
+    """
+
+    def __init__(
+        self,
+        application: Path | str | None = None,
+        *options: str,
+        env: Mapping[str, str | None] | None = None,
+        cwd: Path = ROOT,
+        program: Program = UWSGI_WS,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="uwsgi_ws-test-")
+        self._lines: list[str] = []
+        self.killed = False  # it did not end in time when it was asked to
+        self._ended = False  # the log has come to its end
+        self._changed = threading.Condition()
+        command = [*program.command, *self._application_options(application), *options]
+        self.name = " ".join(command)
+        try:
+            self._process = subprocess.Popen(
+                command, cwd=cwd, env=_environment(env), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        except OSError:
+            self._folder.cleanup()
+            raise
+        self._reader = threading.Thread(target=self._collect, name="server log", daemon=True)
+        self._reader.start()
+        try:
+            self.wait_for_log(program.ready, START_DEADLINE)
+        except AssertionError:
+            status = self.stop()
+            raise ServerFailed(f"{self.name}\nexit status {status}; its log:\n{self.log}") from None
+
+    def _application_options(self, application: Path | str | None) -> Sequence[str]:
+        if application is None:
+            return ()
+        if isinstance(application, str):
+            source, application = application, Path(self._folder.name, "app.py")
+            application.write_text(source, encoding="utf-8")
+        return ("--wsgi-file", str(application))
+
+    def _collect(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._changed:
+                self._lines.append(line.decode("utf-8", "backslashreplace"))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    @property
+    def pid(self) -> int:
+        """The process that was started: the master where there is one."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """All of stderr so far."""
+        with self._changed:
+            return "".join(self._lines)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens for TCP, in the order of the log; a port it was not given yet (0) left out."""
+        return [(host, int(port)) for host, port in BOUND.findall(self.log) if port != "0"]
+
+    @property
+    def port(self) -> int:
+        return self.addresses[0][1]
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def ws_url(self, path: str = "/") -> str:
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    def wait_for_log(self, pattern: str, deadline: float = 5.0) -> re.Match[str]:
+        """Return the first match of ``pattern`` in the log, past or to come within ``deadline`` seconds."""
+        expression = re.compile(pattern, re.MULTILINE)
+        end = time.monotonic() + deadline
+        with self._changed:
+            while True:
+                text = "".join(self._lines)
+                match = expression.search(text)
+                if match:
+                    return match
+                left = end - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "the process has ended" if self._ended else f"{deadline} s have passed"
+                    raise AssertionError(
+                        f"nothing in the log matches {pattern!r}, and {why}; the log:\n{text}"
+                    )
+                self._changed.wait(left)
+
+    def stop(self, signal_number: int = signal.SIGINT, deadline: float = STOP_DEADLINE) -> int:
+        """Ask the process to end, insist after ``deadline`` seconds; return its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal_number)
+        return self.wait(deadline)
+
+    def wait(self, deadline: float = STOP_DEADLINE) -> int:
+        """Wait for the process to end, kill it after ``deadline`` seconds, and return its exit status."""
+        try:
+            status = self._process.wait(deadline)
+        except subprocess.TimeoutExpired:
+            self.killed = True
+            self._process.kill()
+            status = self._process.wait()
+        self._reader.join(deadline)  # longer only if a process it left behind holds the other end
+        if self._process.stderr is not None and not self._reader.is_alive():
+            self._process.stderr.close()
+        self._folder.cleanup()
+        return status
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    for name, value in (changes or {}).items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    return environment

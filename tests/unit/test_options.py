@@ -1,0 +1,462 @@
+"""The option table: what its rows promise, how text becomes options, and what derives from the rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import groupby
+from typing import Any
+
+import pytest
+
+from uwsgi_ws.errors import OptionError
+from uwsgi_ws.net.addresses import Address
+from uwsgi_ws.options import (
+    IGNORED,
+    ROWS,
+    TYPES,
+    Mount,
+    Options,
+    Row,
+    Setting,
+    Variable,
+    build,
+    command_line,
+    help_text,
+    markdown_table,
+    opt_dict,
+    option,
+    parse,
+    rows_of,
+)
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+SAMPLES = {  # a good value for each type
+    "bool": ("true", True),
+    "int": ("2000", 2000),
+    "float": ("2.5", 2.5),
+    "str": ("text", "text"),
+    "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),
+    "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
+    "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),
+    "Origin": ("https://example.org", "https://example.org"),
+}
+
+
+def problem_of(*argv: str) -> str:
+    with pytest.raises(OptionError) as caught:
+        parse(argv)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+class TestTheTable:
+    @every_row
+    def test_every_row_explains_itself_in_sentences(self, row: Row):
+        assert re.fullmatch(r"[A-Z].*\.", row.help)
+        assert row.group
+
+    def test_no_two_rows_share_a_name_or_a_short_flag(self):
+        names = Counter(name for row in ROWS for name in row.names)
+        shorts = Counter(row.short for row in ROWS if row.short)
+        assert [name for name, count in (names + shorts).items() if count > 1] == []
+
+    @every_row
+    def test_every_name_can_be_written_on_a_command_line(self, row: Row):
+        assert all(re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", name) for name in row.names)
+        assert re.fullmatch("[A-Za-z]?", row.short)
+
+    @every_row
+    def test_a_value_has_a_metavar_and_a_flag_has_none(self, row: Row):
+        assert bool(row.metavar) != row.is_flag
+
+    @every_row
+    def test_a_default_is_what_its_type_and_bounds_allow(self, row: Row):
+        if row.default in (None, ()) or not isinstance(row.default, int | float | str):
+            assert row.default in (None, ())
+        else:
+            text = str(row.default).removesuffix(".0")
+            value = row.value(Setting(row.name, text))
+            assert (value, type(value)) == (row.default, type(row.default))
+
+    def test_a_group_is_one_run_of_rows_and_the_ignored_ones_are_last(self):
+        groups = [group for group, _ in groupby(row.group for row in ROWS)]
+        assert len(groups) == len(set(groups))
+        assert {row.group for row in IGNORED} == {groups[-1]}
+        assert ROWS[-len(IGNORED) :] == IGNORED
+
+    def test_every_field_but_the_settings_is_a_row(self):
+        names = [field.name for field in dataclasses.fields(Options)]
+        assert names == [row.attribute for row in ROWS if row.attribute] + ["given"]
+
+    def test_there_is_a_sample_for_every_type(self):
+        assert SAMPLES.keys() == TYPES.keys()
+
+    @pytest.mark.parametrize(
+        "singular", [n for row in ROWS for n in row.names if n.startswith("websockets-")]
+    )
+    def test_websockets_options_have_uwsgis_singular_alias(self, singular: str):
+        alias = singular.replace("websockets-", "websocket-")
+        assert any({singular, alias} <= set(row.names) for row in ROWS)
+
+    def test_a_row_takes_its_name_and_type_from_the_field_unless_told_otherwise(self):
+        class Table:
+            plain_name: int = option(1, help="H.", group="G")
+            async_: tuple[str, ...] = option((), name="async", metavar="X", help="H.", group="G")
+            no_row: int = 5
+
+        first, second = rows_of(dataclasses.dataclass(Table))
+        assert (first.name, first.attribute, first.type, first.metavar) == (
+            "plain-name",
+            "plain_name",
+            "int",
+            "N",
+        )
+        assert (second.name, second.attribute, second.type, second.metavar) == ("async", "async_", "str", "X")
+        assert (first.repeats, second.repeats) == (False, True)
+
+    def test_options_cannot_be_changed(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Options().gevent = 5  # type: ignore[misc]
+
+    def test_importing_the_table_imports_no_gevent_and_reads_no_environment(self):
+        script = """if True:
+            import os, sys
+            class Forbidden(dict):
+                def __getitem__(self, key): raise AssertionError(key)
+                get = __contains__ = __iter__ = __getitem__
+            import dataclasses, difflib, textwrap, ipaddress
+            os.environ = os.environb = Forbidden()
+            from uwsgi_ws import options
+            options.parse(["--http", ":80", "--env", "A=B"])
+            print([name for name in sys.modules if name.startswith("gevent")])
+        """
+        assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+class TestTheCommandLine:
+    @every_row
+    def test_every_name_is_accepted_and_sets_the_rows_field(self, row: Row):
+        text, value = SAMPLES[row.type]
+        for name in row.names:
+            options = parse([f"--{name}={text}"])
+            assert options.given == (Setting(name, text),)
+            if row.attribute:
+                assert getattr(options, row.attribute) == ((value,) if row.repeats else value)
+            else:
+                assert dataclasses.replace(options, given=()) == Options()
+
+    @every_row
+    def test_a_value_may_be_the_next_argument_and_a_flag_takes_none(self, row: Row):
+        text, _ = SAMPLES[row.type]
+        rest = [] if row.is_flag else [text]
+        expected = Setting(row.name, None if row.is_flag else text, "command line")
+        assert command_line([f"--{row.name}", *rest]) == [expected]
+        if row.short:
+            assert command_line([f"-{row.short}", *rest]) == [expected]
+            assert command_line(["".join([f"-{row.short}", *rest])]) == [expected]
+
+    def test_without_arguments_the_defaults_are_uwsgis_and_ours(self):
+        options = parse([])
+        assert options == Options()
+        assert (options.gevent, options.listen, options.callable) == (1000, 100, "application")
+        assert (options.websockets_ping_freq, options.websockets_pong_tolerance) == (30.0, 3.0)
+        assert (options.socket_timeout, options.http_timeout, options.buffer_size) == (30.0, 60.0, 32_768)
+
+    def test_only_the_first_equals_sign_divides_name_and_value(self):
+        assert command_line(["--mount=/a=b.py"]) == [Setting("mount", "/a=b.py")]
+
+    def test_short_flags_may_stand_together_the_last_one_with_a_value(self):
+        assert command_line(["-TLl5"]) == [
+            Setting("enable-threads", None),
+            Setting("disable-logging", None),
+            Setting("listen", "5"),
+        ]
+
+    def test_a_value_may_begin_with_a_dash_when_it_is_no_option(self):
+        assert parse(["--pyargv", "--settings prod -v"]).pyargv == "--settings prod -v"
+        assert parse(["--pyargv=--help"]).pyargv == "--help"
+
+    @pytest.mark.parametrize(
+        "argv", [["--http"], ["--http", "--gevent", "5"], ["--http", "--listen=5"], ["--http="]]
+    )
+    def test_a_missing_value_is_an_error(self, argv: list[str]):
+        assert problem_of(*argv) == "--http: needs a value (command line)"
+
+    def test_a_missing_value_of_a_short_flag_is_an_error(self):
+        assert problem_of("-l") == "-l: needs a value (command line)"
+
+    @pytest.mark.parametrize(
+        ("argument", "hint"),
+        [
+            ("--gevnt", ", did you mean --gevent?"),
+            ("--wsgi_file=app.py", ", did you mean --wsgi-file?"),
+            ("--websocket-maxsize=1", ", did you mean --websocket-max-size?"),
+            ("--frobnicate", ""),
+            ("--", ""),
+            ("--=1", ""),
+        ],
+    )
+    def test_an_unknown_option_is_an_error_that_suggests_what_is_close(self, argument: str, hint: str):
+        name = argument.partition("=")[0]
+        assert problem_of(argument) == f"{name}: unknown option{hint} (command line)"
+
+    @pytest.mark.parametrize(("argument", "flag"), [("-X", "-X"), ("-LX", "-X"), ("-", "-"), ("-é", "-é")])
+    def test_an_unknown_short_flag_is_an_error(self, argument: str, flag: str):
+        assert problem_of(argument) == f"{flag}: unknown option (command line)"
+
+
+class TestBareArguments:
+    @pytest.mark.parametrize("path", ["app.py", "/srv/my app/app.py", "site.wsgi", "../a.b.py", "my-app.py"])
+    def test_a_python_file_is_the_wsgi_file(self, path: str):
+        options = parse([path])
+        assert (options.wsgi_file, options.module, options.callable) == (path, None, "application")
+
+    @pytest.mark.parametrize(("argument", "name"), [("app.py:app", "app"), ("a/b.wsgi:make()", "make()")])
+    def test_a_python_file_may_name_its_callable(self, argument: str, name: str):
+        options = parse([argument])
+        assert (options.wsgi_file, options.callable) == (argument.partition(":")[0], name)
+        assert options.module is None
+
+    @pytest.mark.parametrize("module", ["app", "pkg.mod", "pkg.sub.mod_2"])
+    def test_a_module_with_a_callable_is_the_module(self, module: str):
+        options = parse([f"{module}:app"])
+        assert (options.wsgi_file, options.module, options.callable) == (None, module, "app")
+
+    def test_the_last_of_two_callables_wins(self):
+        assert parse(["app.py:first", "--callable", "second"]).callable == "second"
+
+    @pytest.mark.parametrize(
+        "argument",
+        ["", "app", "pkg.mod", "app.txt", "app.ini", "a b:c", ".:app", ":app", "a..b:c"],
+    )
+    def test_anything_else_is_an_error_that_shows_what_may_stand_there(self, argument: str):
+        problem = problem_of(argument)
+        assert problem.startswith(f"{argument!r}: ")
+        assert "neither an option nor an application (app.py, app.py:callable or" in problem
+
+    @pytest.mark.parametrize("argument", ["app.py:", "localhost:8080", "pkg.mod:a b", "app.py:a:b"])
+    def test_what_cannot_be_a_callable_is_an_error(self, argument: str):
+        name = argument.partition(":")[2]
+        assert problem_of(argument) == (
+            f"{argument!r}: {name!r} cannot be the name of a callable (command line)"
+        )
+
+
+class TestValues:
+    @pytest.mark.parametrize("text", ["false", "off", "no", "0", "FALSE", "Off", "NO"])
+    def test_four_words_switch_a_flag_off(self, text: str):
+        assert parse(["--need-app", f"--need-app={text}"]).need_app is False
+
+    @pytest.mark.parametrize("text", ["true", "on", "yes", "1", "", "anything"])
+    def test_any_other_word_switches_a_flag_on(self, text: str):
+        assert parse([f"--need-app={text}"]).need_app is True
+
+    @pytest.mark.parametrize("text", ["x", "1.5", "1e3", "0x10", "1_000", "10k", " 5", "--5", "٣", "-"])
+    def test_a_count_is_a_whole_number(self, text: str):
+        assert problem_of(f"--gevent={text}") == f"--gevent: {text!r} is not a whole number (command line)"
+
+    @pytest.mark.parametrize("text", ["x", "nan", "inf", "1e3", ".5", "1,5", "30s", "1_0", " 5"])
+    def test_a_duration_is_a_plain_number_of_seconds(self, text: str):
+        expected = f"--http-timeout: {text!r} is not a number of seconds (command line)"
+        assert problem_of(f"--http-timeout={text}") == expected
+
+    @pytest.mark.parametrize(("text", "value"), [("5", 5.0), ("0.25", 0.25), ("+7.", 7.0)])
+    def test_a_duration_may_have_a_fraction(self, text: str, value: float):
+        seconds = parse(["--websockets-ping-freq", text]).websockets_ping_freq
+        assert (seconds, type(seconds)) == (value, float)
+
+    @pytest.mark.parametrize("row", [r for r in ROWS if r.type in ("int", "float")], ids=lambda r: r.name)
+    def test_a_number_may_reach_its_bounds_and_no_further(self, row: Row):
+        for bound in (row.at_least, row.at_most):
+            assert row.value(Setting(row.name, str(bound))) == bound
+        for beyond in (row.at_least - 1, row.at_most + 1):
+            with pytest.raises(OptionError, match="is out of bounds"):
+                row.value(Setting(row.name, f"{beyond:.10g}"))
+
+    def test_an_error_of_bounds_names_value_bounds_and_unit(self):
+        assert problem_of("-b", "99999") == (
+            "--buffer-size: '99999' is out of bounds, 1024 to 65535 bytes (command line)"
+        )
+        assert problem_of("--gevent", "0") == (
+            "--gevent: '0' is out of bounds, 1 to 2147483647 (command line)"
+        )
+        assert problem_of("-z", "0") == (
+            "--socket-timeout: '0' is out of bounds, 0.1 to 2147483647 s (command line)"
+        )
+
+    def test_a_number_of_absurd_length_is_an_option_error_too(self):
+        assert "not a whole number" in problem_of("--gevent", "9" * 5000)
+        assert "out of bounds" in problem_of("--gevent", "9" * 99)
+        assert "out of bounds" in problem_of("--http-timeout", "9" * 99)
+
+    def test_an_address_is_read_and_a_bad_one_says_why(self):
+        assert parse(["--http", ":80"]).http == (Address("tcp", host="0.0.0.0", port=80),)
+        assert problem_of("--http", "8080").startswith("--http: '8080' is no address, ")
+
+    @pytest.mark.parametrize("text", ["chat=chat.py", "/chat", "/chat=", "=chat.py"])
+    def test_a_mount_is_a_path_and_a_target(self, text: str):
+        assert problem_of("--mount", text) == (
+            f"--mount: {text!r} is not of the form /path=target (command line)"
+        )
+
+    def test_a_variable_may_be_empty_and_hold_equals_signs_but_needs_a_name(self):
+        assert parse(["--env", "A=", "--env", "B=c=d"]).env == (Variable("A", ""), Variable("B", "c=d"))
+        for text in ("A", "=b"):
+            assert "not of the form NAME=VALUE" in problem_of("--env", text)
+
+    @pytest.mark.parametrize(
+        ("text", "origin"),
+        [
+            ("same", "same"),
+            ("Same", "same"),
+            ("HTTPS://Example.org:8443", "https://example.org:8443"),
+            ("http://[::1]:80", "http://[::1]:80"),
+            ("chrome-extension://abc", "chrome-extension://abc"),
+        ],
+    )
+    def test_an_origin_is_kept_in_lower_case(self, text: str, origin: str):
+        assert parse(["--websockets-origin", text]).websockets_origin == (origin,)
+
+    @pytest.mark.parametrize(
+        "text",
+        ["example.org", "https://", "https://example.org/", "https://a b", "https://u@a", "*", "1a://b"],
+    )
+    def test_what_a_browser_never_sends_is_no_origin(self, text: str):
+        assert "neither 'same' nor of the form https://" in problem_of("--websockets-origin", text)
+
+
+class TestBuilding:
+    def test_the_last_setting_wins(self):
+        assert parse(["--gevent", "5", "--gevent", "7"]).gevent == 7
+
+    def test_an_alias_and_its_option_are_one(self):
+        assert parse(["--home", "a", "--virtualenv", "b", "--venv", "c"]).virtualenv == "c"
+        assert parse(["--pp", "a", "--python-path", "b", "--pythonpath", "c"]).pythonpath == ("a", "b", "c")
+
+    def test_a_repeatable_option_collects_its_values_in_order(self):
+        options = parse(["--http", ":2", "--http", ":1"])
+        assert [str(address) for address in options.http] == [":2", ":1"]
+
+    def test_settings_of_another_source_are_judged_alike_and_named_as_that_source_writes_them(self):
+        options = build([Setting("need-app", None, "app.ini:2"), Setting("gevent", "7", "UWSGI_GEVENT")])
+        assert (options.need_app, options.gevent) == (True, 7)
+        for setting, message in [
+            (Setting("gevent", "x", "app.ini:3"), "gevent: 'x' is not a whole number (app.ini:3)"),
+            (Setting("gevent", None, "app.ini:3"), "gevent: needs a value (app.ini:3)"),
+            (Setting("gevnt", "1", "app.ini:3"), "gevnt: unknown option, did you mean gevent? (app.ini:3)"),
+        ]:
+            with pytest.raises(OptionError) as caught:
+                build([setting])
+            assert str(caught.value) == message
+            assert (caught.value.option, caught.value.source) == (setting.name, "app.ini:3")
+
+    def test_an_ignored_option_still_needs_its_value(self):
+        assert problem_of("--plugins") == "--plugins: needs a value (command line)"
+
+    def test_http_and_http_socket_are_the_same_front(self):
+        options = parse(["--http-socket", ":2", "--http", ":1", "--http11-socket", ":3"])
+        assert [str(address) for address in options.addresses] == [":1", ":2", ":3"]
+
+    def test_the_message_limit_is_given_in_kib_and_read_in_bytes(self):
+        assert Options().max_message_size == 1_048_576
+        assert parse(["--websocket-max-size", "2"]).max_message_size == 2_048
+
+    @pytest.mark.parametrize(
+        ("argv", "patched"),
+        [
+            ([], True),
+            (["--gevent-monkey-patch"], True),
+            (["--gevent-early-monkey-patch"], True),
+            (["--no-monkey-patch"], False),
+            (["--gevent-monkey-patch=false"], False),
+            (["--gevent-monkey-patch", "--no-monkey-patch"], False),
+            (["--no-monkey-patch=off"], True),
+        ],
+    )
+    def test_the_standard_library_is_patched_unless_that_is_switched_off(
+        self, argv: list[str], patched: bool
+    ):
+        assert parse(argv).monkey_patch is patched
+
+    def test_a_later_error_names_the_setting_that_is_to_blame(self):
+        options = parse(["--http", ":1", "--file", "a.py", "--http", ":2"])
+        assert str(options.error("http", "':2' is in use")) == "--http: ':2' is in use (command line)"
+        assert str(options.error("wsgi-file", "no file 'a.py'")) == "--file: no file 'a.py' (command line)"
+        assert str(options.error("listen", "100 is too much")) == "listen: 100 is too much (default)"
+
+    def test_a_later_error_names_the_last_of_several_settings(self):
+        options = build([Setting("chdir", "a", "x.ini:1"), Setting("chdir", "b")])
+        assert str(options.error("chdir", "no directory 'b'")) == "--chdir: no directory 'b' (command line)"
+
+
+class TestUwsgisOptDict:
+    @pytest.mark.parametrize(
+        ("argv", "opt"),
+        [
+            ([], {}),
+            (["--gevent", "5", "-l", "7"], {"gevent": b"5", "listen": b"7"}),
+            (["--venv=x"], {"venv": b"x"}),
+            (["--need-app"], {"need-app": True}),
+            (["--need-app", "--need-app"], {"need-app": True}),
+            (["--need-app", "--need-app=no"], {"need-app": b"no"}),
+            (["--pp", "a", "--need-app", "--pp", "b"], {"pp": [b"a", b"b"], "need-app": True}),
+            (["--http-websockets", "--plugin", "python3"], {"http-websockets": True, "plugin": b"python3"}),
+            (["app.py:app"], {"wsgi-file": b"app.py", "callable": b"app"}),
+            (["--chdir", "\udcff"], {"chdir": b"\xff"}),
+        ],
+    )
+    def test_it_holds_what_was_given_as_uwsgi_has_it(self, argv: list[str], opt: dict[str, Any]):
+        assert opt_dict(parse(argv)) == opt
+
+
+class TestTexts:
+    def test_help_is_at_most_100_columns_wide(self):
+        assert max(len(line) for line in help_text().splitlines()) <= 100
+
+    @every_row
+    def test_help_shows_every_name_and_sentence_of_every_row(self, row: Row):
+        words = " ".join(help_text().split())
+        short = f"-{row.short}, " if row.short else ""
+        assert f" {short}--{row.name} {row.metavar}".rstrip() in words
+        assert all(f"--{alias}" in words for alias in row.aliases)
+        assert " ".join(row.help.split()) in words
+
+    def test_help_has_every_group_once_in_the_order_of_the_rows(self):
+        headings = re.findall(r"^(\S.*):$", help_text(), re.MULTILINE)
+        assert headings == [group for group, _ in groupby(row.group for row in ROWS)]
+
+    def test_help_shows_bounds_defaults_and_units(self):
+        words = " ".join(help_text().split())
+        for text in (
+            "1024 to 65535 bytes. Default: 32768 bytes.",
+            "At least 1. Default: 1000.",
+            "At least 1 KiB. Default: 1024 KiB. Also --websocket-max-size.",
+            "At least 0.1 s. Default: 30 s.",
+            "imported. Default: on.",
+            "Default: application.",
+            "sys.path. May be repeated. Also --python-path, --pp.",
+        ):
+            assert text in words
+
+    def test_a_long_option_has_a_line_of_its_own(self):
+        lines = help_text().splitlines()
+        below = lines[lines.index("  -w, --module MODULE[:CALLABLE]") + 1]
+        assert below.startswith(" " * 30 + "Load the application")
+
+    def test_the_markdown_table_has_four_cells_in_each_line_and_a_line_for_each_row(self):
+        lines = markdown_table().splitlines()
+        assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5}
+        groups = {row.group for row in ROWS}
+        assert len(lines) == 2 + len(groups) + len(ROWS)
+
+    def test_the_markdown_table_shows_names_value_default_and_meaning(self):
+        lines = markdown_table().splitlines()
+        assert (
+            "| `--listen`, `-l` | `N` | 100 | Connections the kernel keeps waiting for each address; its own "
+            "limit is net.core.somaxconn. 1 to 65535. |"
+        ) in lines
+        assert "| `--strict` |  |  | An unknown option is always an error. |" in lines

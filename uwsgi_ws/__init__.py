@@ -1,0 +1,37 @@
+"""uWSGI's WebSocket API for plain synchronous loops, on a gevent server.
+
+Importing this package starts and patches nothing; names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uwsgi_ws.errors import ConnectionClosed, Error, HandshakeError, InvalidState
+    from uwsgi_ws.public import accept
+    from uwsgi_ws.websocket.connection import Connection
+
+__version__ = "0.1.0"
+
+__all__ = ["Connection", "ConnectionClosed", "Error", "HandshakeError", "InvalidState", "accept"]
+
+_HOMES = {
+    "Connection": "uwsgi_ws.websocket.connection",
+    "ConnectionClosed": "uwsgi_ws.errors",
+    "Error": "uwsgi_ws.errors",
+    "HandshakeError": "uwsgi_ws.errors",
+    "InvalidState": "uwsgi_ws.errors",
+    "accept": "uwsgi_ws.public",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,513 @@
+"""The module that applications import as ``uwsgi``: uWSGI's names, types and error texts.
+
+``install`` puts it into ``sys.modules`` before any application is imported. What is not offered does not exist:
+applications feature-test with ``hasattr``. ``request_context`` is uWSGI 2.1-dev's; libraries that find it take a much
+simpler path, and it works from any greenlet.
+
+Source: uWSGI 2.0.30, plugins/python/uwsgi_pymodule.c.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import gevent
+from gevent.lock import BoundedSemaphore
+
+from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
+from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.log import say
+from uwsgi_ws.protocol import handshake
+from uwsgi_ws.protocol.frames import BINARY, TEXT
+from uwsgi_ws.server import Server
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.wsgi.current import current_request
+from uwsgi_ws.wsgi.runner import check_head
+
+__all__ = ["VERSION", "VERSION_INFO", "install"]
+
+#: The version of uWSGI whose API this is.
+VERSION = b"2.0.31"
+VERSION_INFO = (2, 0, 31, 0, b"")
+
+_RECV_FAILED = "unable to receive websocket message"
+_SEND_FAILED = "unable to send websocket message"
+_SEND_BINARY_FAILED = "unable to send websocket binary message"
+_HANDSHAKE_FAILED = "unable to complete websocket handshake"
+
+
+class RequestContext:
+    """A request that other greenlets may act for; opaque to applications."""
+
+    __slots__ = ("_request",)
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+
+class WebSocketError(ConnectionClosed):
+    """What uWSGI raises as a bare IOError: its text, with our close code and reason beside it."""
+
+    def __init__(self, text: str, cause: ConnectionClosed | None) -> None:
+        if cause is None:
+            super().__init__(1006)
+        else:
+            super().__init__(cause.code, cause.reason, is_clean=cause.is_clean)
+        self.args = (text,)
+        self.__cause__ = cause
+
+
+class HandshakeFailed(Error, OSError):
+    """uWSGI's IOError for a handshake that cannot be."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def _connection(context: RequestContext | None, text: str) -> Connection:
+    if context is None:
+        request = current_request()
+    elif isinstance(context, RequestContext):
+        request = context._request
+    else:
+        raise TypeError("Invalid argument!")
+    if request.websocket is None:
+        raise WebSocketError(text, None)
+    return request.websocket
+
+
+def _text(value: str | bytes | None, name: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{name} must be str or bytes, not {type(value).__name__}")
+
+
+# WebSockets
+
+
+def websocket_handshake(
+    key: str | bytes | None = None, origin: str | bytes | None = None, proto: str | bytes | None = None, /
+) -> None:
+    """Complete the opening handshake; empty arguments count as not given, the request's headers fill in.
+
+    Unlike uWSGI, a client that offers several subprotocols to an application that names none gets the first: a
+    browser refuses the whole list.
+
+    Raises:
+        OSError: the request is no opening handshake, or has been answered.
+    """
+    request = current_request()
+    environ = request.environ
+    _text(key, "key")  # the key that counts is the client's
+    offered = handshake.offered_subprotocols(environ)
+    subprotocol = _text(proto, "proto") or (offered[0] if offered else None)
+    headers = [("Sec-WebSocket-Origin", _text(origin, "origin") or environ.get("HTTP_ORIGIN") or "*")]
+    if subprotocol:
+        headers.append(("Sec-WebSocket-Protocol", subprotocol))
+    try:
+        _accept(request, headers, subprotocol)
+    except (Error, OSError, ValueError) as exc:
+        raise HandshakeFailed(_HANDSHAKE_FAILED) from exc
+
+
+def _accept(request: Request, headers: Headers, subprotocol: str | None) -> None:
+    check_head("101", headers)
+    assert request.acceptor is not None, "a request that runs an application has an acceptor"
+    request.acceptor.accept(request, headers, subprotocol, "Web Socket Protocol Handshake")
+
+
+def websocket_recv(request_context: RequestContext | None = None) -> bytes:
+    """Wait for the next message; always bytes, text and binary alike.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    try:
+        message = _connection(request_context, _RECV_FAILED).recv_message()
+    except ConnectionClosed as exc:
+        raise WebSocketError(_RECV_FAILED, exc) from exc
+    return message.payload  # type: ignore[union-attr]  # without a timeout there is a message
+
+
+def websocket_recv_nb(request_context: RequestContext | None = None) -> bytes:
+    """Return the next message, or ``b""`` when there is none.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    try:
+        message = _connection(request_context, _RECV_FAILED).recv_now()
+    except ConnectionClosed as exc:
+        raise WebSocketError(_RECV_FAILED, exc) from exc
+    return b"" if message is None else message.payload
+
+
+def websocket_send(message: str | bytes, request_context: RequestContext | None = None) -> None:
+    """Send a text message; bytes go as they are.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    _send(TEXT, message, request_context, _SEND_FAILED)
+
+
+def websocket_send_binary(message: str | bytes, request_context: RequestContext | None = None) -> None:
+    """Send a binary message; str goes as UTF-8.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    _send(BINARY, message, request_context, _SEND_BINARY_FAILED)
+
+
+def _send(opcode: int, message: str | bytes, context: RequestContext | None, text: str) -> None:
+    if isinstance(message, str):
+        message = message.encode()
+    elif not isinstance(message, bytes):
+        raise TypeError(
+            f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}"
+        )
+    try:
+        _connection(context, text).send_message(opcode, message)
+    except ConnectionClosed as exc:
+        raise WebSocketError(text, exc) from exc
+
+
+def request_context() -> RequestContext:
+    """Return a handle by which any greenlet may act for the current request."""
+    return RequestContext(current_request())
+
+
+def connection_fd() -> int:
+    """Return a descriptor that is readable while a message, or the end of the connection, waits.
+
+    Before a handshake it is the client's socket.
+    """
+    request = current_request()
+    return request.fileno() if request.websocket is None else request.websocket.fileno()
+
+
+def disconnect() -> None:
+    """Drop the client's connection now; the application goes on."""
+    current_request().disconnect()
+
+
+# Request bodies
+
+
+def chunked_read(timeout: int = 0, /) -> bytes:
+    """Return the next piece of the request's body, ``b""`` at its end.
+
+    Args:
+        timeout: Accepted for uWSGI's sake; ``--socket-timeout`` bounds the wait.
+
+    Raises:
+        OSError: the body is malformed or does not come.
+    """
+    try:
+        return current_request().environ["wsgi.input"].read_chunk()  # type: ignore[no-any-return]
+    except BodyError as exc:
+        raise OSError("unable to receive chunked part") from exc
+
+
+def chunked_read_nb() -> bytes | None:
+    """Return what is there of the request's body, ``b""`` at its end, None when nothing is there yet.
+
+    Raises:
+        OSError: the body is malformed.
+    """
+    try:
+        return current_request().environ["wsgi.input"].read_chunk_now()  # type: ignore[no-any-return]
+    except BodyError as exc:
+        raise OSError("unable to receive chunked part") from exc
+
+
+# Waiting
+
+
+def wait_fd_read(fd: int, timeout: int = 0, /) -> bytes:
+    """Refuse, as uWSGI does under gevent: its async engines alone have it."""
+    raise OSError(f"unable to fd {fd} to the event queue")
+
+
+def wait_fd_write(fd: int, timeout: int = 0, /) -> bytes:
+    """Refuse; see ``wait_fd_read``."""
+    raise OSError(f"unable to fd {fd} to the event queue")
+
+
+def suspend() -> bool:
+    """Let other greenlets run."""
+    gevent.sleep(0)
+    return True
+
+
+def ready_fd() -> int:
+    """Return the descriptor that ended an async wait: there is none under gevent."""
+    return -1
+
+
+def async_sleep(seconds: float, /) -> bytes:
+    """Sleep cooperatively."""
+    gevent.sleep(seconds)
+    return b""
+
+
+def is_connected(fd: int, /) -> bool:
+    """Say whether a socket has no pending error; it does not notice a peer that hung up."""
+    try:
+        probe = socket.socket(fileno=os.dup(fd))
+    except OSError:
+        return False
+    with probe:
+        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+
+# Logging
+
+
+def log(text: str, /) -> bool:
+    """Write a line to the server's log."""
+    say(text)
+    return True
+
+
+def log_this_request() -> None:
+    """Write this request's access line even if it would be left out."""
+    current_request().log_this = True
+
+
+def set_logvar(name: str | bytes, value: str | bytes, /) -> None:
+    """Set a variable that ``--log-format`` may name."""
+    request = current_request()
+    if request.logvars is None:
+        request.logvars = {}
+    request.logvars[_text(name, "name")] = _text(value, "value")
+
+
+def get_logvar(name: str | bytes, /) -> bytes | None:
+    """Return a log variable, None when it is not set."""
+    value = (current_request().logvars or {}).get(_text(name, "name"))
+    return None if value is None else value.encode("latin-1", "replace")
+
+
+def add_var(name: str, value: str, /) -> bool:
+    """Set a variable of the current request's environ."""
+    current_request().environ[name] = value
+    return True
+
+
+def request_id() -> int:
+    """Return the number of requests begun, this one included."""
+    return current_request().request_id
+
+
+# Process
+
+
+def micros() -> int:
+    """Return the time in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+def mem() -> tuple[int, int]:
+    """Return this process's resident and virtual size in bytes."""
+    with open("/proc/self/statm") as statm:
+        pages = statm.read().split()
+    size = os.sysconf("SC_PAGE_SIZE")
+    return int(pages[1]) * size, int(pages[0]) * size
+
+
+def setprocname(name: str, /) -> None:
+    """Name this process in ps and top; Linux keeps 15 bytes."""
+    with open("/proc/self/comm", "wb") as comm:
+        comm.write(name.encode()[:15])
+
+
+def masterpid() -> int:
+    """Return the master's process id, 0 without one."""
+    return 0
+
+
+def mule_id() -> int:
+    """Return 0: this is no mule."""
+    return 0
+
+
+def reload() -> bool:
+    """Restart gracefully, as SIGHUP does."""
+    os.kill(os.getpid(), signal.SIGHUP)
+    return True
+
+
+def stop() -> bool:
+    """Stop, as SIGQUIT does."""
+    os.kill(os.getpid(), signal.SIGQUIT)
+    return True
+
+
+def ready() -> bool:
+    """Say whether the applications are loaded."""
+    return True
+
+
+class _Bound:
+    """The functions that need to know their worker."""
+
+    def __init__(self, server: Server, worker_id: int, locks: int) -> None:
+        self._server = server
+        self._worker_id = worker_id
+        self._locks = [BoundedSemaphore() for _ in range(locks)]
+
+    def worker_id(self) -> int:
+        """Return 1 to N in workers."""
+        return self._worker_id
+
+    def total_requests(self) -> int:
+        """Return the requests begun since the worker started."""
+        return self._server.stats.requests
+
+    def workers(self) -> tuple[dict[str, Any], ...]:
+        """Return what each worker has done."""
+        stats = self._server.stats
+        rss, vsz = mem()
+        return (
+            {
+                "id": self._worker_id,
+                "pid": os.getpid(),
+                "requests": stats.requests,
+                "delta_requests": stats.requests,
+                "signals": 0,
+                "exceptions": stats.exceptions,
+                "status": b"busy",
+                "rss": rss,
+                "vsz": vsz,
+                "running_time": int(stats.busy_seconds * 1e6),
+                "last_spawn": int(stats.started_at),
+                "respawn_count": 1,
+                "tx": stats.bytes_sent,
+                "avg_rt": int(stats.busy_seconds / max(1, stats.requests) * 1e6),
+                "apps": [],
+            },
+        )
+
+    def accepting(self, flag: int = 1, /) -> None:
+        """Begin (1) or cease (0) to accept clients."""
+        for listener in self._server.listeners:
+            if flag:
+                listener.start_accepting()
+            else:
+                listener.stop_accepting()
+
+    def lock(self, number: int = 0, /) -> None:
+        """Wait for a lock and hold it."""
+        self._lock(number).acquire()
+
+    def unlock(self, number: int = 0, /) -> None:
+        """Give a lock back; without effect when nobody holds it."""
+        if self._lock(number).locked():
+            self._lock(number).release()
+
+    def is_locked(self, number: int = 0, /) -> bool:
+        """Say whether somebody holds a lock."""
+        return self._lock(number).locked()
+
+    def _lock(self, number: int) -> BoundedSemaphore:
+        if not 0 <= number < len(self._locks):
+            raise ValueError("Invalid lock number")
+        return self._locks[number]
+
+
+_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    websocket_handshake,
+    websocket_recv,
+    websocket_recv_nb,
+    websocket_send,
+    websocket_send_binary,
+    request_context,
+    connection_fd,
+    disconnect,
+    chunked_read,
+    chunked_read_nb,
+    wait_fd_read,
+    wait_fd_write,
+    suspend,
+    ready_fd,
+    async_sleep,
+    is_connected,
+    log,
+    log_this_request,
+    set_logvar,
+    get_logvar,
+    add_var,
+    request_id,
+    micros,
+    mem,
+    setprocname,
+    masterpid,
+    mule_id,
+    reload,
+    stop,
+    ready,
+)
+
+
+def install(
+    server: Server,
+    opt: dict[str, bytes | bool | list[bytes]],
+    sockets: list[int],
+    *,
+    worker_id: int,
+    cores: int,
+    buffer_size: int,
+) -> None:
+    """Make ``import uwsgi`` work in this process.
+
+    Args:
+        server: The worker's.
+        opt: Options by name, as ``options.opt_dict`` makes them.
+        sockets: The listening descriptors.
+        worker_id: 1 to N.
+        cores: Places in this worker.
+        buffer_size: Bytes allowed in a request's head.
+    """
+    module = ModuleType("uwsgi", "uWSGI's API, served by uwsgi_ws.")
+    bound = _Bound(server, worker_id, locks=1)
+    names: dict[str, Any] = {function.__name__: function for function in _FUNCTIONS}
+    for name in ("worker_id", "total_requests", "workers", "accepting", "lock", "unlock", "is_locked"):
+        names[name] = getattr(bound, name)
+    names.update(
+        green_schedule=suspend,
+        RequestContext=RequestContext,
+        version=VERSION,
+        version_info=VERSION_INFO,
+        hostname=socket.gethostname().encode(),
+        mode=b"",
+        loop=b"gevent",
+        numproc=1,
+        cores=cores,
+        has_threads=1,
+        buffer_size=buffer_size,
+        started_on=int(time.time()),
+        sockets=sockets,
+        magic_table={},
+        unbit=None,
+        is_a_reload=False,
+        applications=None,
+        opt=opt,
+        SPOOL_OK=-2,
+        SPOOL_RETRY=-1,
+        SPOOL_IGNORE=0,
+    )
+    module.__dict__.update(names)
+    sys.modules["uwsgi"] = module

@@ -1,0 +1,158 @@
+"""The one exception tree: who is at fault, what dies, and what goes on the wire.
+
+Ask an exception for its status or close code; never its class. Every other module may import
+this one, and it imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BodyError",
+    "BootError",
+    "ClientGone",
+    "ConnectionClosed",
+    "Error",
+    "FrameError",
+    "HandshakeError",
+    "InvalidState",
+    "InvalidText",
+    "KeepaliveTimeout",
+    "MessageTooBig",
+    "OptionError",
+    "PeerError",
+    "RequestError",
+]
+
+
+class Error(Exception):
+    """Every exception we raise on purpose."""
+
+
+class PeerError(Error):
+    """The peer broke a protocol; its connection ends, nothing else does."""
+
+
+class RequestError(PeerError):
+    """An HTTP request that cannot be served; knows how to answer.
+
+    Args:
+        status: The HTTP status code of the answer (400, 408, 413, 414, 431, 501, 505 ...).
+        reason: One plain sentence for the log and the response body; never text of the peer's.
+    """
+
+    def __init__(self, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+class BodyError(RequestError, OSError):
+    """A request body that is malformed, too large, late or cut short.
+
+    Applications meet it in ``wsgi.input``; it is an OSError, as PEP 3333 servers raise there.
+    """
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ClientGone(Error, OSError):
+    """A response could not be sent: the client left, or took nothing for too long. Nobody is left to answer."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class HandshakeError(RequestError, OSError):
+    """An opening handshake that breaks a MUST of RFC 6455 4.2.1.
+
+    It is an OSError as well, because that is what uWSGI's ``websocket_handshake`` raises.
+    """
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class FrameError(PeerError):
+    """The peer broke RFC 6455's framing; the connection fails with ``close_code``."""
+
+    close_code = 1002
+
+
+class InvalidText(FrameError):
+    """A text message or close reason is not UTF-8 (RFC 6455 8.1)."""
+
+    close_code = 1007
+
+
+class MessageTooBig(FrameError):
+    """A message is longer than the limit, its fragments counted together.
+
+    Args:
+        size: Bytes the message would have had at least.
+        limit: Bytes allowed.
+    """
+
+    close_code = 1009
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"message of at least {size} bytes, {limit} allowed")
+        self.size = size
+        self.limit = limit
+
+
+class KeepaliveTimeout(FrameError):
+    """The peer did not answer a ping in time; nobody may be left to read the close frame."""
+
+    close_code = 1011
+
+
+class ConnectionClosed(Error, OSError):
+    """The WebSocket connection has ended; the application should return.
+
+    An OSError, because uWSGI raises IOError at the same places.
+
+    Args:
+        code: The close code of whoever closed first: the peer's (1005 if its close frame had none), or ours, also
+            when we failed the connection (then ``__cause__`` says why). 1006 when the stream just ended.
+        reason: The reason that came or went with it, often empty.
+        is_clean: True when the closing handshake was completed (RFC 6455 7.1.4).
+    """
+
+    def __init__(self, code: int, reason: str = "", *, is_clean: bool = False) -> None:
+        super().__init__(f"connection closed: {code}{' ' + reason if reason else ''}")
+        self.code = code
+        self.reason = reason
+        self.is_clean = is_clean
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class InvalidState(Error):
+    """The caller's mistake, such as accepting a handshake twice; nothing was written."""
+
+
+class OptionError(Error, ValueError):
+    """An option that cannot be used; names the option, the value and where it came from.
+
+    Args:
+        option: The option as the user wrote it, e.g. ``--gevent``.
+        problem: What is wrong, with the value, e.g. ``'x' is not a whole number``.
+        source: Where it came from: ``command line``, ``FILE:LINE`` or an environment variable's name.
+    """
+
+    def __init__(self, option: str, problem: str, source: str = "command line") -> None:
+        super().__init__(f"{option}: {problem} ({source})")
+        self.option = option
+        self.problem = problem
+        self.source = source
+
+
+class BootError(Error):
+    """The server cannot start; one line tells why, and the process ends with ``exit_status``."""
+
+    def __init__(self, message: str, exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status

@@ -1,0 +1,148 @@
+"""What every front yields: a request that carries its own answer.
+
+A front subclasses ``Request`` with the ways to read a body, to write a response and to switch protocols over its
+carrier. Whoever handles requests (routing, WSGI, the ``uwsgi`` module) knows only this interface.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from time import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.websocket.acceptor import Acceptor
+    from uwsgi_ws.websocket.connection import Connection
+
+__all__ = ["Headers", "Request"]
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Request(ABC):
+    """One request and its response, from the first line to the access line.
+
+    The response goes out in order: ``write_head`` once, ``write_body`` any number of times, ``finish`` once; or
+    ``upgrade`` instead of all three.
+
+    Attributes:
+        environ: CGI variables; the WSGI runner completes them.
+        acceptor: Makes a WebSocket of it; the worker's.
+        websocket: The connection it became, if it did.
+        status: Status code sent; 0 before.
+        header_count: Response headers sent.
+        header_bytes: Bytes of the response head.
+        body_bytes: Bytes of the response body, before any transfer coding.
+        head_size: Bytes of the request head.
+        core: Which of the worker's places it has, from 0.
+        logvars: What the application set with ``uwsgi.set_logvar``.
+    """
+
+    __slots__ = (
+        "acceptor",
+        "body_bytes",
+        "core",
+        "environ",
+        "head_size",
+        "header_bytes",
+        "header_count",
+        "log_this",
+        "logvars",
+        "request_id",
+        "started_at",
+        "status",
+        "variable_count",
+        "websocket",
+    )
+
+    def __init__(self, environ: dict[str, Any], head_size: int, core: int) -> None:
+        self.environ = environ
+        self.acceptor: Acceptor | None = None
+        self.head_size = head_size
+        self.core = core
+        self.started_at = time()
+        self.variable_count = len(environ)
+        self.websocket: Connection | None = None
+        self.status = 0
+        self.header_count = 0
+        self.header_bytes = 0
+        self.body_bytes = 0
+        self.request_id = 0
+        self.logvars: dict[str, str] | None = None
+        self.log_this = True
+
+    @property
+    def is_head_written(self) -> bool:
+        """Whether the response can no longer be changed."""
+        return self.status != 0
+
+    @property
+    @abstractmethod
+    def scheme(self) -> str:
+        """``http`` or ``https``: how the client reached us."""
+
+    @property
+    @abstractmethod
+    def can_sendfile(self) -> bool:
+        """Whether ``write_file`` may be used for a body of known length."""
+
+    @abstractmethod
+    def fileno(self) -> int:
+        """Return the descriptor of the client's socket; -1 when there is none."""
+
+    @abstractmethod
+    def read_body(self) -> bytes:
+        """Wait for the next piece of the request body; ``b""`` at its end.
+
+        Raises:
+            BodyError: it is malformed, too large, late, or cut short.
+        """
+
+    @abstractmethod
+    def read_body_now(self) -> bytes | None:
+        """Return what ``read_body`` would if it need not wait, else None."""
+
+    @abstractmethod
+    def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
+        """Begin the response.
+
+        Args:
+            status: Such as ``200 OK``.
+            headers: Checked already (PEP 3333, no CR or LF).
+            body_length: Bytes of the body to come, None if not known.
+        """
+
+    @abstractmethod
+    def write_body(self, data: bytes) -> None:
+        """Send a piece of the body; waits while the client is slow.
+
+        Raises:
+            OSError: the client is gone, or took nothing for too long.
+        """
+
+    @abstractmethod
+    def write_file(self, fd: int, offset: int, count: int) -> int:
+        """Send part of a file as body, uncopied; return the bytes sent, fewer when the file is shorter."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """End the response."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """End a response that cannot be completed so that the client notices."""
+
+    @abstractmethod
+    def upgrade(self, reason: str, headers: Headers) -> tuple[SocketStream, bytes]:
+        """Accept the opening handshake: send its answer and hand over the stream and the bytes that came early.
+
+        Args:
+            reason: The status line's text where the carrier has one.
+            headers: Everything but Upgrade, Connection and Sec-WebSocket-Accept, which the carrier adds.
+        """
+
+    @abstractmethod
+    def disconnect(self) -> None:
+        """Drop the client's connection at once."""

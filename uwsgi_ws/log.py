@@ -1,0 +1,173 @@
+"""The log: where it goes, and the access line in uWSGI's format.
+
+Everything goes to stderr, or to ``--logto``'s file by way of stderr. What a client sent is escaped, so that nobody
+writes lines of his own into the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from uwsgi_ws.errors import OptionError
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.stats import Stats
+
+__all__ = ["AccessLog", "configure", "say"]
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
+
+
+def say(text: str) -> None:
+    """Write one line of the server's own."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def configure(logto: str | None) -> None:
+    """Send our loggers, and with ``logto`` all output of the process, where they belong.
+
+    Raises:
+        OptionError: the file cannot be opened.
+    """
+    if logto is not None:
+        try:
+            fd = os.open(Path(logto), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        except OSError as exc:
+            raise OptionError("--logto", f"cannot open {logto!r}: {exc.strerror}") from exc
+        os.dup2(fd, 1)
+        os.dup2(fd, 2)
+        os.close(fd)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s: %(message)s"))
+    logger = logging.getLogger("uwsgi_ws")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class AccessLog:
+    """Writes one line a request, when it is over.
+
+    Args:
+        log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
+        worker_id: For ``%(wid)``.
+        stats: The worker's.
+
+    Raises:
+        OptionError: the format names something we do not know.
+    """
+
+    def __init__(self, log_format: str | None, worker_id: int, stats: Stats) -> None:
+        self._worker_id = worker_id
+        self._stats = stats
+        self._pieces = None if log_format is None else [*self._compile(log_format)]
+
+    def write(self, request: Request) -> None:
+        """Write the request's line."""
+        if self._pieces is None:
+            line = self._default_line(request)
+        else:
+            line = "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
+        say(line)
+
+    def _default_line(self, request: Request) -> str:
+        environ = request.environ
+        line = (
+            f"[pid: {os.getpid()}|app: 0|req: {request.request_id}/{self._stats.requests}] "
+            f"{_var(request, 'REMOTE_ADDR')} ({_var(request, 'REMOTE_USER')}) "
+            f"{{{request.variable_count} vars in {request.head_size} bytes}} [{time.ctime(request.started_at)}] "
+            f"{environ.get('REQUEST_METHOD', '')} {_var(request, 'REQUEST_URI')} => "
+            f"generated {_generated(request)} bytes in {_milliseconds(request)} msecs "
+            f"({environ.get('SERVER_PROTOCOL', '')} {request.status}) "
+            f"{request.header_count} headers in {request.header_bytes} bytes (1 switches on core {request.core})"
+        )
+        websocket = request.websocket
+        if websocket is None:
+            return line
+        return (
+            f"{line} websocket: received {websocket.messages_received} messages in {websocket.bytes_received} bytes, "
+            f"sent {websocket.messages_sent} in {websocket.bytes_sent}, closed {websocket.close_code}"
+        )
+
+    def _compile(self, log_format: str) -> list[str | Callable[[Request], str]]:
+        pieces: list[str | Callable[[Request], str]] = []
+        for literal, name in re.findall(r"([^%]+|%(?!\())|%\(([^)]*)\)", log_format):
+            pieces.append(literal if literal else self._value(name))
+        return pieces
+
+    def _value(self, name: str) -> Callable[[Request], str]:
+        if name in _VALUES:
+            return _VALUES[name]
+        if name.startswith("var."):
+            key = name[4:]
+            return lambda request: _var(request, key)
+        if name == "wid":
+            return lambda request: str(self._worker_id)
+        # Anything else is a log variable that an application may set (uwsgi.set_logvar).
+        return lambda request: _escape((request.logvars or {}).get(name, "-"))
+
+
+def _escape(text: str) -> str:
+    return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def _var(request: Request, name: str) -> str:
+    value = request.environ.get(name, "")
+    return _escape(value) if isinstance(value, str) else "-"
+
+
+def _generated(request: Request) -> int:
+    return request.body_bytes if request.websocket is None else request.websocket.bytes_sent
+
+
+def _milliseconds(request: Request) -> int:
+    return max(0, int((time.time() - request.started_at) * 1000))
+
+
+def _time_format(request: Request) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(request.started_at))
+
+
+def _of_websocket(attribute: str) -> Callable[[Request], str]:
+    return lambda request: "-" if request.websocket is None else str(getattr(request.websocket, attribute))
+
+
+#: uWSGI's names (its LogFormat page), then ours for WebSockets.
+_VALUES: dict[str, Callable[[Request], str]] = {
+    "addr": lambda request: _var(request, "REMOTE_ADDR"),
+    "user": lambda request: _var(request, "REMOTE_USER"),
+    "method": lambda request: _var(request, "REQUEST_METHOD"),
+    "uri": lambda request: _var(request, "REQUEST_URI"),
+    "proto": lambda request: _var(request, "SERVER_PROTOCOL"),
+    "host": lambda request: _var(request, "HTTP_HOST"),
+    "uagent": lambda request: _var(request, "HTTP_USER_AGENT"),
+    "referer": lambda request: _var(request, "HTTP_REFERER"),
+    "status": lambda request: str(request.status),
+    "msecs": lambda request: str(_milliseconds(request)),
+    "secs": lambda request: f"{max(0.0, time.time() - request.started_at):.3f}",
+    "micros": lambda request: str(max(0, int((time.time() - request.started_at) * 1e6))),
+    "size": lambda request: str(_generated(request) + request.header_bytes),
+    "rsize": lambda request: str(_generated(request)),
+    "hsize": lambda request: str(request.header_bytes),
+    "headers": lambda request: str(request.header_count),
+    "vars": lambda request: str(request.variable_count),
+    "pktsize": lambda request: str(request.head_size),
+    "pid": lambda request: str(os.getpid()),
+    "core": lambda request: str(request.core),
+    "switches": lambda request: "1",
+    "ctime": lambda request: time.ctime(request.started_at),
+    "ltime": _time_format,
+    "time": lambda request: str(int(request.started_at)),
+    "epoch": lambda request: str(int(time.time())),
+    "websocket.received": _of_websocket("messages_received"),
+    "websocket.sent": _of_websocket("messages_sent"),
+    "websocket.bytes_received": _of_websocket("bytes_received"),
+    "websocket.bytes_sent": _of_websocket("bytes_sent"),
+    "websocket.close_code": _of_websocket("close_code"),
+}

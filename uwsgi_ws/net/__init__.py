@@ -1,0 +1,1 @@
+"""The only room that owns file descriptors: listeners and streams."""

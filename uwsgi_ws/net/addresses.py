@@ -1,0 +1,105 @@
+"""Where a server listens: the text of an option, read into an `Address`.
+
+Pure: it resolves no name, opens no socket and looks at no file. It says what an address is, not
+whether it can be bound, and it depends on nothing of ours, so that the option table may use it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+from typing import Literal
+
+__all__ = ["Address", "parse_address"]
+
+_ALL_IPV4 = "0.0.0.0"
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")  # a name or dotted IPv4
+_LARGEST_PORT = 65_535
+_LONGEST_UNIX_PATH = (
+    107  # bytes; Linux's sun_path holds 108, one of them the NUL of a path or of an @abstract name
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address to listen on; either host and port are set, or path is.
+
+    Args:
+        family: ``tcp`` (IPv4 and IPv6) or ``unix``.
+        host: A name, an IPv4 address, or an IPv6 address without its brackets.
+        port: 0 to 65535; 0 lets the kernel choose.
+        path: As ``bind`` takes it: a file's path, or an abstract name after a NUL.
+    """
+
+    family: Literal["tcp", "unix"]
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_abstract(self) -> bool:
+        """Whether this is a unix socket without a file (Linux)."""
+        return self.path.startswith("\0")
+
+    def __str__(self) -> str:
+        if self.family == "unix":
+            return self.path.replace("\0", "@", 1)
+        if self.host == _ALL_IPV4:
+            return f":{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read ``:port``, ``host:port``, ``[v6]:port``, a unix path or ``@abstract``.
+
+    A unix path contains a slash or ends in ``.sock``. ``:port`` is every IPv4 address of the
+    machine and no IPv6 one, as in uWSGI; ``[::]:port`` names those.
+
+    Raises:
+        ValueError: The text is none of these; the message holds the text and says why.
+
+    Source: uWSGI's core/socket.c (``bind_to_unix``, ``bind_to_tcp``).
+    """
+    if "://" in text:
+        raise ValueError(f"{text!r} is a URL, give host:port without the scheme")
+    if text.startswith("@"):
+        return _unix(text, path="\0" + text[1:])
+    if "/" in text or text.endswith(".sock"):
+        return _unix(text, path=text)
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} is no address, give host:port, :port or the path of a unix socket")
+    number = _port(text, port)
+    return Address("tcp", host=_host(text, host), port=number)
+
+
+def _unix(text: str, path: str) -> Address:
+    if path == "\0":
+        raise ValueError(f"{text!r} lacks the name of the abstract socket")
+    if len(os.fsencode(path)) > _LONGEST_UNIX_PATH:
+        raise ValueError(f"{text!r} is longer than the {_LONGEST_UNIX_PATH} bytes of a unix socket's path")
+    return Address("unix", path=path)
+
+
+def _host(text: str, host: str) -> str:
+    if not host:
+        return _ALL_IPV4
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            IPv6Address(host[1:-1])
+        except AddressValueError:
+            raise ValueError(f"{text!r} has no IPv6 address in its brackets") from None
+        return host[1:-1]
+    if ":" in host:
+        raise ValueError(f"{text!r} has too many colons, put an IPv6 address in brackets: [::1]:8080")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{text!r} has a host that is neither a name nor an IP address")
+    return host
+
+
+def _port(text: str, port: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) > _LARGEST_PORT:
+        raise ValueError(f"{text!r} needs a port from 0 to {_LARGEST_PORT} after its last colon")
+    return int(port)

@@ -1,0 +1,243 @@
+"""Duplex bytes over a connected socket, scheduled by the hub.
+
+One read watcher per connection, started once and kept (no watcher, waiter or timer object per read). It serves two
+ways of reading: a front *pulls* with ``recv``, parking its greenlet; a WebSocket connection has bytes *pushed* into
+a receiver by the hub, so that control frames are answered while the application is elsewhere. A watcher that fires
+when nobody wants bytes stops itself; the next wish starts it again.
+
+Writing is the socket's own non-blocking ``send`` and ``sendmsg``; whoever gets BlockingIOError asks for
+``when_writable``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from gevent import getcurrent
+from gevent.hub import Hub
+
+from uwsgi_ws.net.clock import Clock
+
+__all__ = ["SocketStream"]
+
+_READ, _WRITE = 1, 2
+_READ_SIZE = 65_536
+#: After a read that filled its buffer; a 1 MiB message then takes 5 reads, not 16.
+_BULK_READ_SIZE = 262_144
+_TIMED_OUT = object()
+
+
+class SocketStream:
+    """Owns one non-blocking connected socket.
+
+    Args:
+        sock: The socket; from now on it belongs to the stream.
+        hub: The hub of the thread that will use it.
+        clock: For deadlines.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_hub",
+        "_io",
+        "_is_reading",
+        "_parked",
+        "_read_size",
+        "_reader",
+        "_receiver",
+        "_sock",
+        "_write_io",
+        "send",
+        "sendmsg",
+        "wheel_slot",
+    )
+
+    def __init__(self, sock: Any, hub: Hub, clock: Clock) -> None:
+        self._sock = sock
+        self._hub: Any = hub
+        self._clock = clock
+        self._io: Any = self._hub.loop.io(sock.fileno(), _READ)
+        self._write_io: Any = None
+        self._is_reading = False
+        self._read_size = _READ_SIZE
+        self._reader: Any = None  # the greenlet parked in recv
+        self._receiver: Callable[[bytes], None] | None = None
+        self._parked: Any = None  # the greenlet whose wait has a deadline
+        self._deadline = 0.0  # of that wait
+        self.wheel_slot = 0
+        #: The socket's own methods: they return the bytes taken, or raise BlockingIOError or another OSError.
+        self.send: Callable[[Any], int] = sock.send
+        self.sendmsg: Callable[[list[Any]], int] = sock.sendmsg
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once closed."""
+        return self._sock.fileno()  # type: ignore[no-any-return]  # the sockets of patched and unpatched modules
+
+    # Pulling, with a deadline
+
+    def recv(self, timeout: float | None) -> bytes:
+        """Wait for bytes and return them; ``b""`` is the end of the stream.
+
+        Raises:
+            TimeoutError: nothing came for ``timeout`` seconds.
+            OSError: the connection is broken.
+        """
+        while True:
+            self._wait_readable(timeout)
+            try:
+                return self._sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
+            except BlockingIOError:
+                continue
+
+    def recv_now(self) -> bytes | None:
+        """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
+        try:
+            return self._sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return None
+
+    def _wait_readable(self, timeout: float | None) -> None:
+        if not self._is_reading:
+            self._io.start(self._on_readable)
+            self._is_reading = True
+        self._reader = getcurrent()
+        try:
+            self._park(timeout)
+        finally:
+            self._reader = None
+
+    def _park(self, timeout: float | None) -> None:
+        if timeout is None:
+            self._hub.switch()
+            return
+        self._parked = getcurrent()
+        self._deadline = monotonic() + timeout
+        self._clock.schedule(self, self._deadline)
+        try:
+            if self._hub.switch() is _TIMED_OUT:
+                raise TimeoutError("no progress in time")
+        finally:
+            self._parked = None
+
+    def tick(self, now: float) -> float | None:
+        """End the wait in progress when its deadline has passed."""
+        if self._parked is None:
+            return None
+        if now < self._deadline:
+            return self._deadline
+        self._parked.switch(_TIMED_OUT)
+        return None
+
+    def send_all(self, data: Any, timeout: float | None) -> None:
+        """Write all of ``data``, waiting up to ``timeout`` seconds each time that the peer takes nothing.
+
+        Raises:
+            TimeoutError: no progress in time.
+            OSError: the connection is broken.
+        """
+        try:
+            sent = self.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        rest = memoryview(data)[sent:]
+        while rest:
+            self._wait_writable(timeout)
+            try:
+                rest = rest[self.send(rest) :]
+            except BlockingIOError:
+                continue
+
+    def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
+        """Write up to ``count`` bytes of a file without copying them; return the bytes written, 0 at its end."""
+        while True:
+            try:
+                return os.sendfile(self._sock.fileno(), fd, offset, count)
+            except BlockingIOError:
+                self._wait_writable(timeout)
+
+    def _wait_writable(self, timeout: float | None) -> None:
+        self.when_writable(getcurrent().switch)
+        try:
+            self._park(timeout)
+        finally:
+            self.stop_writing()
+
+    # Pushing, from the hub
+
+    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+        """Call ``receiver`` in the hub with bytes as they come, once with ``b""`` at the end of the stream.
+
+        The receiver may switch to other greenlets. Errors of the connection count as its end.
+        """
+        self._receiver = receiver
+        if not self._is_reading:
+            self._io.start(self._on_readable)
+            self._is_reading = True
+
+    def pause_receiving(self) -> None:
+        """Leave further bytes to the kernel until ``start_receiving`` is called again."""
+        self._receiver = None
+        if self._is_reading:
+            self._io.stop()
+            self._is_reading = False
+
+    def _on_readable(self) -> None:
+        receiver = self._receiver
+        if receiver is not None:
+            size = self._read_size
+            try:
+                data = self._sock.recv(size)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.pause_receiving()
+            elif len(data) == size:
+                self._read_size = _BULK_READ_SIZE
+            receiver(data)
+        elif self._reader is not None:
+            self._reader.switch()
+        else:
+            self._io.stop()
+            self._is_reading = False
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` in the hub each time the socket takes bytes, until ``stop_writing``."""
+        if self._write_io is None:
+            self._write_io = self._hub.loop.io(self._sock.fileno(), _WRITE)
+            self._write_io.start(callback)
+
+    def stop_writing(self) -> None:
+        """End the calls of ``when_writable``."""
+        if self._write_io is not None:
+            self._write_io.stop()
+            self._write_io.close()
+            self._write_io = None
+
+    # Ending
+
+    def shutdown(self) -> None:
+        """Send the end of the stream; reading goes on."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer was faster
+
+    def close(self) -> None:
+        """Give up the socket and the watchers; without effect the second time."""
+        if self._io is not None:
+            self._receiver = None
+            self._is_reading = False
+            self._io.stop()
+            self._io.close()
+            self._io = None
+            self.stop_writing()
+            self._sock.close()

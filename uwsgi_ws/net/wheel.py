@@ -1,0 +1,64 @@
+"""Due times without a timer each: one timer per worker serves every connection.
+
+A connection is in the wheel at most once. Moving its due time later costs nothing: it is asked when its old time
+comes, and says its new one. So "alive" is a timestamp that the receiving side writes, never a timer restarted.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+__all__ = ["Scheduled", "Wheel"]
+
+
+class Scheduled(Protocol):
+    """Something with a due time; ``wheel_slot`` belongs to the wheel (0: not in it)."""
+
+    wheel_slot: int
+
+    def tick(self, now: float) -> float | None:
+        """Do what is due at ``now``; return when to be asked again, or None to leave the wheel."""
+
+
+class Wheel:
+    """Buckets of items by due time, ``resolution`` seconds wide. It is told the time, and never early.
+
+    Ten thousand connections pinged every 25 s are 400 due times a second; with a timer each they would wake the
+    loop 400 times, in buckets of 50 ms at most 20 times.
+    """
+
+    def __init__(self, resolution: float = 0.05) -> None:
+        self._resolution = resolution
+        self._buckets: dict[int, list[Scheduled]] = {}
+        self._slots: list[int] = []  # heap of the buckets' keys
+
+    def schedule(self, item: Scheduled, due: float) -> None:
+        """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays."""
+        slot = int(due / self._resolution) + 1
+        if 0 < item.wheel_slot <= slot:
+            return
+        item.wheel_slot = slot
+        bucket = self._buckets.get(slot)
+        if bucket is None:
+            self._buckets[slot] = [item]
+            heapq.heappush(self._slots, slot)
+        else:
+            bucket.append(item)
+
+    def next_due(self) -> float | None:
+        """Return when ``advance`` has something to do; None while the wheel is empty."""
+        return self._slots[0] * self._resolution if self._slots else None
+
+    def advance(self, now: float) -> None:
+        """Tick every item that is due at ``now``."""
+        last = int(now / self._resolution)
+        while self._slots and self._slots[0] <= last:
+            slot = heapq.heappop(self._slots)
+            for item in self._buckets.pop(slot):
+                if item.wheel_slot != slot:
+                    continue  # it has moved to an earlier time since
+                item.wheel_slot = 0
+                due = item.tick(now)
+                if due is not None:
+                    self.schedule(item, due)

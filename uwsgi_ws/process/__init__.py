@@ -1,0 +1,1 @@
+"""Who lives, who dies, and what signals mean."""

@@ -1,0 +1,163 @@
+"""Frames on the wire (RFC 6455 5.2): headers read and written, close payloads, the opcodes' names.
+
+It refuses to know messages, state and masking of payloads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from uwsgi_ws.errors import FrameError, InvalidText
+
+__all__ = [
+    "BINARY",
+    "CLOSE",
+    "CONTINUATION",
+    "PING",
+    "PONG",
+    "TEXT",
+    "FrameHeader",
+    "encode",
+    "encode_close",
+    "encode_header",
+    "is_valid_close_code",
+    "parse_close",
+    "parse_header",
+]
+
+# Opcodes, RFC 6455 11.8.
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
+_KNOWN_OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+
+FIN = 0x80
+RSV = 0x70
+MASKED = 0x80
+#: Longest payload of a control frame (RFC 6455 5.5).
+MAX_CONTROL = 125
+
+# The two bytes of every unmasked header with a 7-bit length, by first byte and length: no struct on the hot path.
+_SHORT_HEADERS = {
+    FIN | opcode: [bytes((FIN | opcode, length)) for length in range(126)]
+    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+}
+
+
+class FrameHeader(NamedTuple):
+    """What comes before a client's payload.
+
+    ``size`` counts the header's own bytes, masking key included; ``length`` the payload's.
+    """
+
+    fin: bool
+    opcode: int
+    length: int
+    key: bytes
+    size: int
+
+
+def parse_header(data: bytes | bytearray, start: int) -> FrameHeader | None:
+    """Read a client's frame header at ``data[start:]``; None when it is not all there yet.
+
+    What can be judged from two bytes is judged from two bytes, so that a bad frame fails at once.
+
+    Raises:
+        FrameError: 1002 for each MUST of RFC 6455 5.1, 5.2 and 5.5 that the header breaks.
+    """
+    available = len(data) - start
+    if available < 2:
+        return None
+    first, second = data[start], data[start + 1]
+    opcode = first & 0x0F
+    if first & RSV:
+        raise FrameError("reserved bits set, and no extension was negotiated")
+    if opcode not in _KNOWN_OPCODES:
+        raise FrameError(f"reserved opcode {opcode:#x}")
+    if not second & MASKED:
+        raise FrameError("unmasked frame from a client")
+    length = second & 0x7F
+    if opcode >= CLOSE:
+        if not first & FIN:
+            raise FrameError("fragmented control frame")
+        if length > MAX_CONTROL:
+            raise FrameError("control frame with more than 125 bytes")
+    body = start + 2
+    if length == 126:
+        if available < 4:
+            return None
+        length = int.from_bytes(data[body : body + 2], "big")
+        body += 2
+        if length < 126:
+            raise FrameError("length not in its shortest form")
+    elif length == 127:
+        if available < 10:
+            return None
+        length = int.from_bytes(data[body : body + 8], "big")
+        body += 8
+        if length >> 63:
+            raise FrameError("length with its most significant bit set")
+        if length < 65_536:
+            raise FrameError("length not in its shortest form")
+    key = bytes(data[body : body + 4])
+    if len(key) < 4:
+        return None
+    return FrameHeader(first >= FIN, opcode, length, key, body + 4 - start)
+
+
+def encode_header(opcode: int, length: int) -> bytes:
+    """Return the header of one whole unmasked message of ``length`` bytes, in the shortest form."""
+    if length < 126:
+        return _SHORT_HEADERS[FIN | opcode][length]
+    if length < 65_536:
+        return bytes((FIN | opcode, 126, length >> 8, length & 0xFF))
+    return bytes((FIN | opcode, 127)) + length.to_bytes(8, "big")
+
+
+def encode(opcode: int, payload: bytes) -> bytes:
+    """Return one whole unmasked message as a single frame."""
+    return encode_header(opcode, len(payload)) + payload
+
+
+def is_valid_close_code(code: int) -> bool:
+    """Say whether ``code`` may stand in a close frame (RFC 6455 7.4, IANA's registry).
+
+    1004 is reserved, 1005, 1006 and 1015 never go on the wire; 1012-1014 came by registration.
+    """
+    return 3000 <= code <= 4999 or 1000 <= code <= 1003 or 1007 <= code <= 1014
+
+
+def encode_close(code: int | None, reason: str = "") -> bytes:
+    """Return a close frame; ``code`` None makes an empty one.
+
+    Raises:
+        ValueError: a code that may not be sent, a reason longer than 123 bytes of UTF-8, or one without a code.
+    """
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a close code")
+        return encode(CLOSE, b"")
+    if not is_valid_close_code(code):
+        raise ValueError(f"{code} is not a close code that may be sent")
+    payload = code.to_bytes(2, "big") + reason.encode()
+    if len(payload) > MAX_CONTROL:
+        raise ValueError(f"close reason of {len(payload) - 2} bytes, 123 allowed")
+    return encode(CLOSE, payload)
+
+
+def parse_close(payload: bytes) -> tuple[int | None, str]:
+    """Return a close frame's code (None when empty) and reason.
+
+    Raises:
+        FrameError: 1002 for a payload of one byte or a code that may not be sent.
+        InvalidText: 1007 for a reason that is not UTF-8.
+    """
+    if not payload:
+        return None, ""
+    if len(payload) == 1:
+        raise FrameError("close frame with a payload of one byte")
+    code = int.from_bytes(payload[:2], "big")
+    if not is_valid_close_code(code):
+        raise FrameError(f"close frame with code {code}")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidText("close reason is not UTF-8") from exc

@@ -1,0 +1,688 @@
+"""HTTP/1.0 and HTTP/1.1 requests: bytes in; heads, body pieces or a RequestError out.
+
+The caller pulls: it gives what it read to ``receive`` and asks ``next_head``, then ``next_body``
+until ``b""``, then ``next_head`` again. ``None`` always means that more bytes are needed. Requests
+sent ahead (pipelining) simply wait in the buffer until they are asked for.
+
+Who decides what:
+
+- The request line is matched here by one regular expression, as soon as its line end is in. It
+  says what llhttp lets pass: exactly two spaces, a method we know, HTTP/1.0 or 1.1, a target
+  in a form that fits its method.
+- The header fields are llhttp's: a head is given to a fresh parser once its CRLFCRLF is in, never
+  a byte more, so that no event of the next message can appear. What llhttp lets pass and we do not
+  (Host, Transfer-Encoding, Expect, repeated fields) is checked on its result.
+- Bodies never reach llhttp. A declared length is counted off. Chunks are framed here, because
+  httptools hides the chunk line, whose length could not be bounded, and does not tell at which byte
+  a message ended. Trailers go through llhttp again and are dropped (RFC 9110 6.5.1 allows it).
+
+::
+
+              line in              head in, no body
+    LINE ----------------> FIELDS -----------------> LINE
+     ^                       |
+     |  last byte            | Content-Length                       size line
+     +------------ COUNTED <-+-> CHUNK_LINE <----> CHUNK_DATA, CHUNK_END
+     |                             |  size 0
+     +----------------------- TRAILERS
+
+In place of LINE comes LAST when the connection cannot be used again: later bytes are ignored.
+
+Every stage waits for more bytes or fails at a position that depends on the bytes alone, so where
+the network cut them changes nothing. After an error the parser only repeats that error:
+what follows a request we could not delimit must never be taken for another (RFC 9112 11.2).
+
+Source: RFC 9110, RFC 9112; CGI names RFC 3875 4.1 and PEP 3333.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from uwsgi_ws.errors import InvalidState, RequestError
+
+__all__ = ["Head", "Limits", "RequestParser"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost; every number is in bytes unless its name says otherwise.
+
+    Args:
+        head_size: Request line and header fields together, line ends included; past it 431. What
+            an unfinished head can hold in memory.
+        target_size: The request target; past it 414. RFC 9112 3 recommends to support request
+            lines of 8000 bytes at least, and common proxies stop at 8 KiB themselves.
+        header_count: Header lines; past it 431. Browsers behind proxies send some 40.
+        trailer_size: The trailer section of a chunked body, last line end included; past it 431.
+            Trailers are dropped, so this only bounds what is kept until their end.
+        body_size: Body bytes, declared or counted; past it 413. None is no limit: whoever reads
+            the body decides.
+    """
+
+    head_size: int = 65_536
+    target_size: int = 8_192
+    header_count: int = 128
+    trailer_size: int = 4_096
+    body_size: int | None = None
+
+
+@dataclass(slots=True)
+class Head:
+    """One parsed request head.
+
+    Args:
+        variables: CGI names to native strings (latin-1, as PEP 3333 has it): REQUEST_METHOD,
+            REQUEST_URI (as sent), PATH_INFO (percent-decoded; empty for ``OPTIONS *``),
+            QUERY_STRING, SERVER_PROTOCOL; CONTENT_TYPE and CONTENT_LENGTH only if sent; HTTP_* for
+            the other fields. A repeated field is joined with ``", "`` (Cookie with ``"; "``).
+            Fields with an underscore in their name are missing: in CGI form nobody could tell
+            them from those with a hyphen. The dict is the caller's to keep and change.
+        size: Bytes of the head, its last line end included.
+        keep_alive: Whether the connection may be used again after this request.
+        expects_continue: The client waits for ``100 Continue`` before it sends the body.
+        upgrade: ``"websocket"`` if the Upgrade field lists it, else None: every other upgrade is
+            ignored and the request served as it is.
+        content_length: The Content-Length, or None if not sent.
+        chunked: The body comes in chunks.
+    """
+
+    variables: dict[str, str]
+    size: int
+    keep_alive: bool
+    expects_continue: bool
+    upgrade: str | None
+    content_length: int | None
+    chunked: bool
+
+
+# llhttp's HTTP methods; it refuses all others, so 501 (RFC 9110 15.6.2). Not here: CONNECT, as
+# we are no proxy; PRI, HTTP/2's preface; SOURCE, Icecast's; the RTSP ones.
+# fmt: off
+_METHODS: Final = {name: name for name in (
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY",
+    "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND",
+    "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE",
+    "PURGE", "MKCALENDAR", "LINK", "UNLINK",
+)}
+
+# The field names every environ may share from the start; others are learnt.
+_USUAL_NAMES: Final = (
+    b"Accept", b"Accept-Charset", b"Accept-Encoding", b"Accept-Language", b"Authorization", b"Cache-Control",
+    b"Connection", b"Content-Encoding", b"Content-Language", b"Content-Length", b"Content-Type", b"Cookie",
+    b"Date", b"DNT", b"Expect", b"Forwarded", b"From", b"Host", b"If-Match", b"If-Modified-Since",
+    b"If-None-Match", b"If-Range", b"If-Unmodified-Since", b"Keep-Alive", b"Origin", b"Pragma", b"Priority",
+    b"Range", b"Referer", b"Save-Data", b"Sec-CH-UA", b"Sec-CH-UA-Mobile", b"Sec-CH-UA-Platform",
+    b"Sec-Fetch-Dest", b"Sec-Fetch-Mode", b"Sec-Fetch-Site", b"Sec-Fetch-User", b"Sec-GPC",
+    b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Key", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Version",
+    b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade", b"Upgrade-Insecure-Requests", b"User-Agent", b"Via",
+    b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Port", b"X-Forwarded-Proto", b"X-Real-IP",
+    b"X-Request-ID", b"X-Requested-With",
+)
+# fmt: on
+
+# RFC 9110 5.6.2; RFC 9112 3. In the target: any visible ASCII but "#", because browsers send some
+# characters (| " { }) bare which RFC 3986 wants encoded. llhttp checks the target once more.
+_TCHAR: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_TOKEN: Final = re.compile(_TCHAR + "+")
+_REQUEST_LINE: Final = re.compile(rf"({_TCHAR}+) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
+_VERSION: Final = re.compile(r"HTTP/[0-9]\.[0-9]")
+
+# A line holds this much beside its target: "UNSUBSCRIBE", two spaces, "HTTP/1.1", CR and some room.
+_LINE_ROOM: Final = 32
+
+# RFC 3986 3.2.2, 3.2.3 without user information and IPvFuture; never empty (RFC 9110 4.2.1). Written
+# so that no two repetitions compete for a character: it fails in linear time.
+_NAME_CHAR: Final = r"[A-Za-z0-9._~!$&'()*+,;=\-]"
+_HOST: Final = re.compile(
+    rf"(?:{_NAME_CHAR}+(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)*|(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::[0-9]{0,5})?"
+)
+_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?")
+
+# RFC 9112 7.1, 7.1.1 as llhttp reads it: no white space anywhere. 16 digits are 64 bits.
+_QUOTED: Final = r"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
+_CHUNK_LINE: Final = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:;{_TCHAR}+(?:=(?:{_TCHAR}+|{_QUOTED}))?)*\r\n")
+# Line end included. No client in use sends extensions; a signature of 64 digits would still fit.
+_CHUNK_LINE_SIZE: Final = 256
+
+# Brings llhttp into its trailer state, where it also refuses what must not be there.
+_BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+# A 64-bit number has 20 digits; more would only be zeros, and int() has a limit of its own.
+_LENGTH_DIGITS: Final = 20
+
+_SINGLE: Final = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
+
+_LINE: Final = 0
+_FIELDS: Final = 1
+_LAST: Final = 2
+_COUNTED: Final = 3  # from here on: inside a body
+_CHUNK_SIZE: Final = 4
+_CHUNK_DATA: Final = 5
+_CHUNK_END: Final = 6
+_TRAILERS: Final = 7
+
+
+class _Keys(dict[bytes, str]):
+    """Field names as sent to CGI names, each CGI name one object shared by all environs.
+
+    Starts with the usual names in the usual spellings and learns what it sees. When full it starts
+    over: a peer that invents names can neither grow it nor keep other names out for long.
+    """
+
+    CAPACITY: Final = 1_024  # names, the usual ones included
+    NAME_SIZE: Final = 64  # longer names are not worth keeping
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.clear()
+        for name in _USUAL_NAMES:
+            upper = name.upper()
+            self[name] = self[name.lower()] = self[upper] = self._name(upper)
+
+    @staticmethod
+    def _name(upper: bytes) -> str:
+        key = upper.replace(b"-", b"_").decode("latin-1")
+        return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+    def __missing__(self, name: bytes) -> str:
+        """Return the CGI name of a field name not seen so far; "" if it has an underscore."""
+        if b"_" in name:
+            return ""
+        upper = name.upper()
+        if len(name) > self.NAME_SIZE:
+            return self._name(upper)
+        if len(self) >= self.CAPACITY - 1:
+            self._start_over()
+        key = self.get(upper) or self._name(upper)
+        self[upper] = self[name] = key
+        return key
+
+
+_KEYS: Final = _Keys()
+
+
+class _Fields:
+    """llhttp's listener for one head: puts each field where it belongs in ``variables``."""
+
+    __slots__ = ("variables",)
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.variables = variables
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = _KEYS[name]
+        if not key:
+            return
+        # llhttp leaves white space at the end. Never str.strip(): it takes \xa0 and \x85 as well.
+        text = value.strip(b" \t").decode("latin-1")
+        variables = self.variables
+        if key not in variables:
+            variables[key] = text
+        elif key in _SINGLE:
+            raise RequestError(400, "a header field that must be single is repeated")
+        else:
+            variables[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
+
+
+class RequestParser:
+    """The requests of one connection, one after the other.
+
+    Holds at most one unfinished head (``Limits.head_size``), trailer section or chunk line, and
+    what else ``receive`` was given and nobody has asked for: who does not read the body must not
+    go on receiving. Not for use by two threads at once; never blocks or switches.
+
+    Args:
+        limits: What one request may cost.
+    """
+
+    __slots__ = (
+        "_authority",
+        "_blank_seen",
+        "_body_left",
+        "_body_size",
+        "_buffer",
+        "_error",
+        "_keep_alive",
+        "_limits",
+        "_line_limit",
+        "_pos",
+        "_scanned",
+        "_stage",
+        "_variables",
+    )
+
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self._limits = limits
+        self._line_limit = min(limits.target_size + _LINE_ROOM, limits.head_size)
+        self._buffer: bytes | bytearray = b""
+        self._pos = 0  # bytes of the buffer already used
+        self._scanned = 0  # no end of the present line or section starts before this index
+        self._stage = _LINE
+        self._blank_seen = False  # the one empty line before a request line was skipped
+        self._variables: dict[str, str] = {}  # of the request line, while the fields are awaited
+        self._authority = ""  # of a request target in absolute form
+        self._keep_alive = True
+        self._body_left = 0  # bytes of the body or chunk still to come
+        self._body_size = 0  # bytes of all chunks so far
+        self._error: RequestError | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Add bytes from the peer; they are kept, not copied, when nothing else is held.
+
+        Args:
+            data: Never empty. The end of the stream is not told to this class: ``has_partial``
+                and the stage the caller is in say what it means.
+
+        Raises:
+            InvalidState: ``data`` is empty.
+            RequestError: This parser has failed before.
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if not data:
+            raise InvalidState("the end of the stream is not for the request parser")
+        buffer, pos = self._buffer, self._pos
+        if pos == len(buffer):
+            self._buffer = data
+            self._pos = self._scanned = 0
+            return
+        # A bytearray grows and loses its front without copying what it keeps, so that a head that
+        # comes byte by byte costs linear time.
+        if isinstance(buffer, bytearray):
+            del buffer[:pos]
+        else:
+            self._buffer = buffer = bytearray(memoryview(buffer)[pos:])
+        self._scanned = max(self._scanned - pos, 0)
+        self._pos = 0
+        buffer += data
+
+    def next_head(self) -> Head | None:
+        """Return the head of the next request, or None: more bytes are needed.
+
+        None for ever after a request with ``keep_alive`` False and after ``take_rest``; bytes
+        received then are dropped.
+
+        Raises:
+            InvalidState: The former request's body was not read to its end.
+            RequestError: It cannot be served. 400 malformed, 413 body too big, 414 request line
+                too long, 417 unknown expectation, 431 head too big, 501 unknown method or
+                transfer coding, 505 another HTTP version. The connection must be closed.
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        try:
+            if self._stage == _LINE and not self._read_line():
+                return None
+            if self._stage == _FIELDS:
+                return self._read_fields()
+        except RequestError as error:
+            raise self._fail(error)
+        if self._stage == _LAST:
+            self._drop()
+            return None
+        raise InvalidState("the former request's body was not read to its end")
+
+    def next_body(self) -> bytes | None:
+        """Return the next piece of the current body, b"" at its end, None: more bytes are needed.
+
+        A request without a body is at its end at once; asking again at the end is allowed.
+
+        Raises:
+            RequestError: 400 malformed chunk or trailer, 413 more than ``Limits.body_size``,
+                431 trailers too big. The connection must be closed.
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._stage == _COUNTED:
+            piece = self._take_data()
+            if piece is not None and not self._body_left:
+                self._end_message(self._pos)
+            return piece
+        if self._stage < _COUNTED:
+            return b""
+        try:
+            return self._read_chunked()
+        except RequestError as error:
+            raise self._fail(error)
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether some bytes of an unfinished head are held: a timeout then is a 408.
+
+        False inside a body and after an error.
+        """
+        return self._stage == _FIELDS or (self._stage == _LINE and self._pos < len(self._buffer))
+
+    def take_rest(self) -> bytes:
+        """Return every byte not parsed yet and be done with HTTP.
+
+        After a 101 they belong to the WebSocket. The parser is empty then and gives no more heads.
+
+        Raises:
+            RequestError: This parser has failed before.
+        """
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        rest = bytes(self._buffer[self._pos :])
+        self._drop()
+        self._stage = _LAST
+        return rest
+
+    # -- the buffer ------------------------------------------------------------------------------
+
+    def _drop(self) -> None:
+        self._buffer = b""
+        self._pos = self._scanned = 0
+
+    def _fail(self, error: RequestError) -> RequestError:
+        """Keep the error and nothing of the peer's: no buffer, no traceback with frames that hold it."""
+        self._error = error.with_traceback(None)
+        self._drop()
+        self._variables = {}
+        self._stage = _LAST
+        return error
+
+    def _advance(self, pos: int, stage: int) -> None:
+        self._pos = self._scanned = pos
+        self._stage = stage
+
+    def _find(self, mark: bytes) -> int:
+        """Return the index after ``mark``, or -1; looks at no byte twice."""
+        at = self._buffer.find(mark, self._scanned)
+        if at >= 0:
+            return at + len(mark)
+        self._scanned = max(self._scanned, len(self._buffer) - len(mark) + 1)
+        return -1
+
+    def _take_data(self) -> bytes | None:
+        """Return what is there of ``_body_left``, or None."""
+        buffer, pos = self._buffer, self._pos
+        end = min(len(buffer), pos + self._body_left)
+        if end == pos:
+            return None
+        self._body_left -= end - pos
+        self._pos = self._scanned = end
+        return bytes(buffer[pos:end])  # the same object if it is all of a bytes buffer
+
+    # -- the head --------------------------------------------------------------------------------
+
+    def _read_line(self) -> bool:
+        """Read the request line; False if more bytes are needed."""
+        pos = self._pos
+        end = self._find(b"\n")
+        if end < 0 or not (match := _REQUEST_LINE.fullmatch(self._buffer[pos:end].decode("latin-1"))):
+            return self._no_line(end)
+        if end - pos > self._line_limit:
+            raise _too_long(self._buffer[pos : pos + _LINE_ROOM])
+        name, target, version = match.groups()
+        method = _METHODS.get(name)
+        if method is None:
+            raise RequestError(501, "the request method is not implemented")
+        if len(target) > self._limits.target_size:
+            raise RequestError(414, "the request target is too long")
+        variables = self._variables = {
+            "REQUEST_METHOD": method,
+            "REQUEST_URI": target,
+            "PATH_INFO": target,
+            "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1" if version == "HTTP/1.1" else "HTTP/1.0",
+        }
+        self._authority = ""
+        if target[0] != "/" or "?" in target or "%" in target:
+            self._authority = _split_target(variables)
+        # The line end is the first half of CRLFCRLF when no field follows.
+        self._pos, self._scanned, self._stage = pos, end - 2, _FIELDS
+        return True
+
+    def _no_line(self, end: int) -> bool:
+        """Say why there is no request line up to ``end`` (-1: not ended); False if it may still come."""
+        buffer, pos = self._buffer, self._pos
+        size = len(buffer) - pos
+        if buffer[pos : pos + 1] == b"\r" and not self._blank_seen:
+            # RFC 9112 2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the
+            # request-line". One is what we ignore: the end of an old client's POST.
+            if size == 1:
+                return False
+            if buffer[pos + 1] == 0x0A:
+                self._blank_seen = True
+                self._advance(pos + 2, _LINE)
+                return self._read_line()
+        if not size:
+            return False
+        # A TLS hello, a WebSocket frame, an HTTP/0.9 guess: no need to wait for a line end.
+        if not _TOKEN.match(chr(buffer[pos])):
+            raise RequestError(400, "the first byte is not that of an HTTP request")
+        if (end - pos if end >= 0 else size) > self._line_limit:
+            raise _too_long(buffer[pos : pos + _LINE_ROOM])
+        if end < 0:
+            return False
+        words = buffer[pos:end].decode("latin-1").split(" ")
+        if len(words) == 3 and words[2].endswith("\r\n"):
+            version = words[2][:-2]
+            if (
+                _TOKEN.fullmatch(words[0])
+                and _VERSION.fullmatch(version)
+                and version not in ("HTTP/1.0", "HTTP/1.1")
+            ):
+                raise RequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        raise RequestError(400, "the request line is malformed")
+
+    def _read_fields(self) -> Head | None:
+        """Read the header fields; None if more bytes are needed."""
+        limits, buffer, pos = self._limits, self._buffer, self._pos
+        end = self._find(b"\r\n\r\n")
+        if (end if end >= 0 else len(buffer)) - pos > limits.head_size:
+            raise RequestError(431, "the request head is too big")
+        if end < 0:
+            return None
+        data = buffer[pos:end]
+        if data.count(b"\r\n") > limits.header_count + 2:
+            raise RequestError(431, "the request has too many header fields")
+        variables = self._variables
+        _parse(data, variables)
+        head = _head(variables, self._authority, end - pos)
+        length = head.content_length
+        if length is not None and limits.body_size is not None and length > limits.body_size:
+            raise RequestError(413, "the request body is too big")
+        self._variables = {}
+        self._keep_alive = head.keep_alive
+        if head.chunked:
+            self._body_size = 0
+            self._advance(end, _CHUNK_SIZE)
+        elif length:
+            self._body_left = length
+            self._advance(end, _COUNTED)
+        else:
+            self._end_message(end)
+        return head
+
+    def _end_message(self, pos: int) -> None:
+        self._blank_seen = False
+        self._advance(pos, _LINE if self._keep_alive else _LAST)
+
+    # -- chunks ----------------------------------------------------------------------------------
+
+    def _read_chunked(self) -> bytes | None:
+        """Return the next piece, b"" after the trailers, None if more bytes are needed."""
+        while True:
+            if self._stage == _CHUNK_DATA:
+                piece = self._take_data()
+                if piece is not None and not self._body_left:
+                    self._stage = _CHUNK_END
+                return piece
+            if self._stage == _TRAILERS:
+                return self._read_trailers()
+            if self._stage == _CHUNK_END:
+                pos = self._pos
+                ending = self._buffer[pos : pos + 2]
+                if ending != b"\r\n":
+                    if b"\r\n".startswith(ending):
+                        return None
+                    raise RequestError(400, "a chunk does not end where its size says")
+                self._advance(pos + 2, _CHUNK_SIZE)
+            if not self._read_chunk_line():
+                return None
+
+    def _read_chunk_line(self) -> bool:
+        """Read a chunk's size; False if more bytes are needed."""
+        buffer, pos = self._buffer, self._pos
+        end = self._find(b"\n")
+        if (end if end >= 0 else len(buffer)) - pos > _CHUNK_LINE_SIZE:
+            raise RequestError(400, "a chunk's size line is too long")
+        if end < 0:
+            return False
+        match = _CHUNK_LINE.fullmatch(buffer[pos:end].decode("latin-1"))
+        if not match:
+            raise RequestError(400, "a chunk's size line is malformed")
+        size = int(match[1], 16)
+        self._body_size += size
+        if self._limits.body_size is not None and self._body_size > self._limits.body_size:
+            raise RequestError(413, "the request body is too big")
+        self._body_left = size
+        self._advance(end, _CHUNK_DATA if size else _TRAILERS)
+        return True
+
+    def _read_trailers(self) -> bytes | None:
+        """Return b"" once the trailers, usually none, are in; None if more bytes are needed."""
+        buffer, pos = self._buffer, self._pos
+        if buffer[pos : pos + 2] == b"\r\n":
+            self._end_message(pos + 2)
+            return b""
+        end = self._find(b"\r\n\r\n")
+        if (end if end >= 0 else len(buffer)) - pos > self._limits.trailer_size:
+            raise RequestError(431, "the trailers are too big")
+        if end < 0:
+            return None
+        _parse(_BEFORE_TRAILERS + buffer[pos:end], {})
+        self._end_message(end)
+        return b""
+
+
+def _too_long(start: bytes | bytearray) -> RequestError:
+    """Return the error for an endless request line: RFC 9112 3 asks for 501 if the method is too long."""
+    method, space, _ = start.decode("latin-1").partition(" ")
+    if not _TOKEN.fullmatch(method):
+        return RequestError(400, "the request line is malformed")
+    if not space:
+        return RequestError(501, "the request method is not implemented")
+    return RequestError(414, "the request line is too long")
+
+
+def _split_target(variables: dict[str, str]) -> str:
+    """Set PATH_INFO and QUERY_STRING; return the absolute form's authority, "" for the other forms.
+
+    Source: RFC 9112 3.2.
+    """
+    target = variables["REQUEST_URI"]
+    authority = query = ""
+    if target[0] == "/":
+        path, _, query = target.partition("?")
+    elif absolute := _ABSOLUTE.fullmatch(target):
+        authority, path, query = absolute[1], absolute[2] or "/", absolute[3] or ""
+        if not _HOST.fullmatch(authority):
+            raise RequestError(400, "the host in the request target is invalid")
+    elif target == "*" and variables["REQUEST_METHOD"] == "OPTIONS":
+        path = ""  # PEP 3333 knows only paths with a slash and the empty one
+    else:
+        raise RequestError(400, "the request target has a form that does not fit the method")
+    variables["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+    variables["QUERY_STRING"] = query
+    return authority
+
+
+def _parse(data: bytes | bytearray, variables: dict[str, str]) -> None:
+    """Give ``data``, which ends with its head or trailers, to llhttp; fields go into ``variables``."""
+    try:
+        HttpRequestParser(_Fields(variables)).feed_data(data)
+        return
+    except HttpParserUpgrade:
+        return  # whatever the upgrade is: the head is complete, and nothing follows it in data
+    except HttpParserCallbackError as exc:
+        cause = exc.__context__
+        assert cause is not None, "httptools sets the context of a callback's error"
+    except HttpParserError as exc:
+        # llhttp's reasons are its own constants, never the peer's text.
+        cause = RequestError(400, f"the request is malformed: {exc}")
+    # Raised out here, so that no chained traceback keeps the peer's bytes alive.
+    raise cause.with_traceback(None)
+
+
+def _head(variables: dict[str, str], authority: str, size: int) -> Head:
+    """Check what llhttp lets pass and put the head together.
+
+    Source: RFC 9112 3.2 (Host), 6 (framing), 9.3 (persistence); RFC 9110 7.8 (Upgrade), 10.1.1 (Expect).
+    """
+    get = variables.get
+    modern = variables["SERVER_PROTOCOL"] == "HTTP/1.1"
+    host = get("HTTP_HOST")
+    if host is None:
+        if modern:
+            raise RequestError(400, "the Host header field is missing")
+    elif not _HOST.fullmatch(host):
+        raise RequestError(400, "the Host header field is invalid")
+    if authority:
+        # RFC 9112 3.2.2: "MUST ignore the received Host header field (if any) and instead replace
+        # it with the host information of the request-target".
+        variables["HTTP_HOST"] = authority
+
+    length: int | None = None
+    declared = get("CONTENT_LENGTH")
+    if declared is not None:
+        if len(declared) > _LENGTH_DIGITS:
+            raise RequestError(400, "the Content-Length has too many digits")
+        length = int(declared)
+    codings = get("HTTP_TRANSFER_ENCODING")
+    if codings is not None:
+        _check_codings(codings, modern)
+
+    keep_alive = modern
+    connection = get("HTTP_CONNECTION")
+    if connection is not None:
+        options = _items(connection)
+        keep_alive = "close" not in options and (modern or "keep-alive" in options)
+
+    expects_continue = False
+    if modern:  # RFC 9110 10.1.1: "MUST ignore" it in an HTTP/1.0 request
+        expectation = get("HTTP_EXPECT")
+        if expectation is not None:
+            if expectation.lower() != "100-continue":
+                raise RequestError(417, "the expectation cannot be met")
+            expects_continue = bool(length) or codings is not None
+
+    upgrade: str | None = None
+    if modern:  # RFC 9110 7.8: "MUST ignore" it in an HTTP/1.0 request
+        protocols = get("HTTP_UPGRADE")
+        if protocols is not None and "websocket" in _items(protocols):
+            upgrade = "websocket"
+            # Whoever switched protocols before such a body's end would read it as frames, and a
+            # proxy in front might disagree about where they start.
+            if length or codings is not None:
+                raise RequestError(400, "a WebSocket handshake has no body")
+    return Head(variables, size, keep_alive, expects_continue, upgrade, length, codings is not None)
+
+
+def _check_codings(codings: str, modern: bool) -> None:
+    """Accept ``chunked`` and nothing else (RFC 9112 6.1, 6.3)."""
+    if not modern:
+        raise RequestError(400, "HTTP/1.0 has no Transfer-Encoding")
+    if codings.lower() == "chunked":
+        return
+    *others, last = _items(codings)
+    if last == "chunked" and "chunked" not in others and all(map(_TOKEN.fullmatch, others)):
+        raise RequestError(501, "the transfer coding is not implemented")
+    raise RequestError(400, "the Transfer-Encoding is invalid")
+
+
+def _items(value: str) -> list[str]:
+    """Return a list field's items in lower case (latin-1 has no letter that becomes an ASCII one)."""
+    return [item.strip(" \t") for item in value.lower().split(",")]

@@ -1,0 +1,181 @@
+"""One worker's server: accept, front, admission, route, application.
+
+It knows every room and decides nothing of theirs; what it owns is the order.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from time import time
+from typing import Any
+
+from gevent import get_hub, getcurrent
+from gevent.socket import socket as GeventSocket
+
+from uwsgi_ws.admission import Admission
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.http1 import Http1Front, Http1Settings, Peer
+from uwsgi_ws.log import AccessLog
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.routing import Applications
+from uwsgi_ws.static import StaticFiles
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.acceptor import Acceptor
+from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.wsgi.current import ClientPool, enter
+from uwsgi_ws.wsgi.environ import EnvironBase
+from uwsgi_ws.wsgi.runner import respond, respond_error, run
+
+__all__ = ["Server"]
+
+_log = logging.getLogger("uwsgi_ws.server")
+
+_REASONS = {1001: "server stops", 1012: "server restarts"}
+
+
+class Server:
+    """Serves applications on any number of listening sockets, ``places`` clients at once.
+
+    Args:
+        places: Clients served at once; each has a greenlet and a core number.
+        applications: Where requests go.
+        http: Settings of HTTP connections.
+        websocket: Settings of WebSocket connections.
+        environ: The shared part of every environ.
+        admission: Who may come in.
+        static: Files served before the application is asked; None for none.
+        access_log: None writes no access lines.
+        stats: The worker's counters.
+    """
+
+    def __init__(
+        self,
+        places: int,
+        *,
+        applications: Applications,
+        http: Http1Settings,
+        websocket: ConnectionSettings,
+        environ: EnvironBase,
+        admission: Admission,
+        static: StaticFiles | None,
+        access_log: AccessLog | None,
+        stats: Stats,
+    ) -> None:
+        self.applications = applications
+        self.stats = stats
+        self.hub = get_hub()
+        self.clock = Clock(self.hub)
+        self._acceptor = Acceptor(websocket, self.hub, self.clock, stats)
+        self.pool = ClientPool(places)
+        self.listeners: list[Listener] = []
+        self.is_draining = False
+        self._http = http
+        self._environ = environ
+        self._admission = admission
+        self._static = static
+        self._access_log = access_log
+        # uWSGI hands out the highest free core first.
+        self._free_cores = list(range(places))
+        self._server_name = socket.gethostname()
+
+    # Accepting
+
+    def listen(self, sock: GeventSocket) -> None:
+        """Begin to accept from a listening socket."""
+        name = sock.getsockname()
+        port = str(name[1]) if isinstance(name, tuple) else ""
+
+        def handle(client: Any, address: Any) -> None:
+            self._serve_client(client, address, port)
+
+        listener = Listener(sock, handle, self.pool)
+        listener.start()
+        self.listeners.append(listener)
+
+    def _serve_client(self, client: Any, address: Any, server_port: str) -> None:
+        if isinstance(address, tuple):
+            peer = Peer(address[0], str(address[1]), self._server_name, server_port)
+        else:
+            peer = Peer("", "", self._server_name, server_port)
+        core = self._free_cores.pop()
+        try:
+            stream = SocketStream(client, self.hub, self.clock)
+            front = Http1Front(stream, self._http, peer, core, self.handle, self._may_keep_alive)
+            greenlet: Any = getcurrent()
+            greenlet.front = front
+            front.run()
+        finally:
+            self._free_cores.append(core)
+
+    def _may_keep_alive(self) -> bool:
+        """An idle connection may keep its place only while others are free."""
+        return not self.is_draining and not self.pool.full()
+
+    # Answering
+
+    def handle(self, request: Request) -> None:
+        """Answer a request of any front. Never raises."""
+        stats = self.stats
+        stats.requests += 1
+        request.acceptor = self._acceptor
+        request.request_id = stats.requests
+        try:
+            self._admission.judge(request)
+            if self._static is None or not self._static.serve(request):
+                self._run_application(request)
+        except RequestError as error:
+            respond_error(request, error)
+        except Exception:
+            _log.exception("%s %s", request.environ["REQUEST_METHOD"], request.environ["REQUEST_URI"])
+            request.abandon()
+        stats.busy_seconds += time() - request.started_at
+        stats.bytes_sent += request.header_bytes + request.body_bytes
+        if request.websocket is not None:
+            stats.bytes_sent += request.websocket.bytes_sent
+        if self._access_log is not None and request.log_this:
+            self._access_log.write(request)
+        # wsgi.input knows the request, so the two would keep each other until a collection.
+        request.environ = {}
+
+    def _run_application(self, request: Request) -> None:
+        application = self.applications.find(request.environ)
+        if application is None:
+            # uWSGI's words for it.
+            respond(
+                request,
+                "500 Internal Server Error",
+                [("Content-Type", "text/plain")],
+                b"Internal Server Error",
+            )
+            return
+        self._environ.complete(request)
+        enter(request)
+        if not run(application, request):
+            self.stats.exceptions += 1
+
+    # Leaving
+
+    def drain(self, code: int, mercy: float) -> None:
+        """Accept nobody any more, end idle connections, close WebSockets with ``code``, and wait for the rest.
+
+        Args:
+            code: 1001 when the server stops, 1012 when it comes back at once.
+            mercy: Seconds until what is left is dropped.
+        """
+        self.is_draining = True
+        for listener in self.listeners:
+            listener.stop()
+        for greenlet in list(self.pool.greenlets):
+            front = getattr(greenlet, "front", None)
+            if front is None:
+                continue
+            if front.request is None:
+                greenlet.kill(block=False)
+            elif front.request.websocket is not None:
+                front.request.websocket.close(code, _REASONS.get(code, ""))
+        self.pool.join(timeout=mercy)
+        self.pool.kill(timeout=1)

@@ -1,0 +1,58 @@
+"""Turns a request into a WebSocket connection: the server's half of the opening handshake."""
+
+from __future__ import annotations
+
+from gevent.hub import Hub
+
+from uwsgi_ws.errors import HandshakeError, InvalidState
+from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.protocol import handshake
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+
+__all__ = ["Acceptor"]
+
+
+class Acceptor:
+    """A worker's settings for WebSockets, applied to one request at a time."""
+
+    def __init__(self, settings: ConnectionSettings, hub: Hub, clock: Clock, stats: Stats) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._clock = clock
+        self._stats = stats
+
+    def accept(
+        self, request: Request, headers: Headers, subprotocol: str | None, reason: str = "Switching Protocols"
+    ) -> Connection:
+        """Answer the opening handshake and return the open connection, which is also ``request.websocket``.
+
+        Args:
+            request: One that asked for a WebSocket; admission has checked how it asked.
+            headers: Further response headers, Sec-WebSocket-Protocol among them.
+            subprotocol: What ``Connection.subprotocol`` shall be.
+            reason: The status line's text.
+
+        Raises:
+            HandshakeError: 426, the request did not ask for a WebSocket.
+            InvalidState: it is one already, or its response has begun.
+            OSError: the client is gone.
+        """
+        if request.websocket is not None or request.is_head_written:
+            raise InvalidState("the request has been answered already")
+        if not handshake.is_websocket(request.environ):
+            raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
+        stream, early = request.upgrade(reason, headers)
+        connection = Connection(
+            stream,
+            self._settings,
+            self._hub,
+            self._clock,
+            path=request.environ["PATH_INFO"],
+            subprotocol=subprotocol,
+        )
+        request.websocket = connection
+        self._stats.websockets += 1
+        connection.start(early)
+        return connection

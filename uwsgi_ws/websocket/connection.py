@@ -1,0 +1,663 @@
+"""A live WebSocket connection: what an application holds, and what keeps it alive behind its back.
+
+Bytes come by ``_receive``, called in the hub whenever the stream has some, wherever the application is: pings are
+answered, pongs noted and the closing handshake completed without its help. Whole messages wait for ``recv``; past
+``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down.
+
+Frames go out by one ``send`` on the spot. What the kernel does not take waits in an outbox that the hub empties; its
+sender parks until its frame is out, so several greenlets may send at once and frames never interleave.
+
+``tick`` is called by the worker's clock, never more often than needed: keepalive, a peer that takes nothing, a
+closing handshake that does not end.
+
+Only greenlets of one hub may use a connection. The engine never switches greenlets, so its calls need no lock.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from gevent import getcurrent
+from gevent.hub import Hub
+
+from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.protocol.frames import BINARY, TEXT, encode_header
+from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
+from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.websocket import MESSAGE_OVERHEAD, State, WebSocket
+from uwsgi_ws.websocket.outbox import Outbox
+from uwsgi_ws.websocket.readiness import Readiness
+
+__all__ = ["Connection", "ConnectionSettings", "Sendable"]
+
+Sendable = str | bytes | bytearray | memoryview
+
+#: Bytes of whole messages that may wait for the application before the stream is left alone.
+HIGH_WATER = 65_536
+#: Payloads up to here are copied behind their header; longer ones go by sendmsg, uncopied.
+COPY_LIMIT = 16_384
+#: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
+LINGER = 1.0
+
+_TIMED_OUT = object()
+_log = logging.getLogger("uwsgi_ws.websocket")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionSettings:
+    """What a worker's connections have in common.
+
+    Args:
+        max_message_size: Bytes allowed in one received message.
+        keepalive: When to ping and when to give up.
+        send_timeout: Seconds that a peer may take no bytes while some wait for it.
+        close_timeout: Seconds for the peer to answer our close frame.
+    """
+
+    max_message_size: int = 1_048_576
+    keepalive: KeepalivePolicy = KeepalivePolicy(30.0, 3.0)
+    send_timeout: float = 30.0
+    close_timeout: float = 5.0
+
+
+class Connection:
+    """One open WebSocket, usable from any greenlet.
+
+    Iterating gives messages until the peer closes normally (1000 or 1001, or without a code).
+
+    Args:
+        stream: Where the bytes go; the connection owns it from now on.
+        settings: The worker's.
+        hub: The hub that schedules both.
+        clock: The worker's.
+        path: The request's path, for the application.
+        subprotocol: The one agreed on, if any.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_close_by",
+        "_engine",
+        "_heard_at",
+        "_hub",
+        "_is_closed",
+        "_is_paused",
+        "_is_ping_pending",
+        "_outbox",
+        "_pinged_at",
+        "_progress_at",
+        "_readiness",
+        "_senders",
+        "_settings",
+        "_stream",
+        "_waiter",
+        "_waiting",
+        "bytes_received",
+        "bytes_sent",
+        "latency",
+        "messages_received",
+        "messages_sent",
+        "path",
+        "subprotocol",
+        "wheel_slot",
+    )
+
+    def __init__(
+        self,
+        stream: SocketStream,
+        settings: ConnectionSettings,
+        hub: Hub,
+        clock: Clock,
+        *,
+        path: str = "",
+        subprotocol: str | None = None,
+    ) -> None:
+        self._engine = WebSocket(settings.max_message_size)
+        self._stream = stream
+        self._settings = settings
+        self._hub: Any = hub
+        self._clock = clock
+        self._waiter: Any = None  # the greenlet parked in recv
+        self._waiting: list[Any] | None = None  # greenlets that want to receive after it
+        self._outbox: Outbox | None = None
+        self._senders: list[tuple[int, Any]] | None = (
+            None  # (the count of completed frames it waits for, greenlet)
+        )
+        self._readiness: Readiness | None = None
+        self._is_paused = False
+        self._is_closed = False
+        self._is_ping_pending = False
+        self._heard_at = monotonic()
+        self._pinged_at = 0.0
+        self._progress_at = 0.0
+        self._close_by = 0.0  # when an unfinished closing is cut short
+        self.wheel_slot = 0
+        self.path = path
+        self.subprotocol = subprotocol
+        #: Seconds between the last ping that was answered and its pong; None before.
+        self.latency: float | None = None
+        self.messages_received = 0
+        self.messages_sent = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    def start(self, early: bytes = b"") -> None:
+        """Begin to receive; ``early`` came together with the opening handshake."""
+        freq = self._settings.keepalive.ping_freq
+        if freq:
+            self._clock.schedule(self, self._heard_at + freq)
+        if early:
+            self._receive(early)
+        if not self._is_closed and not self._is_paused:
+            self._stream.start_receiving(self._receive)
+
+    # What the application calls: receiving
+
+    def recv(self, timeout: float | None = None) -> str | bytes | None:
+        """Return the next whole message: str if it is text, bytes if binary.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever, 0 only looks.
+
+        Returns:
+            The message with its fragments joined, or None once ``timeout`` has passed.
+
+        Raises:
+            ConnectionClosed: ``code`` and ``reason`` say how it ended, ``__cause__`` says why. Messages that came
+                before the end are returned first.
+
+        Source: RFC 6455 6.2.
+        """
+        message = self.recv_message(timeout)
+        if message is None:
+            return None
+        return message.payload.decode() if message.opcode == TEXT else message.payload
+
+    def recv_message(self, timeout: float | None = None) -> Message | None:
+        """Return the next message as opcode and bytes; waiting and errors as in ``recv``."""
+        messages = self._engine.messages
+        while True:
+            while not messages:
+                if not self._wait_for_message(timeout):
+                    return None
+            message = messages.popleft()
+            self._engine.queued -= len(message.payload) + MESSAGE_OVERHEAD
+            if self._is_paused or (self._readiness is not None and not messages):
+                self._resume()
+            if type(message) is Message:
+                self.messages_received += 1
+                return message
+            # A piece of a message that recv_streaming left unread; the caller wants the next one.
+
+    def recv_now(self) -> Message | None:
+        """Return the next message if there is one; also looks at the socket itself, without waiting.
+
+        Raises:
+            ConnectionClosed: as in ``recv``.
+        """
+        if not self._engine.messages:
+            if self._waiter is None and not self._is_paused and not self._is_closed:
+                self._poll()
+            if not self._engine.messages:
+                if self._engine.state is not State.OPEN:
+                    raise self._engine.closed_error()
+                return None
+        return self.recv_message(0)
+
+    def recv_streaming(self, timeout: float | None = None) -> Iterator[str | bytes]:
+        """Yield the next message in pieces, as they arrive; memory holds ``HIGH_WATER`` bytes of it at most.
+
+        Pieces of text end between characters. Pieces are cut where the network cuts them, not where the peer's
+        fragments end. The limit on a message's size still holds. Whoever stops early loses the rest of the message.
+
+        Args:
+            timeout: Seconds to wait for each piece; None waits for ever.
+
+        Raises:
+            ConnectionClosed: as in ``recv``, also in the middle of a message.
+            TimeoutError: no piece came in time.
+        """
+        engine = self._engine
+        if not engine.messages:
+            engine.streaming = True
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        while True:
+            while not engine.messages:
+                if not self._wait_for_message(timeout):
+                    raise TimeoutError(f"no piece of a message for {timeout} seconds")
+            item = engine.messages.popleft()
+            engine.queued -= len(item.payload) + MESSAGE_OVERHEAD
+            if self._is_paused or self._readiness is not None:
+                self._resume()
+            final = type(item) is Message or item[2]
+            piece: str | bytes = decoder.decode(item.payload, final) if item.opcode == TEXT else item.payload
+            if final:
+                self.messages_received += 1
+            if piece or type(item) is Message:
+                yield piece
+            if final:
+                return
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """Yield messages until the peer closes with 1000, 1001 or no code; otherwise raise ConnectionClosed."""
+        while True:
+            try:
+                message = self.recv()
+            except ConnectionClosed as exc:
+                if exc.__cause__ is None and exc.code in (1000, 1001, 1005):
+                    return
+                raise
+            assert message is not None, "recv without a timeout has a message"
+            yield message
+
+    # What the application calls: sending
+
+    def send(self, message: Sendable) -> None:
+        """Send ``str`` as text, anything bytes-like as binary; returns when the kernel has taken all of it.
+
+        Raises:
+            ConnectionClosed: it ended before or while the message went.
+            TypeError: neither.
+
+        Source: RFC 6455 6.1.
+        """
+        if isinstance(message, str):
+            self.send_message(TEXT, message.encode())
+        elif isinstance(message, bytes):
+            self.send_message(BINARY, message)
+        elif isinstance(message, (bytearray, memoryview)):
+            # A copy: part of it may wait in the outbox while the caller changes it.
+            self.send_message(BINARY, bytes(message))
+        else:
+            raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
+
+    def send_message(self, opcode: int, payload: bytes) -> None:
+        """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
+        engine = self._engine
+        if engine.state is not State.OPEN:
+            raise engine.closed_error()
+        length = len(payload)
+        header = encode_header(opcode, length)
+        self.messages_sent += 1
+        self.bytes_sent += length + len(header)
+        if self._outbox is not None:
+            self._wait_until_sent(self._outbox.put_data(header + payload))
+            return
+        try:
+            if length <= COPY_LIMIT:
+                frame = header + payload
+                sent = self._stream.send(frame)
+                if sent == len(frame):
+                    return
+                rest = memoryview(frame)[sent:]
+            else:
+                sent = self._stream.sendmsg([header, payload]) - len(header)
+                if sent == length:
+                    return
+                rest = memoryview(payload)[sent:] if sent >= 0 else memoryview(header[sent:] + payload)
+        except BlockingIOError:
+            rest = memoryview(header + payload)
+        except OSError:
+            self._lose()
+            raise engine.closed_error() from None
+        self._wait_until_sent(self._open_outbox().put_partial(rest, is_data=True))
+
+    def ping(self, payload: bytes = b"") -> None:
+        """Send a ping of up to 125 bytes; ``latency`` tells how long its pong took.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+            ValueError: the payload is too long.
+        """
+        self._engine.ping(payload)
+        self._is_ping_pending = True
+        self._pinged_at = monotonic()
+        self._write_output()
+
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
+        """Begin the closing handshake and return; it is completed in the background, in bounded time.
+
+        Messages already sent go out before the close frame. Without effect when the connection is closing.
+
+        Args:
+            code: 1000-1003, 1007-1014 or 3000-4999; None sends an empty close frame.
+            reason: At most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: a code or reason that may not be sent; nothing was.
+        """
+        if self._engine.state is not State.OPEN:
+            return
+        self._engine.close(code, reason)
+        self._close_by = monotonic() + self._settings.close_timeout
+        self._clock.schedule(self, self._close_by)
+        self._write_output()
+        self._wake_later()
+        if self._is_paused and not self._is_closed:
+            self._resume()  # or the peer's close frame would never be seen
+
+    def abort(self) -> None:
+        """Drop the connection at once, without a closing handshake; the peer sees 1006."""
+        self._engine.receive_eof()
+        self._end_stream()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may be sent."""
+        return self._engine.state is State.OPEN
+
+    @property
+    def close_code(self) -> int | None:
+        """How the connection ended (``ConnectionClosed.code``); None while it is open."""
+        return self._engine.close_code
+
+    @property
+    def close_reason(self) -> str:
+        """Why the connection ended, in the words of whoever ended it first."""
+        return self._engine.close_reason
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable exactly while a message or the end of the connection waits."""
+        if self._readiness is None:
+            self._readiness = Readiness()
+            self._readiness.set(bool(self._engine.messages) or self._engine.state is not State.OPEN)
+        return self._readiness.fileno()
+
+    def release(self, code: int = 1000) -> None:
+        """The application is done with it: close if it is open, forget what nobody will read."""
+        self.close(code)
+        self._engine.messages.clear()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+
+    # Waiting
+
+    def _wait_for_message(self, timeout: float | None) -> bool:
+        """Park until something has come; False once ``timeout`` has passed."""
+        if self._engine.state is not State.OPEN:
+            raise self._engine.closed_error()
+        if timeout is not None and timeout <= 0:
+            return False
+        deadline = None if timeout is None else monotonic() + timeout
+        if self._waiter is not None:
+            if not self._wait_for_turn(deadline):
+                return False
+            if self._engine.messages or self._engine.state is not State.OPEN:
+                return True
+        self._waiter = getcurrent()
+        try:
+            if deadline is None:
+                self._hub.switch()
+                return True
+            return self._park(deadline)
+        finally:
+            self._waiter = None
+            if self._waiting:
+                self._hub.loop.run_callback(self._wake_next)
+
+    def _wait_for_turn(self, deadline: float | None) -> bool:
+        """Park until no other greenlet is parked in recv."""
+        if self._waiting is None:
+            self._waiting = []
+        current = getcurrent()
+        while self._waiter is not None:
+            self._waiting.append(current)
+            try:
+                if deadline is None:
+                    self._hub.switch()
+                elif not self._park(deadline):
+                    return False
+            finally:
+                if current in self._waiting:
+                    self._waiting.remove(current)
+        return True
+
+    def _park(self, deadline: float) -> bool:
+        timer = self._hub.loop.timer(max(0.0, deadline - monotonic()))
+        timer.start(getcurrent().switch, _TIMED_OUT)
+        try:
+            return self._hub.switch() is not _TIMED_OUT
+        finally:
+            timer.stop()
+            timer.close()
+
+    def _wait_until_sent(self, ticket: int) -> None:
+        outbox = self._outbox
+        assert outbox is not None
+        if self._senders is None:
+            self._senders = []
+        while outbox.completed < ticket:
+            if outbox.is_dropped:
+                raise self._engine.closed_error()
+            entry = (ticket, getcurrent())
+            self._senders.append(entry)
+            try:
+                self._hub.switch()
+            finally:
+                # A sender that is killed leaves its frame behind: half a frame cannot be taken back.
+                if entry in self._senders:
+                    self._senders.remove(entry)
+
+    def _wake_later(self) -> None:
+        """Have the hub wake everyone who waits for something that will not come any more."""
+        if self._readiness is not None:
+            self._readiness.set(True)
+        if self._waiter is not None:
+            self._hub.loop.run_callback(self._wake_waiter)
+        if self._senders:
+            self._hub.loop.run_callback(self._wake_senders)
+
+    def _wake_waiter(self) -> None:
+        if self._waiter is not None:
+            self._waiter.switch()
+
+    def _wake_next(self) -> None:
+        if self._waiting and self._waiter is None:
+            self._waiting[0].switch()
+
+    def _wake_senders(self) -> None:
+        """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
+        for ticket, sender in list(self._senders or ()):
+            outbox = self._outbox
+            if outbox is None or outbox.is_dropped or outbox.completed >= ticket:
+                sender.switch()
+
+    # What the hub calls
+
+    def _receive(self, data: bytes) -> None:
+        """Take bytes from the stream; ``b""`` is its end. The hot path: keep it short."""
+        if not data:
+            self._engine.receive_eof()
+            self._end_stream()
+            return
+        self._heard_at = monotonic()
+        self.bytes_received += len(data)
+        engine = self._engine
+        if engine.receive(data):
+            self._attend()
+        if engine.messages:
+            if self._waiter is not None:
+                self._waiter.switch()
+            if engine.messages:
+                if engine.queued > HIGH_WATER and not self._is_closed:
+                    self._is_paused = True
+                    self._stream.pause_receiving()
+                if self._readiness is not None:
+                    self._readiness.set(True)
+
+    def _attend(self) -> None:
+        """Do what the engine asks for besides delivering messages."""
+        engine = self._engine
+        if self._is_ping_pending and engine.ping_payload is None:
+            self._is_ping_pending = False
+            self.latency = monotonic() - self._pinged_at
+        if engine.finished:
+            self._finish()
+        elif engine.output:
+            self._write_output()
+
+    def _poll(self) -> None:
+        try:
+            data = self._stream.recv_now()
+        except OSError:
+            data = b""
+        if data is not None:
+            self._receive(data)
+
+    def _resume(self) -> None:
+        engine = self._engine
+        if self._readiness is not None and not engine.messages and engine.state is State.OPEN:
+            self._readiness.set(False)
+        if self._is_paused and not self._is_closed and engine.queued <= HIGH_WATER // 2:
+            self._is_paused = False
+            self._stream.start_receiving(self._receive)
+
+    def _write_output(self) -> None:
+        """Send the control frames that the engine has made; what does not go now waits in the outbox."""
+        output = self._engine.output
+        for frame in output:
+            self._write_control(frame)
+        output.clear()
+
+    def _write_control(self, frame: bytes) -> None:
+        if self._is_closed:
+            return
+        self.bytes_sent += len(frame)
+        if self._outbox is not None:
+            if self._engine.state is State.OPEN or self._engine.finished:
+                self._outbox.put_control(frame)
+            else:
+                self._outbox.put_data(frame)  # our close frame: behind the messages already sent
+            return
+        try:
+            sent = self._stream.send(frame)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._lose()
+            return
+        if sent < len(frame):
+            self._open_outbox().put_partial(memoryview(frame)[sent:], is_data=False)
+
+    def _open_outbox(self) -> Outbox:
+        self._outbox = Outbox()
+        self._progress_at = monotonic()
+        self._clock.schedule(self, self._progress_at + self._settings.send_timeout)
+        self._stream.when_writable(self._flush)
+        return self._outbox
+
+    def _flush(self) -> None:
+        """Write what the kernel takes of the outbox."""
+        outbox = self._outbox
+        if outbox is None:
+            return
+        try:
+            outbox.advance(self._stream.sendmsg(outbox.buffers()))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lose()
+            return
+        self._progress_at = monotonic()
+        if not outbox.size:
+            self._outbox = None
+            self._stream.stop_writing()
+            if self._engine.finished:
+                self._stream.shutdown()
+        self._wake_senders()
+
+    # Ending
+
+    def _finish(self) -> None:
+        """The engine wants nothing more from the peer: send its last frame, hang up, wait for the peer to do so."""
+        if self._outbox is not None:
+            self._outbox.drop_queued()
+        self._write_output()
+        if self._is_closed:
+            return
+        if self._outbox is None:
+            self._stream.shutdown()
+        self._close_by = monotonic() + LINGER
+        self._clock.schedule(self, self._close_by)
+        if self._is_paused:
+            self._resume()
+        self._wake_later()
+
+    def _lose(self) -> None:
+        """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
+        for _ in range(16):
+            if self._is_closed:
+                return
+            try:
+                data = self._stream.recv_now()
+            except OSError:
+                break
+            if not data or self._engine.finished:
+                break
+            self._engine.receive(data)
+        self._engine.receive_eof()
+        self._end_stream()
+
+    def _end_stream(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._outbox is not None:
+            self._outbox.drop_queued()
+        self._stream.close()
+        self._wake_later()
+        self._outbox = None
+
+    def tick(self, now: float) -> float | None:
+        """Do what time demands (see ``net.wheel.Scheduled``)."""
+        if self._is_closed:
+            return None
+        due: list[float] = []
+        if self._outbox is not None:
+            stalled_by = self._progress_at + self._settings.send_timeout
+            if now >= stalled_by:
+                _log.warning("%s: the peer took no bytes for %g s", self.path, self._settings.send_timeout)
+                self.abort()
+                return None
+            due.append(stalled_by)
+        if self._engine.state is not State.OPEN:
+            if now >= self._close_by:
+                self.abort()
+                return None
+            due.append(self._close_by)
+        elif self._settings.keepalive.ping_freq:
+            due.append(self._keep_alive(now))
+        return min(due) if due and not self._is_closed else None
+
+    def _keep_alive(self, now: float) -> float:
+        """Ping, or give the peer up, as the policy says; return when to look again."""
+        if self._is_paused:
+            self._heard_at = now  # its bytes wait in the kernel: it is we who do not listen
+        policy = self._settings.keepalive
+        action, due = policy.judge(self._heard_at, self._pinged_at, now)
+        if action is Action.PING:
+            self.ping(int(now * 1000).to_bytes(8, "big"))
+        elif action is Action.FAIL:
+            _log.warning("%s: no PONG received in %g seconds", self.path, policy.pong_tolerance)
+            self._engine.fail(KeepaliveTimeout(f"no answer to a ping in {policy.pong_tolerance:g} seconds"))
+            self._finish()
+            return self._close_by
+        return due
+
+    def __repr__(self) -> str:
+        state = self._engine.state.name.lower()
+        return f"<Connection {self.path or '?'} {state}{'' if self.is_open else f' {self.close_code}'}>"
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, kind: object, value: object, traceback: object) -> None:
+        self.close(1000 if kind is None else 1011)

@@ -1,0 +1,50 @@
+"""Which request is "here": the one whose application is running in this greenlet.
+
+It is kept in the greenlet's ``spawn_tree_locals``, which gevent hands on to the greenlets that it spawns, so an
+application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gevent import Greenlet, getcurrent
+from gevent.pool import Pool
+
+from uwsgi_ws.fronts.base import Request
+
+__all__ = ["ClientGreenlet", "ClientPool", "current_request", "enter"]
+
+_KEY = "uwsgi_ws.request"
+#: uWSGI's words (plugins/python/uwsgi_python.h).
+_NOT_HERE = "you can call uwsgi api function only from the main callable"
+
+
+class ClientGreenlet(Greenlet):
+    """Serves one client connection. Records no stack of its spawner: that costs more than the rest of it."""
+
+    spawning_stack_limit = 0
+
+
+class ClientPool(Pool):
+    """The worker's places: as many clients as may be served at once."""
+
+    greenlet_class = ClientGreenlet
+
+
+def enter(request: Request) -> None:
+    """Make ``request`` the current one of this greenlet and of those that it will spawn."""
+    greenlet: Any = getcurrent()
+    greenlet.spawn_tree_locals = {_KEY: request}
+
+
+def current_request() -> Request:
+    """Return the current request.
+
+    Raises:
+        SystemError: there is none here, in uWSGI's words.
+    """
+    try:
+        return getcurrent().spawn_tree_locals[_KEY]  # type: ignore[attr-defined, no-any-return]
+    except (AttributeError, KeyError, TypeError):
+        raise SystemError(_NOT_HERE) from None

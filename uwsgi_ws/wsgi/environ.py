@@ -1,0 +1,64 @@
+"""The environ that applications see: what PEP 3333 demands and uWSGI adds, laid over a request's CGI variables."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.wsgi.input import BodyFile
+from uwsgi_ws.wsgi.runner import ErrorLog, FileWrapper
+
+__all__ = ["EnvironBase"]
+
+
+class EnvironBase:
+    """The part that all requests of a worker share; ``complete`` adds it and the request's own.
+
+    Values and keys are the same objects in every environ: at thousands of open WebSockets each one counts.
+
+    Args:
+        version: uWSGI's version that we stand in for, as bytes.
+        cores: Places in this worker.
+        multithread: Whether other threads of this process call the application.
+        multiprocess: Whether other processes do.
+    """
+
+    def __init__(
+        self, version: bytes, cores: int, *, multithread: bool = False, multiprocess: bool = False
+    ) -> None:
+        self._has_cores = cores > 1
+        self._shared: dict[str, Any] = {
+            "wsgi.version": (1, 0),
+            "wsgi.errors": ErrorLog(),
+            "wsgi.multithread": multithread,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,
+            "uwsgi.version": version,
+            "uwsgi.node": socket.gethostname().encode(),
+            "UWSGI_ROUTER": "http",
+        }
+
+    def complete(self, request: Request) -> None:
+        """Make ``request.environ`` what an application expects."""
+        environ = request.environ
+        environ.update(self._shared)
+        environ["wsgi.url_scheme"] = scheme = _scheme(request)
+        if scheme == "https":
+            environ.setdefault("HTTPS", "on")
+        environ["wsgi.input"] = BodyFile(request)
+        if self._has_cores:
+            environ["uwsgi.core"] = request.core
+
+
+def _scheme(request: Request) -> str:
+    """Return the client's scheme, believing a proxy's word for it as uWSGI does."""
+    environ = request.environ
+    forwarded = environ.get("UWSGI_SCHEME") or environ.get("HTTP_X_FORWARDED_PROTO")
+    if forwarded:
+        return "https" if forwarded.lower() == "https" else "http"
+    if environ.get("HTTP_X_FORWARDED_SSL", "").lower() in ("on", "1"):
+        return "https"
+    return request.scheme

@@ -1,0 +1,107 @@
+"""``wsgi.input``: the request's body as a file, read from the client only as the application asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from uwsgi_ws.fronts.base import Request
+
+__all__ = ["BodyFile"]
+
+
+class BodyFile:
+    """A request's body (PEP 3333). Never reads past its end; holds one piece of it at a time.
+
+    Reading raises BodyError, an OSError, when the body is malformed, too large, late or cut short.
+    """
+
+    __slots__ = ("_at_end", "_held", "_request")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._held = b""
+        self._at_end = False
+
+    def fileno(self) -> int:
+        """Return the descriptor that ``uwsgi.connection_fd`` returns."""
+        request = self._request
+        return request.fileno() if request.websocket is None else request.websocket.fileno()
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to ``size`` bytes, fewer only at the end of the body; all of it for -1 or None."""
+        if size is None or size < 0:
+            parts = [self._held]
+            self._held = b""
+            while piece := self._next_piece():
+                parts.append(piece)
+            return b"".join(parts)
+        parts = []
+        while size > 0:
+            if not self._held:
+                self._held = self._next_piece()
+                if not self._held:
+                    break
+            parts.append(self._held[:size])
+            self._held = self._held[size:]
+            size -= len(parts[-1])
+        return b"".join(parts)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Return one line with its end, or the first ``size`` bytes of it; ``b""`` at the end of the body."""
+        limit = -1 if size is None or size < 0 else size
+        parts: list[bytes] = []
+        length = 0
+        while limit != length:
+            if not self._held:
+                self._held = self._next_piece()
+                if not self._held:
+                    break
+            end = self._held.find(b"\n") + 1 or len(self._held)
+            if limit >= 0:
+                end = min(end, limit - length)
+            part = self._held[:end]
+            self._held = self._held[end:]
+            parts.append(part)
+            length += end
+            if part.endswith(b"\n"):
+                break
+        return b"".join(parts)
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        """Return the lines that are left, stopping after ``hint`` bytes."""
+        lines: list[bytes] = []
+        total = 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint <= total:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self.readline():
+            yield line
+
+    def read_chunk(self) -> bytes:
+        """Return whatever comes next, ``b""`` at the end (uWSGI's ``chunked_read``)."""
+        held, self._held = self._held, b""
+        return held or self._next_piece()
+
+    def read_chunk_now(self) -> bytes | None:
+        """Return what ``read_chunk`` would if it need not wait, else None."""
+        if self._held or self._at_end:
+            return self.read_chunk()
+        piece = self._request.read_body_now()
+        if piece is not None:
+            self._at_end = not piece
+        return piece
+
+    def close(self) -> None:
+        """Do nothing: the server closes what it opened."""
+
+    def _next_piece(self) -> bytes:
+        if self._at_end:
+            return b""
+        piece = self._request.read_body()
+        self._at_end = not piece
+        return piece
