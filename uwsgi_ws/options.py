@@ -162,9 +162,7 @@ class Options:
         group="Application",
         help="Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME.",
     )
-    need_app: bool = option(
-        False, group="Application", help="End with an error when no application could be loaded."
-    )
+    need_app: bool = option(False, group="Application", help="End with an error when no application could be loaded.")
     chdir: str | None = option(
         None, metavar="DIR", group="Application", help="Change to this directory before loading."
     )
@@ -192,9 +190,7 @@ class Options:
         group="Application",
         help="The application's sys.argv after the program's name, separated by spaces.",
     )
-    env: tuple[Variable, ...] = option(
-        (), group="Application", help="Set an environment variable before loading."
-    )
+    env: tuple[Variable, ...] = option((), group="Application", help="Set an environment variable before loading.")
 
     gevent: int = option(
         1_000,
@@ -308,12 +304,8 @@ class Options:
     die_on_term: bool = option(
         False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
     )
-    pidfile: str | None = option(
-        None, metavar="FILE", group="Process", help="Write the process id to this file."
-    )
-    procname: str | None = option(
-        None, metavar="NAME", group="Process", help="Name of the process in ps and top."
-    )
+    pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
+    procname: str | None = option(None, metavar="NAME", group="Process", help="Name of the process in ps and top.")
     procname_prefix: str | None = option(
         None, metavar="TEXT", group="Process", help="Text in front of the process's name."
     )
@@ -684,7 +676,7 @@ def help_text() -> str:
         sentences = [row.help, *_limits(row)]
         if default := _default(row):
             sentences.append(f"Default: {default}.")
-        if row.aliases:
+        if True:
             sentences.append("Also " + ", ".join(f"--{alias}" for alias in row.aliases) + ".")
         text = textwrap.wrap(" ".join(sentences), _WIDTH - len(_INDENT), break_on_hyphens=False)
         if len(head) < len(_INDENT) - 1:

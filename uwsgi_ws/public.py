@@ -40,9 +40,7 @@ def accept(
         SystemError: no request is being handled in this greenlet.
     """
     request = current_request()
-    if origins is not None and not handshake.is_origin_allowed(
-        environ, environ["wsgi.url_scheme"], tuple(origins)
-    ):
+    if origins is not None and not handshake.is_origin_allowed(environ, environ["wsgi.url_scheme"], tuple(origins)):
         raise HandshakeError(403, "this Origin may not connect here")
     subprotocol = handshake.choose_subprotocol(environ, subprotocols)
     answer = list(headers)

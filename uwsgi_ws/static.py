@@ -26,9 +26,7 @@ class StaticFiles:
         indexes: File names to look for in a directory.
     """
 
-    def __init__(
-        self, maps: tuple[tuple[str, str], ...], checks: tuple[str, ...], indexes: tuple[str, ...]
-    ) -> None:
+    def __init__(self, maps: tuple[tuple[str, str], ...], checks: tuple[str, ...], indexes: tuple[str, ...]) -> None:
         self._maps = [(mount.rstrip("/"), os.path.realpath(directory)) for mount, directory in maps]
         self._checks = [os.path.realpath(directory) for directory in checks]
         self._indexes = indexes

@@ -95,9 +95,7 @@ class TestTheTable:
     def test_there_is_a_sample_for_every_type(self):
         assert SAMPLES.keys() == TYPES.keys()
 
-    @pytest.mark.parametrize(
-        "singular", [n for row in ROWS for n in row.names if n.startswith("websockets-")]
-    )
+    @pytest.mark.parametrize("singular", [n for row in ROWS for n in row.names if n.startswith("websockets-")])
     def test_websockets_options_have_uwsgis_singular_alias(self, singular: str):
         alias = singular.replace("websockets-", "websocket-")
         assert any({singular, alias} <= set(row.names) for row in ROWS)
@@ -180,9 +178,7 @@ class TestTheCommandLine:
         assert parse(["--pyargv", "--settings prod -v"]).pyargv == "--settings prod -v"
         assert parse(["--pyargv=--help"]).pyargv == "--help"
 
-    @pytest.mark.parametrize(
-        "argv", [["--http"], ["--http", "--gevent", "5"], ["--http", "--listen=5"], ["--http="]]
-    )
+    @pytest.mark.parametrize("argv", [["--http"], ["--http", "--gevent", "5"], ["--http", "--listen=5"], ["--http="]])
     def test_a_missing_value_is_an_error(self, argv: list[str]):
         assert problem_of(*argv) == "--http: needs a value (command line)"
 
@@ -241,9 +237,7 @@ class TestBareArguments:
     @pytest.mark.parametrize("argument", ["app.py:", "localhost:8080", "pkg.mod:a b", "app.py:a:b"])
     def test_what_cannot_be_a_callable_is_an_error(self, argument: str):
         name = argument.partition(":")[2]
-        assert problem_of(argument) == (
-            f"{argument!r}: {name!r} cannot be the name of a callable (command line)"
-        )
+        assert problem_of(argument) == (f"{argument!r}: {name!r} cannot be the name of a callable (command line)")
 
 
 class TestValues:
@@ -281,12 +275,8 @@ class TestValues:
         assert problem_of("-b", "99999") == (
             "--buffer-size: '99999' is out of bounds, 1024 to 65535 bytes (command line)"
         )
-        assert problem_of("--gevent", "0") == (
-            "--gevent: '0' is out of bounds, 1 to 2147483647 (command line)"
-        )
-        assert problem_of("-z", "0") == (
-            "--socket-timeout: '0' is out of bounds, 0.1 to 2147483647 s (command line)"
-        )
+        assert problem_of("--gevent", "0") == ("--gevent: '0' is out of bounds, 1 to 2147483647 (command line)")
+        assert problem_of("-z", "0") == ("--socket-timeout: '0' is out of bounds, 0.1 to 2147483647 s (command line)")
 
     def test_a_number_of_absurd_length_is_an_option_error_too(self):
         assert "not a whole number" in problem_of("--gevent", "9" * 5000)
@@ -299,9 +289,10 @@ class TestValues:
 
     @pytest.mark.parametrize("text", ["chat=chat.py", "/chat", "/chat=", "=chat.py"])
     def test_a_mount_is_a_path_and_a_target(self, text: str):
-        assert problem_of("--mount", text) == (
-            f"--mount: {text!r} is not of the form /path=target (command line)"
-        )
+        assert problem_of("--mount", text) == (f"--mount: {text!r} is not of the form /path=target (command line)")
+
+    def test_a_mounts_target_may_hold_equals_signs(self):
+        assert parse(["--static-map", "/a=/srv/b=c"]).static_map == (Mount("/a", "/srv/b=c"),)
 
     def test_a_variable_may_be_empty_and_hold_equals_signs_but_needs_a_name(self):
         assert parse(["--env", "A=", "--env", "B=c=d"]).env == (Variable("A", ""), Variable("B", "c=d"))
@@ -377,9 +368,7 @@ class TestBuilding:
             (["--no-monkey-patch=off"], True),
         ],
     )
-    def test_the_standard_library_is_patched_unless_that_is_switched_off(
-        self, argv: list[str], patched: bool
-    ):
+    def test_the_standard_library_is_patched_unless_that_is_switched_off(self, argv: list[str], patched: bool):
         assert parse(argv).monkey_patch is patched
 
     def test_a_later_error_names_the_setting_that_is_to_blame(self):
@@ -442,8 +431,13 @@ class TestTexts:
         ):
             assert text in words
 
-    def test_a_long_option_has_a_line_of_its_own(self):
+    def test_help_has_no_empty_remark_and_no_blanks_at_a_lines_end(self):
+        assert "Also ." not in help_text()
+        assert not re.search(" $", help_text(), re.MULTILINE)
+
+    def test_a_long_option_has_a_line_of_its_own_and_a_short_one_shares_it(self):
         lines = help_text().splitlines()
+        assert "  --chdir DIR                 Change to this directory before loading." in lines
         below = lines[lines.index("  -w, --module MODULE[:CALLABLE]") + 1]
         assert below.startswith(" " * 30 + "Load the application")
 

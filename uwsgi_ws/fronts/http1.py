@@ -129,10 +129,7 @@ class Http1Front:
                 return head
             if deadline is None and parser.has_partial:
                 deadline = monotonic() + self.settings.head_timeout
-            if deadline is None:
-                timeout = self.settings.idle_timeout
-            else:
-                timeout = deadline - monotonic()
+            timeout = self.settings.idle_timeout if deadline is None else deadline - monotonic()
             try:
                 data = stream.recv(timeout) if timeout > 0 else None
             except TimeoutError:
@@ -433,9 +430,7 @@ def error_response(error: RequestError) -> bytes:
     body = f"{error.status} {phrase}: {error.reason}\n".encode()
     lines = [f"HTTP/1.1 {error.status} {phrase}\r\n", _date_line()]
     lines += [f"{name}: {value}\r\n" for name, value in error.headers]
-    lines.append(
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
+    lines.append(f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n")
     return "".join(lines).encode("latin-1") + body
 
 

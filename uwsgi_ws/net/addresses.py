@@ -17,9 +17,7 @@ __all__ = ["Address", "parse_address"]
 _ALL_IPV4 = "0.0.0.0"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")  # a name or dotted IPv4
 _LARGEST_PORT = 65_535
-_LONGEST_UNIX_PATH = (
-    107  # bytes; Linux's sun_path holds 108, one of them the NUL of a path or of an @abstract name
-)
+_LONGEST_UNIX_PATH = 107  # bytes; Linux's sun_path holds 108, one of them the NUL of a path or of an @abstract name
 
 
 @dataclass(frozen=True, slots=True)

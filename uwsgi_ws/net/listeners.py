@@ -34,9 +34,9 @@ def bind(address: Address, backlog: int) -> gevent_socket.socket:
         sock = gevent_socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         target: Any = address.path
     else:
-        info = socket.getaddrinfo(
-            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        info = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
         sock = gevent_socket.socket(info[0], socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Accepted sockets inherit it. A frame must not wait for the acknowledgement of the one before.
@@ -83,7 +83,7 @@ class Listener(StreamServer):
     def __init__(self, sock: gevent_socket.socket, handle: Callable[[Any, Any], None], pool: Pool) -> None:
         super().__init__(sock, handle, spawn=pool)
 
-    def do_read(self) -> tuple[Any, Any] | None:
+    def do_read(self) -> Any:
         """Accept one connection (see gevent.baseserver); None when there is none."""
         listening: Any = self.socket
         try:

@@ -95,7 +95,7 @@ class Worker:
             self.server.listen(sock)
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
         order = self._order.get()
-        return self._leave(order)
+        return self._leave(order or _STOP)
 
     def _bind(self) -> None:
         options = self._options
@@ -128,9 +128,7 @@ class Worker:
             application = loader.load(target, options.callable)
             self.server.applications.add(mount, application)
             took = time.monotonic() - begun
-            say(
-                f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})"
-            )
+            say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
         if not targets:
             if options.need_app:
                 raise BootError("no application: give --wsgi-file FILE or --module MODULE (--need-app)", 22)
@@ -141,9 +139,7 @@ class Worker:
             try:
                 Path(self._options.pidfile).write_text(f"{os.getpid()}\n")
             except OSError as exc:
-                raise self._options.error(
-                    "pidfile", f"cannot write {self._options.pidfile!r}: {exc.strerror}"
-                ) from exc
+                raise self._options.error("pidfile", f"cannot write {self._options.pidfile!r}: {exc.strerror}") from exc
 
     def _leave(self, order: str) -> int:
         if order == _RELOAD:

@@ -15,6 +15,7 @@ __all__ = [
     "CONTINUATION",
     "PING",
     "PONG",
+    "SHORT_HEADERS",
     "TEXT",
     "FrameHeader",
     "encode",
@@ -35,10 +36,9 @@ MASKED = 0x80
 #: Longest payload of a control frame (RFC 6455 5.5).
 MAX_CONTROL = 125
 
-# The two bytes of every unmasked header with a 7-bit length, by first byte and length: no struct on the hot path.
-_SHORT_HEADERS = {
-    FIN | opcode: [bytes((FIN | opcode, length)) for length in range(126)]
-    for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
+#: The two bytes of every unmasked header with a 7-bit length, by opcode and length: no struct on the hot path.
+SHORT_HEADERS = {
+    opcode: [bytes((FIN | opcode, length)) for length in range(126)] for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
 }
 
 
@@ -106,7 +106,7 @@ def parse_header(data: bytes | bytearray, start: int) -> FrameHeader | None:
 def encode_header(opcode: int, length: int) -> bytes:
     """Return the header of one whole unmasked message of ``length`` bytes, in the shortest form."""
     if length < 126:
-        return _SHORT_HEADERS[FIN | opcode][length]
+        return SHORT_HEADERS[opcode][length]
     if length < 65_536:
         return bytes((FIN | opcode, 126, length >> 8, length & 0xFF))
     return bytes((FIN | opcode, 127)) + length.to_bytes(8, "big")

@@ -58,9 +58,7 @@ def check_request(variables: Mapping[str, str]) -> None:
     version = variables.get("HTTP_SEC_WEBSOCKET_VERSION", "")
     if version != "13":
         # 4.4: the answer names the versions that this server speaks.
-        raise HandshakeError(
-            426, "only WebSocket version 13 is spoken here", (("Sec-WebSocket-Version", "13"),)
-        )
+        raise HandshakeError(426, "only WebSocket version 13 is spoken here", (("Sec-WebSocket-Version", "13"),))
     if not _is_key(variables.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
     for name in offered_subprotocols(variables):

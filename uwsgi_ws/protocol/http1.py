@@ -469,11 +469,7 @@ class RequestParser:
         words = buffer[pos:end].decode("latin-1").split(" ")
         if len(words) == 3 and words[2].endswith("\r\n"):
             version = words[2][:-2]
-            if (
-                _TOKEN.fullmatch(words[0])
-                and _VERSION.fullmatch(version)
-                and version not in ("HTTP/1.0", "HTTP/1.1")
-            ):
+            if _TOKEN.fullmatch(words[0]) and _VERSION.fullmatch(version) and version not in ("HTTP/1.0", "HTTP/1.1"):
                 raise RequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise RequestError(400, "the request line is malformed")
 

@@ -17,16 +17,15 @@ __all__ = ["Assembler", "Message", "Piece", "check_text"]
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
-class Message(NamedTuple):
-    """One whole message: its opcode (TEXT or BINARY) and its payload, which is UTF-8 when text."""
-
-    opcode: int
-    payload: bytes
+#: One whole message: its opcode (TEXT or BINARY) and its payload, which is UTF-8 when text. A bare tuple: making a
+#: named one takes 0.25 us, a fiftieth of all that an echoed message costs.
+Message = tuple[int, bytes]
 
 
 class Piece(NamedTuple):
-    """A part of a message that is being streamed; ``final`` on the last one, which may be empty.
+    """A part of a message that is being streamed; its third item tells it from a whole message.
 
+    ``final`` is True on the last one, which may be empty.
     A piece of text may end inside a character; the pieces together are UTF-8.
     """
 

@@ -21,10 +21,7 @@ from uwsgi_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
 from uwsgi_ws.protocol.masking import Masker, unmask
 from uwsgi_ws.protocol.messages import Assembler, Message, Piece, check_text
 
-__all__ = ["MESSAGE_OVERHEAD", "Input", "State", "WebSocket"]
-
-#: Counted for each message in ``queued`` beside its payload: a flood of empty messages takes memory too.
-MESSAGE_OVERHEAD = 64
+__all__ = ["Input", "State", "WebSocket"]
 
 
 class State(Enum):
@@ -66,8 +63,7 @@ class WebSocket:
     """The protocol state of one connection.
 
     Invariants: after ``finished`` nothing is added to ``messages`` or ``output``; at most one close frame is
-    ever put into ``output``, and nothing after it; ``queued`` is the bytes in ``messages``,
-    with ``MESSAGE_OVERHEAD`` for each.
+    ever put into ``output``, and nothing after it.
 
     Args:
         max_message_size: Bytes allowed in one message, all its fragments counted.
@@ -89,7 +85,6 @@ class WebSocket:
         "messages",
         "output",
         "ping_payload",
-        "queued",
         "state",
         "streaming",
     )
@@ -98,7 +93,6 @@ class WebSocket:
         self.max_message_size = max_message_size
         self.state = State.OPEN
         self.messages: deque[Message | Piece] = deque()
-        self.queued = 0
         self.output: list[bytes] = []
         #: The payload of our ping that the peer has not answered yet.
         self.ping_payload: bytes | None = None
@@ -131,52 +125,44 @@ class WebSocket:
         if self._pending:
             data = self._pending + data
             self._pending = b""
+        start = 0
         try:
-            if self._masker is not None or self._assembler is not None or self.streaming:
-                return self._receive_frames(data, 0)
-            return self._receive_messages(data)
+            if self._assembler is None and not self.streaming:
+                # The hot path: nearly every frame is a whole message. The loop judges nothing that it does not fully
+                # understand: the first frame that is anything but masked, final, whole, text or binary, and of less
+                # than 64 KiB goes to the general reader, with all that follows.
+                end = len(data)
+                while end - start > 5:
+                    first = data[start]
+                    length = data[start + 1] - 0x80  # negative: unmasked
+                    body = start + 6
+                    if length < 0 or (first != _FIN_TEXT and first != _FIN_BINARY):
+                        break
+                    if length > 125:
+                        if length == 127 or end - start < 8:
+                            break
+                        length = data[start + 2] << 8 | data[start + 3]
+                        body = start + 8
+                        if length < 126:
+                            break
+                    stop = body + length
+                    if stop > end or length > self.max_message_size:
+                        break
+                    payload = Masker(data[body - 4 : body]).process(data[body:stop])
+                    if first == _FIN_TEXT and not payload.isascii():
+                        check_text(payload)
+                    if self.state is State.OPEN:
+                        self.messages.append((first & 0x0F, payload))
+                    start = stop
+                if start == end:
+                    return False
+            return self._receive_frames(data, start)
         except FrameError as exc:
             self.fail(exc)
             return True
 
-    def _receive_messages(self, data: bytes) -> bool:
-        """Read frames, expecting that each is a whole message, as nearly all are.
-
-        This loop is the hot path. It judges nothing that it does not fully understand: the first frame that is
-        anything but a masked, whole, final text or binary frame goes to the general reader, with all that follows.
-        """
-        messages = self.messages
-        start = 0
-        end = len(data)
-        while end - start > 5:
-            first = data[start]
-            length = data[start + 1] - 0x80  # negative: unmasked
-            body = start + 6
-            if length < 0 or (first != _FIN_TEXT and first != _FIN_BINARY):
-                break
-            if length > 125:
-                if length == 127 or end - start < 8:
-                    break
-                length = data[start + 2] << 8 | data[start + 3]
-                body = start + 8
-                if length < 126:
-                    break
-            stop = body + length
-            if stop > end or length > self.max_message_size:
-                break
-            payload = unmask(data[body - 4 : body], data[body:stop])
-            if first == _FIN_TEXT and not payload.isascii():
-                check_text(payload)
-            if self.state is State.OPEN:
-                messages.append(Message(first & 0x0F, payload))
-                self.queued += length + MESSAGE_OVERHEAD
-            start = stop
-        if start == end:
-            return False
-        return self._receive_frames(data, start)
-
     def _receive_frames(self, data: bytes, start: int) -> bool:
-        """Read any frames from ``data[start:]``; the general case of ``_receive_messages``."""
+        """Read any frames from ``data[start:]``; the general case of the loop in ``receive``."""
         attention = False
         end = len(data)
         while True:
@@ -241,13 +227,10 @@ class WebSocket:
         if self.state is not State.OPEN:
             return  # data that crosses our close frame is legal, and nobody's any more
         if not self.streaming:
-            self.messages.append(Message(assembler.opcode, payload))
+            self.messages.append((assembler.opcode, payload))
         elif payload or final:
             self.messages.append(Piece(assembler.opcode, payload, final))
             self.streaming = not final
-        else:
-            return
-        self.queued += len(payload) + MESSAGE_OVERHEAD
 
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:

@@ -28,10 +28,10 @@ from gevent.hub import Hub
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.frames import BINARY, TEXT, encode_header
+from uwsgi_ws.protocol.frames import BINARY, SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message
-from uwsgi_ws.protocol.websocket import MESSAGE_OVERHEAD, State, WebSocket
+from uwsgi_ws.protocol.websocket import State, WebSocket
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.readiness import Readiness
 
@@ -41,6 +41,8 @@ Sendable = str | bytes | bytearray | memoryview
 
 #: Bytes of whole messages that may wait for the application before the stream is left alone.
 HIGH_WATER = 65_536
+#: Counted for each of them beside its payload: a flood of empty messages takes memory too.
+MESSAGE_OVERHEAD = 64
 #: Payloads up to here are copied behind their header; longer ones go by sendmsg, uncopied.
 COPY_LIMIT = 16_384
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
@@ -61,9 +63,9 @@ class ConnectionSettings:
         close_timeout: Seconds for the peer to answer our close frame.
     """
 
-    max_message_size: int = 1_048_576
-    keepalive: KeepalivePolicy = KeepalivePolicy(30.0, 3.0)
-    send_timeout: float = 30.0
+    max_message_size: int
+    keepalive: KeepalivePolicy
+    send_timeout: float
     close_timeout: float = 5.0
 
 
@@ -127,9 +129,7 @@ class Connection:
         self._waiter: Any = None  # the greenlet parked in recv
         self._waiting: list[Any] | None = None  # greenlets that want to receive after it
         self._outbox: Outbox | None = None
-        self._senders: list[tuple[int, Any]] | None = (
-            None  # (the count of completed frames it waits for, greenlet)
-        )
+        self._senders: list[tuple[int, Any]] | None = None  # (the count of completed frames it waits for, greenlet)
         self._readiness: Readiness | None = None
         self._is_paused = False
         self._is_closed = False
@@ -178,7 +178,8 @@ class Connection:
         message = self.recv_message(timeout)
         if message is None:
             return None
-        return message.payload.decode() if message.opcode == TEXT else message.payload
+        opcode, payload = message
+        return payload.decode() if opcode == TEXT else payload
 
     def recv_message(self, timeout: float | None = None) -> Message | None:
         """Return the next message as opcode and bytes; waiting and errors as in ``recv``."""
@@ -188,10 +189,9 @@ class Connection:
                 if not self._wait_for_message(timeout):
                     return None
             message = messages.popleft()
-            self._engine.queued -= len(message.payload) + MESSAGE_OVERHEAD
-            if self._is_paused or (self._readiness is not None and not messages):
+            if self._is_paused or self._readiness is not None:
                 self._resume()
-            if type(message) is Message:
+            if len(message) == 2:
                 self.messages_received += 1
                 return message
             # A piece of a message that recv_streaming left unread; the caller wants the next one.
@@ -227,22 +227,26 @@ class Connection:
         engine = self._engine
         if not engine.messages:
             engine.streaming = True
+        has_begun = False
         decoder = codecs.getincrementaldecoder("utf-8")()
         while True:
             while not engine.messages:
                 if not self._wait_for_message(timeout):
+                    engine.streaming = engine.streaming and has_begun  # else recv would miss the next message
                     raise TimeoutError(f"no piece of a message for {timeout} seconds")
+            has_begun = True
             item = engine.messages.popleft()
-            engine.queued -= len(item.payload) + MESSAGE_OVERHEAD
             if self._is_paused or self._readiness is not None:
                 self._resume()
-            final = type(item) is Message or item[2]
-            piece: str | bytes = decoder.decode(item.payload, final) if item.opcode == TEXT else item.payload
-            if final:
+            opcode, payload = item[0], item[1]
+            is_whole = len(item) == 2
+            is_final = is_whole or item[-1] is True
+            if is_final:
                 self.messages_received += 1
-            if piece or type(item) is Message:
+            piece: str | bytes = decoder.decode(payload, is_final) if opcode == TEXT else payload
+            if piece or is_whole:
                 yield piece
-            if final:
+            if is_final:
                 return
 
     def __iter__(self) -> Iterator[str | bytes]:
@@ -284,7 +288,7 @@ class Connection:
         if engine.state is not State.OPEN:
             raise engine.closed_error()
         length = len(payload)
-        header = encode_header(opcode, length)
+        header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
         self.messages_sent += 1
         self.bytes_sent += length + len(header)
         if self._outbox is not None:
@@ -340,8 +344,6 @@ class Connection:
         self._clock.schedule(self, self._close_by)
         self._write_output()
         self._wake_later()
-        if self._is_paused and not self._is_closed:
-            self._resume()  # or the peer's close frame would never be seen
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake; the peer sees 1006."""
@@ -374,6 +376,8 @@ class Connection:
         """The application is done with it: close if it is open, forget what nobody will read."""
         self.close(code)
         self._engine.messages.clear()
+        if self._is_paused:
+            self._resume()  # or the peer's close frame would never be seen
         if self._readiness is not None:
             self._readiness.close()
             self._readiness = None
@@ -487,11 +491,15 @@ class Connection:
             if self._waiter is not None:
                 self._waiter.switch()
             if engine.messages:
-                if engine.queued > HIGH_WATER and not self._is_closed:
+                if not self._is_closed and self._backlog() > HIGH_WATER:
                     self._is_paused = True
                     self._stream.pause_receiving()
                 if self._readiness is not None:
                     self._readiness.set(True)
+
+    def _backlog(self) -> int:
+        """Return what the waiting messages hold; asked only while the application is behind, so it is not counted."""
+        return sum([len(message[1]) + MESSAGE_OVERHEAD for message in self._engine.messages])
 
     def _attend(self) -> None:
         """Do what the engine asks for besides delivering messages."""
@@ -513,10 +521,13 @@ class Connection:
             self._receive(data)
 
     def _resume(self) -> None:
+        """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
         engine = self._engine
-        if self._readiness is not None and not engine.messages and engine.state is State.OPEN:
+        if engine.messages:
+            return
+        if self._readiness is not None and engine.state is State.OPEN:
             self._readiness.set(False)
-        if self._is_paused and not self._is_closed and engine.queued <= HIGH_WATER // 2:
+        if self._is_paused and not self._is_closed:
             self._is_paused = False
             self._stream.start_receiving(self._receive)
 
@@ -587,8 +598,6 @@ class Connection:
             self._stream.shutdown()
         self._close_by = monotonic() + LINGER
         self._clock.schedule(self, self._close_by)
-        if self._is_paused:
-            self._resume()
         self._wake_later()
 
     def _lose(self) -> None:

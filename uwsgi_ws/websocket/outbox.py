@@ -20,7 +20,7 @@ class Outbox:
     """The unsent bytes of one connection; made when a write falls short, dropped when it is empty.
 
     ``size`` is the bytes held. ``completed`` counts data frames that have gone out whole, in the order of
-    ``put_data``, so that a blocked sender knows when it is its turn to go on; ``is_dropped`` says that it never will be.
+    ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
     """
 
     __slots__ = (

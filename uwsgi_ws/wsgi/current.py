@@ -13,14 +13,14 @@ from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Request
 
-__all__ = ["ClientGreenlet", "ClientPool", "current_request", "enter"]
+__all__ = ["REQUEST_KEY", "ClientGreenlet", "ClientPool", "current_request", "enter"]
 
-_KEY = "uwsgi_ws.request"
+REQUEST_KEY = "uwsgi_ws.request"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
 _NOT_HERE = "you can call uwsgi api function only from the main callable"
 
 
-class ClientGreenlet(Greenlet):
+class ClientGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stubs only
     """Serves one client connection. Records no stack of its spawner: that costs more than the rest of it."""
 
     spawning_stack_limit = 0
@@ -35,7 +35,7 @@ class ClientPool(Pool):
 def enter(request: Request) -> None:
     """Make ``request`` the current one of this greenlet and of those that it will spawn."""
     greenlet: Any = getcurrent()
-    greenlet.spawn_tree_locals = {_KEY: request}
+    greenlet.spawn_tree_locals = {REQUEST_KEY: request}
 
 
 def current_request() -> Request:
@@ -45,6 +45,6 @@ def current_request() -> Request:
         SystemError: there is none here, in uWSGI's words.
     """
     try:
-        return getcurrent().spawn_tree_locals[_KEY]  # type: ignore[attr-defined, no-any-return]
+        return getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined, no-any-return]
     except (AttributeError, KeyError, TypeError):
         raise SystemError(_NOT_HERE) from None

@@ -24,9 +24,7 @@ class EnvironBase:
         multiprocess: Whether other processes do.
     """
 
-    def __init__(
-        self, version: bytes, cores: int, *, multithread: bool = False, multiprocess: bool = False
-    ) -> None:
+    def __init__(self, version: bytes, cores: int, *, multithread: bool = False, multiprocess: bool = False) -> None:
         self._has_cores = cores > 1
         self._shared: dict[str, Any] = {
             "wsgi.version": (1, 0),

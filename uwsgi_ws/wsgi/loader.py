@@ -61,9 +61,7 @@ def load(target: str, callable_name: str = "application") -> Application:
             module = importlib.import_module(place)
         except ModuleNotFoundError as exc:
             if exc.name is not None and (place == exc.name or place.startswith(exc.name + ".")):
-                raise BootError(
-                    f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)})"
-                ) from exc
+                raise BootError(f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)})") from exc
             raise
     application = module
     for part in name.split("."):
@@ -73,7 +71,7 @@ def load(target: str, callable_name: str = "application") -> Application:
             raise BootError(f"{place} has no {name!r}: name the application with --callable") from None
     if not callable(application):
         raise BootError(f"{name!r} of {place} is a {type(application).__name__}, not a callable")
-    return application  # type: ignore[return-value]  # any callable may be an application
+    return application
 
 
 def _import_file(path: Path) -> object:

@@ -224,11 +224,9 @@ def test_a_failed_parser_keeps_none_of_the_peers_bytes() -> None:
         parser = RequestParser()
         parser.receive(raw)
         assert sys.getrefcount(raw) == before + 1
-        try:
+        with pytest.raises(RequestError):  # noqa: PT012 - whichever of the two it is
             if parser.next_head():
                 parser.next_body()
-        except RequestError as error:
-            assert error.__context__ is None
         assert sys.getrefcount(raw) == before
 
 
@@ -399,7 +397,7 @@ def test_time_is_linear_in_the_bytes_however_they_come(before: bytes, unit: byte
         few, many = (before + unit * (size // len(unit)) + after for size in (8_000, 128_000))
         short = seconds([few[i : i + cut] for i in range(0, len(few), cut)])
         long = seconds([many[i : i + cut] for i in range(0, len(many), cut)])
-        assert long < max(short, 0.000_5) * 80
+        assert long < max(short, 0.000_5) * 40
 
 
 # -- llhttp as the oracle ------------------------------------------------------------------------
@@ -508,9 +506,7 @@ def cut(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
 
 @settings(max_examples=500, deadline=None)
 @given(cut(), few_limits)
-def test_cutting_the_bytes_elsewhere_changes_nothing(
-    message: tuple[bytes, list[bytes]], limits: Limits
-) -> None:
+def test_cutting_the_bytes_elsewhere_changes_nothing(message: tuple[bytes, list[bytes]], limits: Limits) -> None:
     raw, pieces = message
     whole = drive([raw], limits).comparable()
     assert drive(pieces, limits).comparable() == whole
@@ -530,9 +526,7 @@ def test_any_bytes_give_requests_or_a_documented_error(raw: bytes, limits: Limit
         used += head.size + len(body)
         assert head.size <= limits.head_size
         assert limits.body_size is None or len(body) <= limits.body_size
-        assert all(
-            type(value) is str and value.encode("latin-1") is not None for value in head.variables.values()
-        )
+        assert all(type(value) is str and value.encode("latin-1") is not None for value in head.variables.values())
         assert all("\r" not in v and "\n" not in v for k, v in head.variables.items() if k != "PATH_INFO")
         assert head.variables["SERVER_PROTOCOL"] == "HTTP/1.0" or head.variables["HTTP_HOST"]
         assert not (head.chunked and head.content_length is not None)

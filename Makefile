@@ -1,0 +1,56 @@
+# make run: serve the examples on http://127.0.0.1:8080 · make test: run the tests
+# Both make their own virtual environment; a machine needs Python 3.10 or newer, and git.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ADDRESS ?= 127.0.0.1:8080
+
+.PHONY: run test lint types compliance bench wheel clean
+
+run: $(VENV)/.installed
+	@echo "open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
+	$(BIN)/python -m uwsgi_ws --http $(ADDRESS) --gevent 1000 --wsgi-file examples/echo.py
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+# All of the Autobahn suite's cases but compression; stricter than the suite itself.
+compliance: $(VENV)/.installed-dev
+	$(BIN)/python tests/compliance/autobahn.py
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python benchmarks/run.py all
+
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .tox
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(BIN)/python setup.cfg pyproject.toml benchmarks/requirements.txt
+	$(BIN)/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
+	@touch $@
