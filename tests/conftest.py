@@ -15,9 +15,7 @@ import pytest
 from support.server import EXAMPLES, Server
 
 # An OSError that leaves the application is how a uWSGI loop ends when its client goes: no fault.
-CLIENT_GONE = re.compile(
-    r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClosed|uwsgi_ws\.ConnectionClosed)\b"
-)
+CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClosed|uwsgi_ws\.ConnectionClosed)\b")
 
 
 def faults(log: str) -> list[str]:

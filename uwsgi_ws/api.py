@@ -52,6 +52,11 @@ class RequestContext:
     def __init__(self, request: Request) -> None:
         self._request = request
 
+    @property
+    def websocket(self) -> Connection | None:
+        """The request's connection."""
+        return self._request.websocket
+
 
 class WebSocketError(ConnectionClosed):
     """What uWSGI raises as a bare IOError: its text, with our close code and reason beside it."""
@@ -73,19 +78,19 @@ class HandshakeFailed(Error, OSError):
 
 
 def _connection(context: RequestContext | None, text: str) -> Connection:
-    if context is None:
-        # Spelt out here, not only in current_request: a call less for each message.
-        try:
-            request: Request = getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
-        except (AttributeError, KeyError, TypeError):
-            request = current_request()
-    elif isinstance(context, RequestContext):
-        request = context._request
-    else:
+    """Return the connection that a call is about.
+
+    Raises:
+        SystemError: no context was given, and no request is being handled here.
+        TypeError: not a context.
+        WebSocketError: with ``text``, the request is no WebSocket.
+    """
+    if context is not None and not isinstance(context, RequestContext):
         raise TypeError("Invalid argument!")
-    if request.websocket is None:
+    websocket = (context or current_request()).websocket
+    if websocket is None:
         raise WebSocketError(text, None)
-    return request.websocket
+    return websocket
 
 
 def _text(value: str | bytes | None, name: str) -> str:
@@ -138,11 +143,15 @@ def websocket_recv(request_context: RequestContext | None = None) -> bytes:
     Raises:
         OSError: the connection has ended.
     """
+    # Here and in _sender _connection is asked only when its usual answer fails: it would cost a call for each message.
     try:
-        message = _connection(request_context, _RECV_FAILED).recv_message()
+        here: Any = request_context or getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
+        return here.websocket.recv_message()[1]  # type: ignore[no-any-return]
     except ConnectionClosed as exc:
         raise WebSocketError(_RECV_FAILED, exc) from exc
-    return message[1]  # type: ignore[index]  # without a timeout there is a message
+    except (AttributeError, KeyError, TypeError):
+        _connection(request_context, _RECV_FAILED)
+        raise
 
 
 def websocket_recv_nb(request_context: RequestContext | None = None) -> bytes:
@@ -162,14 +171,18 @@ def _sender(name: str, opcode: int, error_text: str, doc: str) -> Callable[..., 
     """Make ``websocket_send`` and ``websocket_send_binary``: one call deep each, as they are on the hot path."""
 
     def send(message: str | bytes, request_context: RequestContext | None = None) -> None:
-        if isinstance(message, str):
+        if not isinstance(message, bytes):
+            if not isinstance(message, str):
+                raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
             message = message.encode()
-        elif not isinstance(message, bytes):
-            raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
         try:
-            _connection(request_context, error_text).send_message(opcode, message)
+            here: Any = request_context or getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
+            here.websocket.send_message(opcode, message)
         except ConnectionClosed as exc:
             raise WebSocketError(error_text, exc) from exc
+        except (AttributeError, KeyError, TypeError):
+            _connection(request_context, error_text)
+            raise
 
     send.__name__ = send.__qualname__ = name
     send.__doc__ = doc + "\n\nRaises:\n    OSError: the connection has ended.\n"

@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"uwsgi_ws {__version__} ({core_name()})")
         return 0
     try:
+        started_in = os.getcwd()
         _prepare(options)
-        return Worker(options).run()
+        return Worker(options, started_in).run()
     except OptionError as exc:
         return _complain(str(exc), 1)
     except BootError as exc:

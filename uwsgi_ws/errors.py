@@ -75,15 +75,20 @@ class HandshakeError(RequestError, OSError):
 
 
 class FrameError(PeerError):
-    """The peer broke RFC 6455's framing; the connection fails with ``close_code``."""
+    """The peer broke RFC 6455's framing; the connection fails with ``close_code`` and ``close_reason``.
+
+    The message tells the log what happened; the reason is all that the peer hears.
+    """
 
     close_code = 1002
+    close_reason = "protocol error"
 
 
 class InvalidText(FrameError):
     """A text message or close reason is not UTF-8 (RFC 6455 8.1)."""
 
     close_code = 1007
+    close_reason = "invalid UTF-8"
 
 
 class MessageTooBig(FrameError):
@@ -95,6 +100,7 @@ class MessageTooBig(FrameError):
     """
 
     close_code = 1009
+    close_reason = "message too big"
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"message of at least {size} bytes, {limit} allowed")
@@ -106,6 +112,7 @@ class KeepaliveTimeout(FrameError):
     """The peer did not answer a ping in time; nobody may be left to read the close frame."""
 
     close_code = 1011
+    close_reason = "no answer to a ping"
 
 
 class ConnectionClosed(Error, OSError):

@@ -13,10 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.stats import Stats
+
+if TYPE_CHECKING:
+    from uwsgi_ws.fronts.base import Request
 
 __all__ = ["AccessLog", "configure", "say"]
 
@@ -24,9 +27,12 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
 
 
 def say(text: str) -> None:
-    """Write one line of the server's own."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """Write one line of the server's own. A full disk or a closed pipe costs the line, never a client."""
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except OSError:
+        pass
 
 
 def configure(logto: str | None) -> None:
@@ -77,14 +83,13 @@ class AccessLog:
         say(line)
 
     def _default_line(self, request: Request) -> str:
-        environ = request.environ
         line = (
             f"[pid: {os.getpid()}|app: 0|req: {request.request_id}/{self._stats.requests}] "
             f"{_var(request, 'REMOTE_ADDR')} ({_var(request, 'REMOTE_USER')}) "
             f"{{{request.variable_count} vars in {request.head_size} bytes}} [{time.ctime(request.started_at)}] "
-            f"{environ.get('REQUEST_METHOD', '')} {_var(request, 'REQUEST_URI')} => "
+            f"{_var(request, 'REQUEST_METHOD')} {_var(request, 'REQUEST_URI')} => "
             f"generated {_generated(request)} bytes in {_milliseconds(request)} msecs "
-            f"({environ.get('SERVER_PROTOCOL', '')} {request.status}) "
+            f"({_var(request, 'SERVER_PROTOCOL')} {request.status}) "
             f"{request.header_count} headers in {request.header_bytes} bytes (1 switches on core {request.core})"
         )
         websocket = request.websocket

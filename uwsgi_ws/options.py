@@ -676,7 +676,7 @@ def help_text() -> str:
         sentences = [row.help, *_limits(row)]
         if default := _default(row):
             sentences.append(f"Default: {default}.")
-        if True:
+        if row.aliases:
             sentences.append("Also " + ", ".join(f"--{alias}" for alias in row.aliases) + ".")
         text = textwrap.wrap(" ".join(sentences), _WIDTH - len(_INDENT), break_on_hyphens=False)
         if len(head) < len(_INDENT) - 1:

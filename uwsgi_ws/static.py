@@ -5,7 +5,8 @@ from __future__ import annotations
 import mimetypes
 import os
 import stat
-from email.utils import formatdate, parsedate_to_datetime
+from calendar import timegm
+from email.utils import formatdate, parsedate
 from pathlib import Path
 
 from uwsgi_ws.fronts.base import Request
@@ -84,7 +85,7 @@ def _send(request: Request, path: Path, info: os.stat_result) -> None:
     headers.append(("Content-Length", str(info.st_size)))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:
+    except OSError:  # not ours to read, or gone meanwhile
         respond(request, "403 Forbidden", [("Content-Type", "text/plain")], b"403 Forbidden\n")
         return
     try:
@@ -99,6 +100,7 @@ def _send(request: Request, path: Path, info: os.stat_result) -> None:
 
 def _is_newer(modified: int, since: str) -> bool:
     try:
-        return modified > parsedate_to_datetime(since).timestamp()
-    except (TypeError, ValueError):
+        # RFC 9110 5.6.7: two of the three forms do not say GMT, but all are.
+        return modified > timegm(parsedate(since))  # type: ignore[arg-type]  # None raises the TypeError
+    except (TypeError, ValueError, OverflowError):
         return True

@@ -75,9 +75,7 @@ class Verdict:
 def read_verdicts(folder: Path) -> list[Verdict]:
     """Return the verdicts of a report folder, in the cases' order."""
     index = json.loads((folder / "index.json").read_text())
-    verdicts = [
-        read_verdict(folder, case, entry) for agent in index.values() for case, entry in agent.items()
-    ]
+    verdicts = [read_verdict(folder, case, entry) for agent in index.values() for case, entry in agent.items()]
     return sorted(verdicts, key=lambda verdict: [int(number) for number in verdict.case.split(".")])
 
 

@@ -82,9 +82,7 @@ def websockets_closing(connection: Any, echoes: list[str | bytes]) -> Conversati
     received = connection.protocol.close_rcvd
     if received is None:
         return Conversation(echoes, None, "", clean=False)
-    return Conversation(
-        echoes, received.code, received.reason, clean=not connection.protocol.close_rcvd_then_sent
-    )
+    return Conversation(echoes, received.code, received.reason, clean=not connection.protocol.close_rcvd_then_sent)
 
 
 def websocket_client(url: str, messages: list[str], code: int, reason: str, tmp_path: Path) -> Conversation:
@@ -125,10 +123,7 @@ def node_ws(url: str, messages: list[str], code: int, reason: str, tmp_path: Pat
 def folder_with_ws(node: str, tmp_path: Path) -> Path:
     """Return a folder from which Node finds the package: the current one, or a new one that npm fills."""
     here = Path.cwd()
-    if (
-        subprocess.run([node, "-e", "require('ws')"], cwd=here, capture_output=True, timeout=LIMIT).returncode
-        == 0
-    ):
+    if subprocess.run([node, "-e", "require('ws')"], cwd=here, capture_output=True, timeout=LIMIT).returncode == 0:
         return here
     folder = tmp_path.parent / "npm-ws"  # shared by the tests of this run
     if not (folder / "node_modules" / "ws").is_dir():

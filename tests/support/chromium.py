@@ -69,9 +69,7 @@ def blank_site() -> Iterator[str]:
     local address (ERR_BLOCKED_BY_LOCAL_NETWORK_ACCESS_CHECKS).
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), _BlankPage) as site:
-        thread = threading.Thread(
-            target=site.serve_forever, kwargs={"poll_interval": 0.05}, name="blank site"
-        )
+        thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.05}, name="blank site")
         thread.start()
         try:
             yield f"http://127.0.0.1:{site.server_port}/"

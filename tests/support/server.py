@@ -141,9 +141,7 @@ class Server:
                 left = end - time.monotonic()
                 if self._ended or left <= 0:
                     why = "the process has ended" if self._ended else f"{deadline} s have passed"
-                    raise AssertionError(
-                        f"nothing in the log matches {pattern!r}, and {why}; the log:\n{text}"
-                    )
+                    raise AssertionError(f"nothing in the log matches {pattern!r}, and {why}; the log:\n{text}")
                 self._changed.wait(left)
 
     def stop(self, signal_number: int = signal.SIGINT, deadline: float = STOP_DEADLINE) -> int:

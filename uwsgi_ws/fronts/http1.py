@@ -88,6 +88,7 @@ class Http1Front:
         self.may_keep_alive = may_keep_alive
         #: The request being answered; None while the connection waits for one.
         self.request: Http1Request | None = None
+        self._head_due: float | None = monotonic() + settings.head_timeout  # a new connection owes us a request
         self._core = core
         self._handle = handle
 
@@ -122,7 +123,7 @@ class Http1Front:
         stream = self.stream
         assert stream is not None
         parser = self.parser
-        deadline: float | None = None
+        deadline, self._head_due = self._head_due, None
         while True:
             head = parser.next_head()
             if head is not None:
@@ -186,9 +187,12 @@ class Http1Request(Request):
         "_front",
         "_head",
         "_held",
+        "_is_head",
+        "_is_modern",
         "_left",
         "_must_close",
         "_needs_continue",
+        "_target",
     )
 
     def __init__(self, front: Http1Front, head: Head, core: int) -> None:
@@ -203,6 +207,10 @@ class Http1Request(Request):
         self._needs_continue = head.expects_continue
         self._body_is_read = not head.chunked and not head.content_length
         environ = self.environ
+        # Framing must not follow what an application makes of its environ: middleware turns HEAD into GET there.
+        self._is_head = environ["REQUEST_METHOD"] == "HEAD"
+        self._is_modern = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+        self._target: str = environ["REQUEST_URI"]
         peer = front.peer
         environ["SCRIPT_NAME"] = ""
         environ["SERVER_NAME"] = peer.server_name
@@ -271,14 +279,13 @@ class Http1Request(Request):
         return piece
 
     def _drop_body(self) -> bool:
-        """Read the rest of the request's body; False when it is too long or does not come."""
-        if self._needs_continue:
-            return False  # whether the client sends it is its own choice: the next bytes could be either
+        """Read the rest of the request's body; False when it is too long or does not come in time."""
         left = _DRAIN_LIMIT
+        deadline = monotonic() + self._front.settings.io_timeout
         if (self._head.content_length or 0) > left:
             return False
         try:
-            while left >= 0:
+            while left >= 0 and monotonic() < deadline:
                 piece = self.read_body()
                 if not piece:
                     return True
@@ -299,22 +306,26 @@ class Http1Request(Request):
         for name, value in headers:
             lines.append(f"{name}: {value}\r\n")
             has_date = has_date or name.lower() == "date"
+        if code == 426:
+            lines.append("Connection: Upgrade\r\n")  # RFC 9110 7.8: it goes with the Upgrade header
         if not has_date:
             lines.append(_date_line())
-        if self.environ["REQUEST_METHOD"] == "HEAD" or code in (204, 304) or code < 200:
+        if self._is_head or code in (204, 304):
             self._left = 0  # RFC 9110 6.4.1: never a body
         elif body_length is not None:
             self._left = body_length
-        elif self.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        elif self._is_modern:
             self._chunked = True
             lines.append("Transfer-Encoding: chunked\r\n")
         else:
             self._must_close = True
-        if not self._must_close and not self._front.may_keep_alive():
+        # A client that still waits for a 100 will get none any more: whether it sends its body is its own choice, so
+        # the next bytes could be either.
+        if self._needs_continue or (not self._must_close and not self._front.may_keep_alive()):
             self._must_close = True
         if self._must_close:
             lines.append("Connection: close\r\n")
-        elif self.environ["SERVER_PROTOCOL"] != "HTTP/1.1":
+        elif not self._is_modern:
             lines.append("Connection: keep-alive\r\n")
         lines.append("\r\n")
         self._held = "".join(lines).encode("latin-1")
@@ -325,8 +336,8 @@ class Http1Request(Request):
         left = self._left
         if left is not None:
             if len(data) > left:
-                if self.environ["REQUEST_METHOD"] != "HEAD" and self.status not in (204, 304):
-                    _log.error("%s: the body is longer than its Content-Length", self.environ["PATH_INFO"])
+                if not self._is_head and self.status not in (204, 304):
+                    _log.error("%s: the body is longer than its Content-Length", self._target)
                     self._must_close = True
                 data = data[:left]
             self._left = left - len(data)
@@ -380,8 +391,8 @@ class Http1Request(Request):
     def finish(self) -> None:
         """See Request."""
         self._write(b"0\r\n\r\n" if self._chunked else b"")
-        if self._left and self.environ["REQUEST_METHOD"] != "HEAD":
-            _log.error("%s: the body is shorter than its Content-Length", self.environ["PATH_INFO"])
+        if self._left:
+            _log.error("%s: the body is shorter than its Content-Length", self._target)
             self._must_close = True
 
     def abandon(self) -> None:

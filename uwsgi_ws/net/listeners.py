@@ -94,5 +94,9 @@ class Listener(StreamServer):
         sock.setblocking(False)
         return sock, address
 
+    def stop(self, timeout: float | None = None) -> None:
+        """Accept nobody any more. Unlike gevent's this leaves the pool's clients alone: draining is the server's."""
+        self.close()
+
     def do_close(self, *args: Any) -> None:
         """Leave the socket alone: the stream that took it closes it."""

@@ -25,9 +25,9 @@ from uwsgi_ws.net.clock import Clock
 __all__ = ["SocketStream"]
 
 _READ, _WRITE = 1, 2
-_READ_SIZE = 65_536
-#: After a read that filled its buffer; a 1 MiB message then takes 5 reads, not 16.
-_BULK_READ_SIZE = 262_144
+#: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
+#: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
+_READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
 _TIMED_OUT = object()
 
 
@@ -50,6 +50,7 @@ class SocketStream:
         "_read_size",
         "_reader",
         "_receiver",
+        "_recv",
         "_sock",
         "_write_io",
         "send",
@@ -59,6 +60,7 @@ class SocketStream:
 
     def __init__(self, sock: Any, hub: Hub, clock: Clock) -> None:
         self._sock = sock
+        self._recv = sock.recv
         self._hub: Any = hub
         self._clock = clock
         self._io: Any = self._hub.loop.io(sock.fileno(), _READ)
@@ -90,14 +92,14 @@ class SocketStream:
         while True:
             self._wait_readable(timeout)
             try:
-                return self._sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
+                return self._recv(_READ_SIZE)  # type: ignore[no-any-return]
             except BlockingIOError:
                 continue
 
     def recv_now(self) -> bytes | None:
         """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
         try:
-            return self._sock.recv(_READ_SIZE)  # type: ignore[no-any-return]
+            return self._recv(_READ_SIZE)  # type: ignore[no-any-return]
         except BlockingIOError:
             return None
 
@@ -177,9 +179,9 @@ class SocketStream:
         The receiver may switch to other greenlets. Errors of the connection count as its end.
         """
         self._receiver = receiver
-        if not self._is_reading:
-            self._io.start(self._on_readable)
-            self._is_reading = True
+        self._io.stop()
+        self._io.start(self._push)
+        self._is_reading = True
 
     def pause_receiving(self) -> None:
         """Leave further bytes to the kernel until ``start_receiving`` is called again."""
@@ -188,22 +190,24 @@ class SocketStream:
             self._io.stop()
             self._is_reading = False
 
+    def _push(self) -> None:
+        size = self._read_size
+        try:
+            data = self._recv(size)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if len(data) == size:
+            self._read_size = _BULK_READ_SIZE
+        receiver: Any = self._receiver
+        if not data:
+            self.pause_receiving()
+        receiver(data)
+
     def _on_readable(self) -> None:
-        receiver = self._receiver
-        if receiver is not None:
-            size = self._read_size
-            try:
-                data = self._sock.recv(size)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.pause_receiving()
-            elif len(data) == size:
-                self._read_size = _BULK_READ_SIZE
-            receiver(data)
-        elif self._reader is not None:
+        """Wake whoever is parked in recv."""
+        if self._reader is not None:
             self._reader.switch()
         else:
             self._io.stop()

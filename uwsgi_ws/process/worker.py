@@ -52,10 +52,12 @@ class Worker:
 
     Args:
         options: Checked already.
+        started_in: The directory that the command line's relative paths start in; a reload goes back there.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, started_in: str) -> None:
         self._options = options
+        self._started_in = started_in
         self._order: AsyncResult[str] = AsyncResult()
         stats = Stats()
         self.server = _server(options, stats)
@@ -118,14 +120,17 @@ class Worker:
         if options.chdir is not None:
             say(f"current working directory: {os.getcwd()}")
         sys.argv = ["uwsgi", *(options.pyargv or "").split()]
-        targets = [(mount.path, mount.target) for mount in options.mount]
+        targets = [("mount", mount.path, mount.target) for mount in options.mount]
         if options.wsgi_file is not None:
-            targets.append(("", options.wsgi_file))
+            targets.append(("wsgi-file", "", options.wsgi_file))
         if options.module is not None:
-            targets.append(("", options.module))
-        for number, (mount, target) in enumerate(targets):
+            targets.append(("module", "", options.module))
+        for number, (option, mount, target) in enumerate(targets):
             begun = time.monotonic()
-            application = loader.load(target, options.callable)
+            try:
+                application = loader.load(target, options.callable)
+            except BootError as exc:
+                raise options.error(option, str(exc)) from exc
             self.server.applications.add(mount, application)
             took = time.monotonic() - begun
             say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
@@ -145,8 +150,9 @@ class Worker:
         if order == _RELOAD:
             say("Gracefully killing worker 1, then starting again...")
             self.server.drain(1012, _MERCY)
-            sys.stderr.flush()
-            os.execv(sys.executable, sys.orig_argv)
+            if self._order.get() == _RELOAD:  # and nobody has changed his mind since
+                os.chdir(self._started_in)
+                os.execv(sys.executable, sys.orig_argv)
         say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
         self.server.drain(1001, _MERCY)
         for address, _ in self._sockets:

@@ -57,8 +57,12 @@ def check_request(variables: Mapping[str, str]) -> None:
         raise HandshakeError(400, "WebSocket handshake without 'upgrade' in its Connection header")
     version = variables.get("HTTP_SEC_WEBSOCKET_VERSION", "")
     if version != "13":
-        # 4.4: the answer names the versions that this server speaks.
-        raise HandshakeError(426, "only WebSocket version 13 is spoken here", (("Sec-WebSocket-Version", "13"),))
+        # 4.4: the answer names the versions that this server speaks. RFC 9110 15.5.22: a 426 MUST have Upgrade.
+        raise HandshakeError(
+            426,
+            "only WebSocket version 13 is spoken here",
+            (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
+        )
     if not _is_key(variables.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
     for name in offered_subprotocols(variables):

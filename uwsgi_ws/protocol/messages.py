@@ -85,6 +85,10 @@ class Assembler:
                 self._decoder.decode(piece)
             except UnicodeDecodeError as exc:
                 raise InvalidText("text message is not UTF-8") from exc
+            # CPython's decoder waits for a surrogate's third byte, which cannot make it valid.
+            unfinished = self._decoder.getstate()[0]
+            if unfinished[:1] == b"\xed" and unfinished[1:2] >= b"\xa0":
+                raise InvalidText("text message is not UTF-8")
         self._data += piece
 
     def take(self) -> bytes:

@@ -8,6 +8,10 @@ The closing handshake, as the table below has it. A connection is OPEN until eit
 frame is answered at once, with its own code; ours waits in CLOSING for the peer's. Once a close frame has gone
 both ways, or the connection has failed, ``finished`` is true: the server shuts the TCP connection first (7.1.1),
 which whoever owns the stream does, and the end of the stream makes the machine CLOSED.
+
+An ending that the peer caused behind messages still waiting in ``messages``, in the same read perhaps, is held back:
+the application may answer what came before it, and then ``settle`` carries it out. (RFC 6455 5.5.1: an endpoint may
+delay its close frame; Autobahn calls a server that drops the answers NON-STRICT.)
 """
 
 from __future__ import annotations
@@ -15,13 +19,13 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum, auto
 
-from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState
+from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
 from uwsgi_ws.protocol import frames
-from uwsgi_ws.protocol.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT
+from uwsgi_ws.protocol.frames import CLOSE, CONTINUATION, PING, SHORT_MESSAGES, TEXT
 from uwsgi_ws.protocol.masking import Masker, unmask
 from uwsgi_ws.protocol.messages import Assembler, Message, Piece, check_text
 
-__all__ = ["Input", "State", "WebSocket"]
+__all__ = ["OPEN", "Input", "State", "WebSocket"]
 
 
 class State(Enum):
@@ -30,6 +34,10 @@ class State(Enum):
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
+
+
+#: The state as a plain global: looking a member up in its Enum takes as long as a call.
+OPEN = State.OPEN
 
 
 class Input(Enum):
@@ -56,7 +64,8 @@ TRANSITIONS: dict[State, dict[Input, State]] = {
     State.CLOSED: {},
 }
 
-_FIN_TEXT, _FIN_BINARY = frames.FIN | TEXT, frames.FIN | BINARY
+
+_short_message = SHORT_MESSAGES.get
 
 
 class WebSocket:
@@ -73,6 +82,7 @@ class WebSocket:
         "_assembler",
         "_frame_fin",
         "_frame_left",
+        "_is_deaf",
         "_masker",
         "_pending",
         "cause",
@@ -80,7 +90,9 @@ class WebSocket:
         "close_reason",
         "close_received",
         "close_sent",
+        "ending",
         "finished",
+        "is_idle",
         "max_message_size",
         "messages",
         "output",
@@ -103,6 +115,8 @@ class WebSocket:
         self.close_sent = False
         self.close_received = False
         self.finished = False
+        #: An ending held back while messages wait: the fault, or the peer's close code and reason.
+        self.ending: FrameError | tuple[int | None, str] | None = None
         #: What made us fail the connection, if we did.
         self.cause: FrameError | None = None
         self._pending = b""  # the beginning of a frame that cannot be judged yet: a header or a control frame
@@ -111,16 +125,39 @@ class WebSocket:
         self._frame_left = 0
         self._frame_fin = False
         self._masker: Masker | None = None
+        self._is_deaf = False  # the peer has ended it: what comes after that is not processed
+        #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered.
+        self.is_idle = max_message_size >= frames.MAX_CONTROL
 
     # Receiving
+
+    def receive_message(self, data: bytes) -> Message | None:
+        """Return the message if ``data`` is exactly one short whole one; else None, nothing was done: ``receive`` it.
+
+        The shortest way for the commonest bytes: an application that waits is handed its message without a queue.
+        """
+        header = _short_message(data[:2])
+        if header is None or not self.is_idle:
+            return None
+        opcode, size = header
+        if len(data) != size:
+            return None
+        payload = Masker(data[2:6]).process(data[6:])
+        if opcode == TEXT and not payload.isascii():
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                return None
+        return opcode, payload
 
     def receive(self, data: bytes) -> bool:
         """Take bytes from the peer, in order and cut anywhere.
 
         Returns:
-            True when something other than messages came of it: look at ``output``, ``ping_payload``, ``finished``.
+            True when something other than messages came of it: look at ``output``, ``ping_payload``, ``ending``,
+            ``finished``.
         """
-        if self.finished:
+        if self._is_deaf:
             return False  # 7.1.7: after failing, further data is not processed
         if self._pending:
             data = self._pending + data
@@ -128,38 +165,32 @@ class WebSocket:
         start = 0
         try:
             if self._assembler is None and not self.streaming:
-                # The hot path: nearly every frame is a whole message. The loop judges nothing that it does not fully
-                # understand: the first frame that is anything but masked, final, whole, text or binary, and of less
-                # than 64 KiB goes to the general reader, with all that follows.
+                # The hot path: nearly every frame is a short whole message, told by its first two bytes. Whatever
+                # else comes goes to the general reader, with all that follows.
                 end = len(data)
-                while end - start > 5:
-                    first = data[start]
-                    length = data[start + 1] - 0x80  # negative: unmasked
+                while start < end:
+                    header = _short_message(data[start : start + 2])
+                    if header is None:
+                        break
+                    opcode, size = header
+                    stop = start + size
+                    if stop > end or size - 6 > self.max_message_size:
+                        break
                     body = start + 6
-                    if length < 0 or (first != _FIN_TEXT and first != _FIN_BINARY):
-                        break
-                    if length > 125:
-                        if length == 127 or end - start < 8:
-                            break
-                        length = data[start + 2] << 8 | data[start + 3]
-                        body = start + 8
-                        if length < 126:
-                            break
-                    stop = body + length
-                    if stop > end or length > self.max_message_size:
-                        break
-                    payload = Masker(data[body - 4 : body]).process(data[body:stop])
-                    if first == _FIN_TEXT and not payload.isascii():
+                    payload = Masker(data[start + 2 : body]).process(data[body:stop])
+                    if opcode == TEXT and not payload.isascii():
                         check_text(payload)
-                    if self.state is State.OPEN:
-                        self.messages.append((first & 0x0F, payload))
+                    if self.state is OPEN:
+                        self.messages.append((opcode, payload))
                     start = stop
                 if start == end:
                     return False
-            return self._receive_frames(data, start)
+            attention = self._receive_frames(data, start)
         except FrameError as exc:
-            self.fail(exc)
-            return True
+            self._conclude(exc)
+            attention = True
+        self._note_idle()
+        return attention
 
     def _receive_frames(self, data: bytes, start: int) -> bool:
         """Read any frames from ``data[start:]``; the general case of the loop in ``receive``."""
@@ -180,14 +211,42 @@ class WebSocket:
                 start = body + header.length
                 self._receive_control(header.opcode, unmask(header.key, data[body:start]))
                 attention = True
-                if self.finished:
+                if self._is_deaf:
                     return True
             else:
-                self._begin_data_frame(header)
                 start = body
+                stop = body + header.length
+                if header.fin and stop <= end and header.opcode and self._assembler is None and not self.streaming:
+                    self._receive_message(header, data[body:stop])
+                    start = stop
+                else:
+                    self._begin_data_frame(header)
         if start < end:
             self._pending = data[start:]
         return attention
+
+    def stream_next(self, streaming: bool) -> None:
+        """Deliver the next message, or the rest of the present one, as Pieces while it arrives; or take that back."""
+        self.streaming = streaming
+        self._note_idle()
+
+    def _note_idle(self) -> None:
+        self.is_idle = (
+            self.state is OPEN
+            and not (self._is_deaf or self._pending or self.streaming)
+            and self._assembler is None
+            and self.max_message_size >= frames.MAX_CONTROL
+        )
+
+    def _receive_message(self, header: frames.FrameHeader, masked: bytes) -> None:
+        """Take a whole message in one frame; nothing of it needs to be kept while more comes."""
+        if header.length > self.max_message_size:
+            raise MessageTooBig(header.length, self.max_message_size)
+        payload = unmask(header.key, masked)
+        if header.opcode == TEXT:
+            check_text(payload)
+        if self.state is OPEN:
+            self.messages.append((header.opcode, payload))
 
     def _begin_data_frame(self, header: frames.FrameHeader) -> None:
         assembler = self._assembler
@@ -224,7 +283,7 @@ class WebSocket:
 
     def _deliver(self, assembler: Assembler, *, final: bool) -> None:
         payload = assembler.finish() if final else assembler.take()
-        if self.state is not State.OPEN:
+        if self.state is not OPEN:
             return  # data that crosses our close frame is legal, and nobody's any more
         if not self.streaming:
             self.messages.append((assembler.opcode, payload))
@@ -243,28 +302,46 @@ class WebSocket:
         # Any other pong is unsolicited and means nothing (5.5.3).
 
     def _receive_close(self, payload: bytes) -> None:
-        code, reason = frames.parse_close(payload)
-        self.close_received = True
-        if not self.close_sent:
-            # 5.5.1: "it typically echos the status code it received".
-            self._end(Input.RECEIVE_CLOSE, 1005 if code is None else code, reason)
-            self._put_close(frames.encode_close(code))
-        self.finished = True
+        self._conclude(frames.parse_close(payload))
+
+    def _conclude(self, ending: FrameError | tuple[int | None, str]) -> None:
+        """End by the peer's doing: now, or once the messages that came before have been taken."""
+        self._is_deaf = True
+        self.is_idle = False
+        self._assembler = self._masker = None
+        self.ending = ending
+        if not self.messages or self.state is not OPEN:
+            self.settle()
+
+    def settle(self) -> None:
+        """Carry out the ending that is held back; without effect when there is none."""
+        ending, self.ending = self.ending, None
+        if isinstance(ending, FrameError):
+            self.fail(ending)
+        elif ending is not None and not self.finished:
+            code, reason = ending
+            self.close_received = True
+            if not self.close_sent:
+                # 5.5.1: "it typically echos the status code it received".
+                self._end(Input.RECEIVE_CLOSE, 1005 if code is None else code, reason)
+                self._put_close(frames.encode_close(code))
+            self.finished = True
 
     def receive_eof(self) -> None:
         """Take note that the stream has ended, whoever ended it."""
         if self.state is State.CLOSED:
             return
+        self.settle()
         if not self.close_received and self.cause is None:
             self.close_code, self.close_reason = 1006, ""
         self._move(Input.RECEIVE_EOF)
-        self.finished = True
+        self.finished = self._is_deaf = True
 
     # Sending
 
     def check_open(self) -> None:
         """Raise ConnectionClosed unless messages may still be sent."""
-        if self.state is not State.OPEN:
+        if self.state is not OPEN:
             raise self.closed_error()
 
     def ping(self, payload: bytes) -> None:
@@ -276,13 +353,14 @@ class WebSocket:
         self.output.append(frames.encode(PING, payload))
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Begin the closing handshake; without effect when it has begun.
+        """Begin the closing handshake; without effect when it has begun, also by an ending that is held back.
 
         Raises:
             ValueError: a code or reason that may not be sent; nothing was written.
         """
         frame = frames.encode_close(code, reason)
-        if self.state is State.OPEN:
+        self.settle()
+        if self.state is OPEN:
             self._end(Input.SEND_CLOSE, 1005 if code is None else code, reason)
             self._put_close(frame)
 
@@ -292,15 +370,15 @@ class WebSocket:
             return
         self.cause = cause
         if not self.close_sent:
-            self._end(Input.FAIL, cause.close_code, str(cause))
-            self._put_close(frames.encode_close(cause.close_code))
-        self.finished = True
+            self._end(Input.FAIL, cause.close_code, cause.close_reason)
+            self._put_close(frames.encode_close(cause.close_code, cause.close_reason))
+        self.finished = self._is_deaf = True
         self._assembler = self._masker = None
         self._pending = b""
 
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells an application how the connection ended."""
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             raise InvalidState("the connection is open")
         error = ConnectionClosed(
             1006 if self.close_code is None else self.close_code, self.close_reason, is_clean=self.is_clean
@@ -323,3 +401,4 @@ class WebSocket:
 
     def _move(self, by: Input) -> None:
         self.state = TRANSITIONS[self.state][by]
+        self.is_idle = False

@@ -31,7 +31,7 @@ from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.frames import BINARY, SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message
-from uwsgi_ws.protocol.websocket import State, WebSocket
+from uwsgi_ws.protocol.websocket import OPEN, WebSocket
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.readiness import Readiness
 
@@ -45,6 +45,8 @@ HIGH_WATER = 65_536
 MESSAGE_OVERHEAD = 64
 #: Payloads up to here are copied behind their header; longer ones go by sendmsg, uncopied.
 COPY_LIMIT = 16_384
+#: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
+PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
 LINGER = 1.0
 
@@ -96,6 +98,7 @@ class Connection:
         "_pinged_at",
         "_progress_at",
         "_readiness",
+        "_send",
         "_senders",
         "_settings",
         "_stream",
@@ -123,6 +126,7 @@ class Connection:
     ) -> None:
         self._engine = WebSocket(settings.max_message_size)
         self._stream = stream
+        self._send = stream.send
         self._settings = settings
         self._hub: Any = hub
         self._clock = clock
@@ -143,6 +147,7 @@ class Connection:
         self.subprotocol = subprotocol
         #: Seconds between the last ping that was answered and its pong; None before.
         self.latency: float | None = None
+        # Messages, and bytes of their payloads sent; bytes received count everything after the handshake.
         self.messages_received = 0
         self.messages_sent = 0
         self.bytes_received = 0
@@ -175,26 +180,41 @@ class Connection:
 
         Source: RFC 6455 6.2.
         """
-        message = self.recv_message(timeout)
+        message = self.recv_message(None if timeout is None else monotonic() + timeout)
         if message is None:
             return None
         opcode, payload = message
         return payload.decode() if opcode == TEXT else payload
 
-    def recv_message(self, timeout: float | None = None) -> Message | None:
-        """Return the next message as opcode and bytes; waiting and errors as in ``recv``."""
-        messages = self._engine.messages
+    def recv_message(self, deadline: float | None = None) -> Message | None:
+        """Return the next message as opcode and bytes; None once ``deadline`` (monotonic) has passed. See ``recv``."""
+        engine = self._engine
         while True:
-            while not messages:
-                if not self._wait_for_message(timeout):
+            if engine.messages:
+                message: Any = engine.messages.popleft()
+                if self._is_paused or self._readiness is not None:
+                    self._resume()
+                if len(message) != 2:
+                    continue  # a piece of a message that recv_streaming left unread; the caller wants the next one
+            elif deadline is None and self._waiter is None and engine.is_idle:
+                # The usual wait: _receive hands over the message itself.
+                self._waiter = getcurrent()
+                try:
+                    message = self._hub.switch()
+                finally:
+                    self._waiter = None
+                    if self._waiting:
+                        self._wake_next_later()
+                if not message:
+                    continue
+            else:
+                message = self._wait(deadline)
+                if not message:
+                    continue
+                if message is _TIMED_OUT:
                     return None
-            message = messages.popleft()
-            if self._is_paused or self._readiness is not None:
-                self._resume()
-            if len(message) == 2:
-                self.messages_received += 1
-                return message
-            # A piece of a message that recv_streaming left unread; the caller wants the next one.
+            self.messages_received += 1
+            return message  # type: ignore[no-any-return]
 
     def recv_now(self) -> Message | None:
         """Return the next message if there is one; also looks at the socket itself, without waiting.
@@ -206,10 +226,12 @@ class Connection:
             if self._waiter is None and not self._is_paused and not self._is_closed:
                 self._poll()
             if not self._engine.messages:
-                if self._engine.state is not State.OPEN:
+                if self._engine.ending is not None:
+                    self._settle()
+                if self._engine.state is not OPEN:
                     raise self._engine.closed_error()
                 return None
-        return self.recv_message(0)
+        return self.recv_message(0.0)
 
     def recv_streaming(self, timeout: float | None = None) -> Iterator[str | bytes]:
         """Yield the next message in pieces, as they arrive; memory holds ``HIGH_WATER`` bytes of it at most.
@@ -226,13 +248,14 @@ class Connection:
         """
         engine = self._engine
         if not engine.messages:
-            engine.streaming = True
+            engine.stream_next(True)
         has_begun = False
         decoder = codecs.getincrementaldecoder("utf-8")()
         while True:
             while not engine.messages:
-                if not self._wait_for_message(timeout):
-                    engine.streaming = engine.streaming and has_begun  # else recv would miss the next message
+                if self._wait(None if timeout is None else monotonic() + timeout) is _TIMED_OUT:
+                    if not has_begun:
+                        engine.stream_next(False)  # else recv would miss the next message
                     raise TimeoutError(f"no piece of a message for {timeout} seconds")
             has_begun = True
             item = engine.messages.popleft()
@@ -284,20 +307,19 @@ class Connection:
 
     def send_message(self, opcode: int, payload: bytes) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
-        engine = self._engine
-        if engine.state is not State.OPEN:
-            raise engine.closed_error()
+        if self._engine.state is not OPEN:
+            raise self._engine.closed_error()
         length = len(payload)
-        header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
         self.messages_sent += 1
-        self.bytes_sent += length + len(header)
+        self.bytes_sent += length
+        header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
         if self._outbox is not None:
             self._wait_until_sent(self._outbox.put_data(header + payload))
             return
         try:
             if length <= COPY_LIMIT:
                 frame = header + payload
-                sent = self._stream.send(frame)
+                sent = self._send(frame)
                 if sent == len(frame):
                     return
                 rest = memoryview(frame)[sent:]
@@ -310,7 +332,7 @@ class Connection:
             rest = memoryview(header + payload)
         except OSError:
             self._lose()
-            raise engine.closed_error() from None
+            raise self._engine.closed_error() from None
         self._wait_until_sent(self._open_outbox().put_partial(rest, is_data=True))
 
     def ping(self, payload: bytes = b"") -> None:
@@ -337,9 +359,12 @@ class Connection:
         Raises:
             ValueError: a code or reason that may not be sent; nothing was.
         """
-        if self._engine.state is not State.OPEN:
+        if self._engine.state is not OPEN:
             return
         self._engine.close(code, reason)
+        if self._engine.finished:
+            self._finish()
+            return
         self._close_by = monotonic() + self._settings.close_timeout
         self._clock.schedule(self, self._close_by)
         self._write_output()
@@ -353,7 +378,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether messages may be sent."""
-        return self._engine.state is State.OPEN
+        return self._engine.state is OPEN
 
     @property
     def close_code(self) -> int | None:
@@ -369,7 +394,7 @@ class Connection:
         """Return a descriptor that is readable exactly while a message or the end of the connection waits."""
         if self._readiness is None:
             self._readiness = Readiness()
-            self._readiness.set(bool(self._engine.messages) or self._engine.state is not State.OPEN)
+            self._readiness.set(bool(self._engine.messages) or self._engine.state is not OPEN)
         return self._readiness.fileno()
 
     def release(self, code: int = 1000) -> None:
@@ -384,51 +409,48 @@ class Connection:
 
     # Waiting
 
-    def _wait_for_message(self, timeout: float | None) -> bool:
-        """Park until something has come; False once ``timeout`` has passed."""
-        if self._engine.state is not State.OPEN:
-            raise self._engine.closed_error()
-        if timeout is not None and timeout <= 0:
-            return False
-        deadline = None if timeout is None else monotonic() + timeout
+    def _wait(self, deadline: float | None) -> Any:
+        """Park until something may have come, or raise because nothing will.
+
+        Returns:
+            A message that ``_receive`` handed over; something false, then look at the engine; or ``_TIMED_OUT``.
+        """
+        engine = self._engine
+        if engine.ending is not None:
+            self._settle()
+        if engine.state is not OPEN:
+            raise engine.closed_error()
+        if deadline is not None and deadline <= monotonic():
+            return _TIMED_OUT
         if self._waiter is not None:
-            if not self._wait_for_turn(deadline):
-                return False
-            if self._engine.messages or self._engine.state is not State.OPEN:
-                return True
+            return self._wait_for_turn(deadline)
         self._waiter = getcurrent()
         try:
-            if deadline is None:
-                self._hub.switch()
-                return True
             return self._park(deadline)
         finally:
             self._waiter = None
             if self._waiting:
-                self._hub.loop.run_callback(self._wake_next)
+                self._wake_next_later()
 
-    def _wait_for_turn(self, deadline: float | None) -> bool:
-        """Park until no other greenlet is parked in recv."""
+    def _wait_for_turn(self, deadline: float | None) -> Any:
+        """Park until no other greenlet is parked in recv; ``_TIMED_OUT`` when that takes too long."""
         if self._waiting is None:
             self._waiting = []
         current = getcurrent()
-        while self._waiter is not None:
-            self._waiting.append(current)
-            try:
-                if deadline is None:
-                    self._hub.switch()
-                elif not self._park(deadline):
-                    return False
-            finally:
-                if current in self._waiting:
-                    self._waiting.remove(current)
-        return True
+        self._waiting.append(current)
+        try:
+            return self._park(deadline)
+        finally:
+            self._waiting.remove(current)
 
-    def _park(self, deadline: float) -> bool:
+    def _park(self, deadline: float | None) -> Any:
+        """Switch to the hub; return what it is woken with, ``_TIMED_OUT`` at the deadline."""
+        if deadline is None:
+            return self._hub.switch()
         timer = self._hub.loop.timer(max(0.0, deadline - monotonic()))
         timer.start(getcurrent().switch, _TIMED_OUT)
         try:
-            return self._hub.switch() is not _TIMED_OUT
+            return self._hub.switch()
         finally:
             timer.stop()
             timer.close()
@@ -463,6 +485,9 @@ class Connection:
         if self._waiter is not None:
             self._waiter.switch()
 
+    def _wake_next_later(self) -> None:
+        self._hub.loop.run_callback(self._wake_next)
+
     def _wake_next(self) -> None:
         if self._waiting and self._waiter is None:
             self._waiting[0].switch()
@@ -478,12 +503,20 @@ class Connection:
 
     def _receive(self, data: bytes) -> None:
         """Take bytes from the stream; ``b""`` is its end. The hot path: keep it short."""
-        if not data:
-            self._engine.receive_eof()
-            self._end_stream()
-            return
         self._heard_at = monotonic()
         self.bytes_received += len(data)
+        if self._waiter is not None:
+            message = self._engine.receive_message(data)
+            if message is not None:
+                self._waiter.switch(message)
+                return
+        if data:
+            self._receive_anything(data)
+        else:
+            self._engine.receive_eof()
+            self._end_stream()
+
+    def _receive_anything(self, data: bytes) -> None:
         engine = self._engine
         if engine.receive(data):
             self._attend()
@@ -509,8 +542,19 @@ class Connection:
             self.latency = monotonic() - self._pinged_at
         if engine.finished:
             self._finish()
-        elif engine.output:
+            return
+        if engine.output:
             self._write_output()
+        if engine.ending is not None and not self._is_closed:
+            self._is_paused = True
+            self._stream.pause_receiving()
+            self._close_by = monotonic() + PATIENCE
+            self._clock.schedule(self, self._close_by)
+
+    def _settle(self) -> None:
+        """The application has answered what came before the peer's ending, or had its time."""
+        self._engine.settle()
+        self._finish()
 
     def _poll(self) -> None:
         try:
@@ -523,9 +567,9 @@ class Connection:
     def _resume(self) -> None:
         """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
         engine = self._engine
-        if engine.messages:
+        if engine.messages or engine.ending is not None:
             return
-        if self._readiness is not None and engine.state is State.OPEN:
+        if self._readiness is not None and engine.state is OPEN:
             self._readiness.set(False)
         if self._is_paused and not self._is_closed:
             self._is_paused = False
@@ -541,9 +585,8 @@ class Connection:
     def _write_control(self, frame: bytes) -> None:
         if self._is_closed:
             return
-        self.bytes_sent += len(frame)
         if self._outbox is not None:
-            if self._engine.state is State.OPEN or self._engine.finished:
+            if self._engine.state is OPEN or self._engine.finished:
                 self._outbox.put_control(frame)
             else:
                 self._outbox.put_data(frame)  # our close frame: behind the messages already sent
@@ -598,6 +641,9 @@ class Connection:
             self._stream.shutdown()
         self._close_by = monotonic() + LINGER
         self._clock.schedule(self, self._close_by)
+        if self._is_paused:
+            self._is_paused = False
+            self._stream.start_receiving(self._receive)  # to see the peer hang up
         self._wake_later()
 
     def _lose(self) -> None:
@@ -637,7 +683,11 @@ class Connection:
                 self.abort()
                 return None
             due.append(stalled_by)
-        if self._engine.state is not State.OPEN:
+        if self._engine.ending is not None and now >= self._close_by:
+            self._settle()
+        if self._engine.ending is not None:
+            due.append(self._close_by)
+        elif self._engine.state is not OPEN:
             if now >= self._close_by:
                 self.abort()
                 return None

@@ -12,14 +12,17 @@ __all__ = ["BodyFile"]
 class BodyFile:
     """A request's body (PEP 3333). Never reads past its end; holds one piece of it at a time.
 
+    What is left of that piece begins at ``_start``: cutting off its front for each line would take quadratic time.
+
     Reading raises BodyError, an OSError, when the body is malformed, too large, late or cut short.
     """
 
-    __slots__ = ("_at_end", "_held", "_request")
+    __slots__ = ("_at_end", "_held", "_request", "_start")
 
     def __init__(self, request: Request) -> None:
         self._request = request
         self._held = b""
+        self._start = 0
         self._at_end = False
 
     def fileno(self) -> int:
@@ -30,19 +33,13 @@ class BodyFile:
     def read(self, size: int | None = -1) -> bytes:
         """Return up to ``size`` bytes, fewer only at the end of the body; all of it for -1 or None."""
         if size is None or size < 0:
-            parts = [self._held]
-            self._held = b""
-            while piece := self._next_piece():
+            parts = []
+            while piece := self.read_chunk():
                 parts.append(piece)
             return b"".join(parts)
         parts = []
-        while size > 0:
-            if not self._held:
-                self._held = self._next_piece()
-                if not self._held:
-                    break
-            parts.append(self._held[:size])
-            self._held = self._held[size:]
+        while size > 0 and self._hold():
+            parts.append(self._take(size))
             size -= len(parts[-1])
         return b"".join(parts)
 
@@ -51,18 +48,13 @@ class BodyFile:
         limit = -1 if size is None or size < 0 else size
         parts: list[bytes] = []
         length = 0
-        while limit != length:
-            if not self._held:
-                self._held = self._next_piece()
-                if not self._held:
-                    break
-            end = self._held.find(b"\n") + 1 or len(self._held)
+        while limit != length and self._hold():
+            size = (self._held.find(b"\n", self._start) + 1 or len(self._held)) - self._start
             if limit >= 0:
-                end = min(end, limit - length)
-            part = self._held[:end]
-            self._held = self._held[end:]
+                size = min(size, limit - length)
+            part = self._take(size)
             parts.append(part)
-            length += end
+            length += size
             if part.endswith(b"\n"):
                 break
         return b"".join(parts)
@@ -84,12 +76,13 @@ class BodyFile:
 
     def read_chunk(self) -> bytes:
         """Return whatever comes next, ``b""`` at the end (uWSGI's ``chunked_read``)."""
-        held, self._held = self._held, b""
-        return held or self._next_piece()
+        if not self._hold():
+            return b""
+        return self._take(len(self._held))
 
     def read_chunk_now(self) -> bytes | None:
         """Return what ``read_chunk`` would if it need not wait, else None."""
-        if self._held or self._at_end:
+        if self._start < len(self._held) or self._at_end:
             return self.read_chunk()
         piece = self._request.read_body_now()
         if piece is not None:
@@ -99,9 +92,20 @@ class BodyFile:
     def close(self) -> None:
         """Do nothing: the server closes what it opened."""
 
-    def _next_piece(self) -> bytes:
-        if self._at_end:
-            return b""
-        piece = self._request.read_body()
-        self._at_end = not piece
-        return piece
+    def _hold(self) -> bool:
+        """Hold some of the body, waiting for it if need be; False at its end."""
+        if self._start == len(self._held) and not self._at_end:
+            self._start = 0
+            self._held = b""
+            self._held = self._request.read_body()
+            self._at_end = not self._held
+        return self._start < len(self._held)
+
+    def _take(self, size: int) -> bytes:
+        start = self._start
+        part = self._held[start : start + size]
+        self._start = start + len(part)
+        if self._start == len(self._held):
+            self._held = b""
+            self._start = 0
+        return part

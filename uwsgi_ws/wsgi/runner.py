@@ -6,6 +6,7 @@ raises; uWSGI just drops the connection.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -15,6 +16,8 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
+
+from gevent import GreenletExit
 
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
@@ -83,10 +86,11 @@ class ErrorLog:
 class _Response:
     """What ``start_response`` and ``write`` share: the head until it must go out."""
 
-    __slots__ = ("headers", "request", "status")
+    __slots__ = ("headers", "is_head", "request", "status")
 
     def __init__(self, request: Request) -> None:
         self.request = request
+        self.is_head = request.environ["REQUEST_METHOD"] == "HEAD"  # before the application changes it
         self.status: str | None = None
         self.headers: Headers = ()
 
@@ -101,7 +105,9 @@ class _Response:
         if self.status is not None and exc_info is None:
             raise AssertionError("start_response called a second time without exc_info")
         check_head(status, headers)
-        self.status = status
+        if status.startswith("1"):
+            raise ValueError(f"not the status of a final response: {status!r}")
+        self.status = f"{status} " if len(status) == 3 else status  # RFC 9112 4: the space is not optional
         self.headers = list(headers)
         return self.write
 
@@ -125,8 +131,12 @@ class _Response:
                 body_length = int(value)
                 break
         else:
-            if body_length is not None and not self.status.startswith(("1", "204", "304")):
+            # For HEAD, no body says nothing about the length that GET's would have.
+            if body_length is not None and (body_length or not self.is_head):
                 headers = [*headers, ("Content-Length", str(body_length))]
+        if self.status.startswith(("204", "304")):
+            # RFC 9110 8.6: a 204 MUST NOT have it; a 304's would have to be that of the 200.
+            headers = [header for header in headers if header[0].lower() != "content-length"]
         self.request.write_head(self.status, headers, body_length)
 
 
@@ -138,6 +148,7 @@ def check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
         raise ValueError(f"not a status line: {status!r}")
     if not isinstance(headers, list):
         raise TypeError(f"response headers are a list, not {type(headers).__name__}")
+    lengths = 0
     for name, value in headers:
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
@@ -148,8 +159,10 @@ def check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
         lowered = name.lower()
         if lowered in _HOP_BY_HOP:
             raise ValueError(f"{name!r} is the server's to send, not the application's")
-        if lowered == "content-length" and not (value.isascii() and value.isdigit()):
-            raise ValueError(f"not a length: Content-Length {value!r}")
+        if lowered == "content-length":
+            lengths += 1
+            if lengths > 1 or not (value.isascii() and value.isdigit()):
+                raise ValueError(f"not a length, or not the only one: Content-Length {value!r}")
 
 
 def run(application: Application, request: Request) -> bool:
@@ -171,16 +184,17 @@ def run(application: Application, request: Request) -> bool:
             if close is not None:
                 close()
         close_code = 1000
-    except ConnectionClosed:
-        # The usual end of a receive loop that has no `except`: not an error, no traceback.
-        pass
+    except GreenletExit:
+        raise  # the server stops
     except ClientGone as gone:
-        _log.info("%s: %s", request.environ["REQUEST_URI"], gone)
+        _log.info("%s: %s", request.environ.get("REQUEST_URI"), gone)
         request.abandon()
     except RequestError as error:
         respond_error(request, error)
-    except Exception:
-        _log.exception("%s %s", request.environ["REQUEST_METHOD"], request.environ["REQUEST_URI"])
+    except BaseException as exc:  # gevent.Timeout and SystemExit too: they must not end more than the request
+        if request.websocket is not None and isinstance(exc, ConnectionClosed):
+            return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
+        _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
         if request.websocket is None:
             _answer(request, 500, (), "")
         return False
@@ -194,6 +208,8 @@ def _send_result(response: _Response, result: Iterable[bytes] | None) -> None:
     request = response.request
     if result is None:
         raise TypeError("the application returned None, not an iterable of bytes")
+    if isinstance(result, bytes):
+        result = [result]  # uWSGI sends it as it is
     if isinstance(result, FileWrapper) and _send_file(response, result):
         request.finish()
         return
@@ -201,13 +217,15 @@ def _send_result(response: _Response, result: Iterable[bytes] | None) -> None:
     if isinstance(result, (list, tuple)) and len(result) <= 1:
         # PEP 3333 "Handling the Content-Length Header": one item, so its length is the body's.
         length = len(result[0]) if result and isinstance(result[0], bytes) else 0
+    complained = False
     for chunk in result:
         if isinstance(chunk, bytes):
             if chunk:
                 response.send_head(length)
                 request.write_body(chunk)
-        else:
-            # uWSGI sends nothing of it and goes on; its own text.
+        elif not complained:
+            # uWSGI sends nothing of it and goes on; its own text. Once: a str is as many chunks as characters.
+            complained = True
             _log.error("[ERROR] Unhandled object from iterator: %r", type(chunk))
     response.send_head(0 if length is None else length)
     request.finish()
@@ -216,9 +234,12 @@ def _send_result(response: _Response, result: Iterable[bytes] | None) -> None:
 def _send_file(response: _Response, wrapper: FileWrapper) -> bool:
     """Send a regular file by the kernel; False when it must be read instead."""
     request = response.request
+    file = getattr(wrapper.filelike, "file", wrapper.filelike)  # tempfile's have it inside
+    if not isinstance(getattr(file, "raw", file), io.FileIO):
+        return False  # gzip's and its like have a descriptor too, of the packed file
     try:
-        fd = wrapper.filelike.fileno()
-        offset = wrapper.filelike.tell()
+        fd = file.fileno()
+        offset = file.tell()
         info = os.fstat(fd)
     except (AttributeError, OSError):
         return False
@@ -244,7 +265,7 @@ def respond(request: Request, status: str, headers: Headers, body: bytes) -> Non
 
 def respond_error(request: Request, error: RequestError) -> None:
     """Answer with the error's own status; drop the connection if a response has begun."""
-    _log.warning("%s: %d %s", request.environ["REQUEST_URI"], error.status, error.reason)
+    _log.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
     _answer(request, error.status, error.headers, f": {error.reason}")
 
 

@@ -1,0 +1,454 @@
+"""The worker process: how it stops and starts again, how many it serves at once, and what ``uwsgi`` tells of it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.eventually import eventually
+from support.http_client import HttpClient, fetch, request_bytes
+from support.server import ROOT, Program, Server
+from support.websocket_client import CLOSE, RawClient, close_frame
+
+# /chat echoes; /wait ends when its body does; / tells the process.
+APPLICATION = """
+import os, sys
+import gevent
+import uwsgi
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/chat":
+        uwsgi.websocket_handshake()
+        try:
+            while True:
+                uwsgi.websocket_send(uwsgi.websocket_recv())
+        finally:
+            gevent.sleep(0)  # it may still do things that switch
+            sys.stderr.write("the application's finally has run\\n")
+    if path == "/stop":
+        uwsgi.stop()
+    elif path == "/reload":
+        uwsgi.reload()
+    environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [("%d %s" % (os.getpid(), os.getcwd())).encode()]
+"""
+
+NO_ADDRESS = Program((sys.executable, "-m", "uwsgi_ws"), r"spawned uwsgi_ws worker")
+BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
+
+
+def address(server: Server) -> tuple[str, int]:
+    """Where it listens now; a reload takes another port, as these servers let the kernel choose."""
+    return server.addresses[-1]
+
+
+def send_signal(server: Server, number: int) -> None:
+    os.kill(server.pid, number)
+
+
+def wait_for_reload(server: Server, times: int = 1) -> None:
+    eventually(lambda: server.log.count("spawned uwsgi_ws worker") == 1 + times, 20)
+
+
+def open_chat(server: Server) -> RawClient:
+    return RawClient.open(address(server)[1], "/chat")
+
+
+def echo(peer: RawClient, message: str) -> None:
+    peer.send_text(message)
+    peer.expect_text(message)
+
+
+def is_closed(peer: RawClient, code: int, reason: str) -> None:
+    """The server begins the closing handshake and ends the stream."""
+    peer.expect_close(code, reason)
+    peer.send(close_frame(code))
+    peer.expect_eof()
+
+
+# Stopping
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGINT, ()), (signal.SIGQUIT, ()), (signal.SIGTERM, ("--die-on-term",))],
+    ids=["SIGINT", "SIGQUIT", "SIGTERM with --die-on-term"],
+)
+def test_a_stop_closes_websockets_with_1001_and_lets_applications_finish(
+    serve: Any, number: int, options: tuple[str, ...]
+) -> None:
+    server = serve(APPLICATION, *options)
+    idle = HttpClient(address(server))
+    assert idle.request("GET", "/").status == 200
+    busy = HttpClient(address(server))
+    busy.send(BEGIN_WAIT)
+    with open_chat(server) as first, open_chat(server) as second:
+        echo(first, "hello")
+        echo(second, "hello")
+        begun = time.monotonic()
+        send_signal(server, number)
+        idle.assert_ended()
+        is_closed(first, 1001, "server stops")
+        is_closed(second, 1001, "server stops")
+    # Nobody else gets in, and who was in is served.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address(server))
+    busy.send(b"en")
+    response = busy.read_response()
+    assert response.status == 200
+    assert response.says_close
+    busy.assert_ended()
+    idle.close()
+    busy.close()
+    assert server.wait() == 0
+    assert time.monotonic() - begun < 5
+    assert server.log.count("the application's finally has run") == 2
+    assert server.log.count("GET /chat =>") == 2
+    assert "closed 1001" in server.log
+    assert server.log.endswith("goodbye to uwsgi_ws.\n")
+
+
+def test_an_application_may_stop_its_server(serve: Any) -> None:
+    server = serve(APPLICATION)
+    assert fetch(address(server), "/stop").status == 200
+    assert server.wait() == 0
+
+
+def test_a_peer_that_does_not_answer_the_close_frame_holds_nobody_up(serve: Any) -> None:
+    server = serve(APPLICATION)
+    with open_chat(server) as websocket:
+        echo(websocket, "hello")
+        begun = time.monotonic()
+        send_signal(server, signal.SIGINT)
+        assert websocket.read_frame().opcode == CLOSE
+        assert server.wait() == 0
+        assert time.monotonic() - begun < 9
+
+
+# Reloading
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
+def test_a_reload_closes_websockets_with_1012_and_serves_again_under_the_same_pid(serve: Any, number: int) -> None:
+    server = serve(APPLICATION)
+    busy = HttpClient(address(server))
+    busy.send(BEGIN_WAIT)
+    with open_chat(server) as websocket:
+        echo(websocket, "hello")
+        send_signal(server, number)
+        is_closed(websocket, 1012, "server restarts")
+    busy.send(b"en")
+    assert busy.read_response().status == 200
+    busy.close()
+    wait_for_reload(server)
+    assert fetch(address(server)).text.split()[0] == str(server.pid)
+    with open_chat(server) as websocket:
+        echo(websocket, "again")
+        websocket.finish()
+    assert server.log.count("the application's finally has run") >= 1
+    assert server.stop() == 0
+
+
+def test_an_application_may_reload_its_server(serve: Any) -> None:
+    server = serve(APPLICATION)
+    assert fetch(address(server), "/reload").status == 200
+    wait_for_reload(server)
+    assert fetch(address(server)).status == 200
+
+
+def test_a_reload_starts_where_the_first_start_did_with_new_code(serve: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "app.py").write_text(APPLICATION)
+    server = serve(
+        None,
+        *("--http", "a.sock", "--chdir", "site", "--wsgi-file", "app.py", "--pidfile", "pid"),
+        program=NO_ADDRESS,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    path = str(folder / "a.sock")
+    for times in (1, 2):
+        assert fetch(path).text == f"{server.pid} {folder}"
+        (folder / "app.py").write_text(APPLICATION + f"\nprint('version {times}', file=sys.stderr)\n")
+        send_signal(server, signal.SIGHUP)
+        wait_for_reload(server, times)
+        assert f"version {times}" in server.log
+        assert (folder / "pid").read_text() == f"{server.pid}\n"
+    assert fetch(path).text == f"{server.pid} {folder}"
+    assert server.stop() == 0
+
+
+def test_a_stop_overrules_a_reload_in_progress(serve: Any) -> None:
+    server = serve(APPLICATION)
+    with HttpClient(address(server)) as busy:
+        busy.send(BEGIN_WAIT)
+        eventually(lambda: fetch(address(server)).status == 200)
+        send_signal(server, signal.SIGHUP)
+        server.wait_for_log("Gracefully killing worker 1")
+        send_signal(server, signal.SIGINT)
+        busy.send(b"en")
+        assert busy.read_response().status == 200
+    assert server.wait() == 0
+    assert server.log.count("spawned uwsgi_ws worker") == 1
+
+
+# How many at once
+
+
+def test_the_next_client_waits_unaccepted_until_another_leaves(serve: Any) -> None:
+    server = serve(APPLICATION, "--gevent", "2")
+    with open_chat(server) as first, open_chat(server) as second:
+        echo(first, "1")
+        echo(second, "2")
+        third = HttpClient(address(server))
+        third.send_request("GET", "/")
+        fourth = HttpClient(address(server))
+        fourth.send_request("GET", "/")
+        assert third.is_silent(0.3)
+        assert len(established(server)) == 2  # the others are the kernel's still
+        echo(second, "still here")
+        first.finish()
+        assert third.read_response().status == 200
+        third.close()
+        assert fourth.read_response().status == 200
+        fourth.close()
+        echo(second, "all the time")
+
+
+def established(server: Server) -> list[str]:
+    """The sockets that the process has besides its listener."""
+    links = []
+    for name in os.listdir(f"/proc/{server.pid}/fd"):
+        try:
+            links.append(os.readlink(f"/proc/{server.pid}/fd/{name}"))
+        except FileNotFoundError:
+            continue
+    inodes = {link[8:-1] for link in links if link.startswith("socket:")}
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return [row[2] for row in rows if row[9] in inodes and row[3] == "01"]
+
+
+def test_an_idle_connection_gives_its_place_away_when_others_wait(serve: Any) -> None:
+    server = serve(APPLICATION, "--gevent", "1")
+    with HttpClient(address(server)) as first, HttpClient(address(server)) as second:
+        second.send_request("GET", "/")
+        assert first.request("GET", "/").says_close
+        first.assert_ended()
+        first.close()
+        assert second.read_response().status == 200
+
+
+# The uwsgi module
+
+MODULE = """
+import sys
+assert "uwsgi" in sys.modules
+import gevent
+import uwsgi
+
+at_import = uwsgi.started_on, uwsgi.opt
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [repr(eval(environ["wsgi.input"].read().decode(), globals())).encode()]
+
+def raised(function, *args):
+    try:
+        return function(*args)
+    except Exception as exc:
+        return type(exc).__name__, str(exc)
+
+def in_greenlet(function, *args):
+    return gevent.spawn(raised, function, *args).get()
+
+def outside(function, *args):
+    return gevent.get_hub().threadpool.apply(raised, (function, *args))
+
+def locking():
+    seen = [uwsgi.is_locked(), uwsgi.lock(), uwsgi.is_locked()]
+    waiter = gevent.spawn(uwsgi.lock)
+    gevent.sleep(0)
+    seen += [waiter.ready(), uwsgi.unlock()]
+    waiter.join(5)
+    return [*seen, waiter.ready(), uwsgi.is_locked(), uwsgi.unlock(), uwsgi.is_locked(), uwsgi.unlock()]
+
+def comm():
+    with open("/proc/self/comm") as file:
+        return file.read()
+
+def connected():
+    import socket
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return uwsgi.is_connected(server.fileno())
+
+def logged():
+    return uwsgi.log("a line of mine"), uwsgi.log_this_request()
+"""
+
+
+@pytest.fixture(scope="module")
+def module_server() -> Iterator[Server]:
+    options = ["--gevent", "10", "--env", "A=1", "--env", "B=2", "--static-index", "x", "-L"]
+    with Server(MODULE, *options) as server:
+        yield server
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def ask(module_server: Server) -> Any:
+    """Evaluate an expression in the application."""
+
+    def evaluate(expression: str) -> Any:
+        with HttpClient(address(module_server)) as client:
+            response = client.request("POST", "/", body=expression.encode())
+            assert response.status == 200, module_server.log[-2_000:]
+            return ast.literal_eval(response.body.decode())
+
+    return evaluate
+
+
+def test_the_modules_attributes_have_uwsgis_types(module_server: Server, ask: Any) -> None:
+    hostname = socket.gethostname().encode()
+    for name, value in {
+        "version": b"2.0.31",
+        "version_info": (2, 0, 31, 0, b""),
+        "hostname": hostname,
+        "mode": b"",
+        "loop": b"gevent",
+        "numproc": 1,
+        "cores": 10,
+        "has_threads": 1,
+        "buffer_size": 32_768,
+        "unbit": None,
+        "is_a_reload": False,
+        "applications": None,
+        "magic_table": {},
+        "SPOOL_OK": -2,
+        "SPOOL_RETRY": -1,
+        "SPOOL_IGNORE": 0,
+    }.items():
+        assert ask(f"uwsgi.{name}") == value, name
+        assert ask(f"type(uwsgi.{name}).__name__") == type(value).__name__, name
+    opt = ask("uwsgi.opt")
+    assert opt["http"] == b"127.0.0.1:0"
+    assert opt["gevent"] == b"10"
+    assert opt["env"] == [b"A=1", b"B=2"]
+    assert opt["disable-logging"] is True
+    assert ask("at_import") == (ask("uwsgi.started_on"), opt)
+    assert abs(ask("uwsgi.started_on") - time.time()) < 60
+    (fd,) = ask("uwsgi.sockets")
+    assert os.readlink(f"/proc/{module_server.pid}/fd/{fd}").startswith("socket:")
+
+
+@pytest.mark.parametrize(
+    "name",
+    "__file__ mypid queue_push spool sharedarea_read cache_get register_signal mule_msg applist rpc alarm".split(),
+)
+def test_what_is_not_offered_does_not_exist(ask: Any, name: str) -> None:
+    assert ask(f"hasattr(uwsgi, {name!r})") is False
+
+
+def test_the_module_can_be_set_and_is_one_for_all(ask: Any) -> None:
+    assert ask("setattr(uwsgi, 'post_fork_hook', 5)") is None
+    assert ask("__import__('uwsgi').post_fork_hook") == 5
+    assert ask("type(uwsgi).__name__, uwsgi.__name__") == ("module", "uwsgi")
+
+
+def test_functions_tell_of_the_process(module_server: Server, ask: Any) -> None:
+    assert ask("uwsgi.worker_id()") == 1
+    assert ask("uwsgi.masterpid()") == 0
+    assert ask("uwsgi.mule_id()") == 0
+    assert ask("uwsgi.ready()") is True
+    rss, vsz = ask("uwsgi.mem()")
+    assert 10_000_000 < rss < vsz
+    assert abs(ask("uwsgi.micros()") / 1e6 - time.time()) < 60
+    assert ask("uwsgi.setprocname('a rather long name'), comm()") == (None, "a rather long n\n")
+    assert ask("uwsgi.total_requests()") < ask("uwsgi.total_requests()")
+    assert ask("uwsgi.request_id() == uwsgi.total_requests()") is True
+
+
+def test_workers_tell_what_they_have_done(module_server: Server, ask: Any) -> None:
+    (worker,) = ask("uwsgi.workers()")
+    assert worker["id"] == 1
+    assert worker["pid"] == module_server.pid
+    assert worker["status"] == b"busy"
+    numbers = ["requests", "delta_requests", "signals", "exceptions", "rss", "vsz", "running_time", "last_spawn"]
+    numbers += ["respawn_count", "tx", "avg_rt"]
+    assert [name for name in numbers if type(worker[name]) is not int] == []
+    assert worker["apps"] == []
+    assert ask("uwsgi.workers()[0]['requests']") == worker["requests"] + 1
+    assert ask("uwsgi.workers()[0]['tx']") > worker["tx"] > 0
+
+
+def test_exceptions_are_counted(serve: Any) -> None:
+    server = serve(MODULE, allow_traceback=True)
+    with HttpClient(address(server)) as client:
+        assert client.request("POST", "/", body=b"uwsgi.workers()[0]['exceptions']").text == "0"
+        assert client.request("POST", "/", body=b"1/0").status == 500
+        assert client.request("POST", "/", body=b"uwsgi.workers()[0]['exceptions']").text == "1"
+
+
+def test_locks_are_held_by_one(ask: Any) -> None:
+    assert ask("locking()") == [False, None, True, False, None, True, True, None, False, None]
+    for function in ("lock", "unlock", "is_locked"):
+        for number in (1, -1):
+            assert ask(f"raised(uwsgi.{function}, {number})") == ("ValueError", "Invalid lock number")
+
+
+def test_waiting_functions_are_those_of_uwsgi_under_gevent(ask: Any) -> None:
+    assert ask("uwsgi.suspend(), uwsgi.green_schedule()") == (True, True)
+    assert ask("uwsgi.ready_fd()") == -1
+    assert ask("uwsgi.async_sleep(0)") == b""
+    for function in ("wait_fd_read", "wait_fd_write"):
+        assert ask(f"raised(uwsgi.{function}, 5)") == ("OSError", "unable to fd 5 to the event queue")
+    assert ask("connected(), uwsgi.is_connected(99999)") == (True, False)
+
+
+def test_variables_of_a_request(module_server: Server, ask: Any) -> None:
+    assert ask("uwsgi.get_logvar('a')") is None
+    assert ask("uwsgi.set_logvar('a', 'b'), uwsgi.get_logvar('a')") == (None, b"b")
+    assert ask("uwsgi.set_logvar(b'a', b'b'), uwsgi.get_logvar(b'a')") == (None, b"b")
+    assert ask("uwsgi.get_logvar('a')") is None  # it was another request's
+    assert ask("raised(uwsgi.set_logvar, 5, 'b')[0]") == "TypeError"
+    assert ask("logged()") == (True, None)
+    module_server.wait_for_log("^a line of mine$")
+
+
+def test_functions_that_need_a_request_say_so_outside_of_one(ask: Any) -> None:
+    refusal = ("SystemError", "you can call uwsgi api function only from the main callable")
+    for function in ("connection_fd", "websocket_recv", "websocket_recv_nb", "request_id", "disconnect"):
+        assert ask(f"outside(uwsgi.{function})") == refusal
+    # A greenlet that the application has spawned is taken for the request's own.
+    assert ask("in_greenlet(uwsgi.connection_fd)") > 2
+    assert ask("uwsgi.connection_fd() > 2") is True
+
+
+def test_an_ordinary_request_is_no_websocket(ask: Any) -> None:
+    assert ask("raised(uwsgi.websocket_handshake)") == ("HandshakeFailed", "unable to complete websocket handshake")
+    for function in ("websocket_recv", "websocket_recv_nb"):
+        assert ask(f"raised(uwsgi.{function})[1]") == "unable to receive websocket message"
+    assert ask("raised(uwsgi.websocket_send, 'x')[1]") == "unable to send websocket message"
+    assert ask("raised(uwsgi.websocket_send_binary, b'x')[1]") == "unable to send websocket binary message"
+
+
+def test_accepting_can_be_switched_off_and_on(serve: Any) -> None:
+    server = serve(MODULE)
+    with HttpClient(address(server)) as inside:
+        assert inside.request("POST", "/", body=b"uwsgi.accepting(0)").text == "None"
+        with HttpClient(address(server)) as waiting:
+            waiting.send_request("POST", "/", body=b"5")
+            assert waiting.is_silent(0.2)
+            assert inside.request("POST", "/", body=b"uwsgi.accepting()").text == "None"
+            assert waiting.read_response().text == "5"

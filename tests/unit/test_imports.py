@@ -1,0 +1,177 @@
+"""Imports point one way, and the rooms that are pure stay so: read from the source, module by module."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
+
+# Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
+# all of its modules, unless one is named itself.
+FLOORS = (
+    # net.addresses is the text of an option and nothing else: it owns no descriptor, whatever its folder.
+    ("errors", "options", "log", "stats", "net.addresses"),
+    ("protocol",),
+    ("net",),
+    ("fronts", "websocket"),
+    ("wsgi", "admission", "routing", "static", "public"),
+    ("api", "server"),
+    ("process",),
+    ("cli",),
+)
+# The package itself is a list of names for applications, and __main__ calls the command line.
+ENTRANCES = {"", "__main__"}
+
+# Bytes in, events out: none of what reaches outside the process, waits, or tells the time.
+IMPURE = {
+    "asyncio",
+    "gevent",
+    "greenlet",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "select",
+    "selectors",
+    "signal",
+    "socket",
+    "_socket",
+    "ssl",
+    "subprocess",
+    "sys",
+    "threading",
+    "time",
+}
+PURE_MAY_IMPORT_OF_OTHERS = {"httptools", "wsaccel"}
+
+
+def name_of(path: Path) -> str:
+    """``protocol.frames`` for its file; a package is called like its folder."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """The modules a file imports, anywhere in it, but for those that only type checkers see."""
+    return imports_in(ast.parse(path.read_text()), MODULES)
+
+
+def imports_in(node: ast.AST, modules: dict[str, Path]) -> Iterator[tuple[str, int]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from imports_in(other, modules)
+        elif isinstance(child, ast.Import):
+            for alias in child.names:
+                yield alias.name, child.lineno
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"line {child.lineno}: a relative import hides where the arrow points"
+            assert child.module is not None
+            for alias in child.names:
+                # `from uwsgi_ws.protocol import frames` imports a module, `... import encode` a name of one.
+                whole = f"{child.module}.{alias.name}"
+                yield (whole if whole.removeprefix("uwsgi_ws.") in modules else child.module), child.lineno
+        else:
+            yield from imports_in(child, modules)
+
+
+def ours(path: Path) -> Iterator[tuple[str, int]]:
+    """Of the imported modules, ours, without the package's name."""
+    for module, line in imports_of(path):
+        if module.split(".")[0] == "uwsgi_ws":
+            yield module.removeprefix("uwsgi_ws").removeprefix("."), line
+
+
+def floor_of(module: str) -> int:
+    while module:
+        for number, floor in enumerate(FLOORS):
+            if module in floor:
+                return number
+        module = module.rpartition(".")[0]
+    raise AssertionError("no floor")
+
+
+def test_every_module_has_its_floor() -> None:
+    assert len(MODULES) > 30
+    for module in MODULES:
+        if module not in ENTRANCES:
+            assert floor_of(module) >= 0, f"say in FLOORS where {module} belongs"
+    for floor in FLOORS:
+        for entry in floor:
+            assert entry in MODULES, f"{entry} is gone: take it out of FLOORS"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in ENTRANCES])
+def test_no_import_points_upwards(module: str) -> None:
+    wrong = [
+        f"{MODULES[module].name}:{line} imports {imported}"
+        for imported, line in ours(MODULES[module])
+        if imported != "" and floor_of(imported) > floor_of(module)
+    ]
+    assert wrong == []
+
+
+PURE = [module for module in MODULES if module.split(".")[0] == "protocol"]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_the_protocol_room_imports_itself_and_errors_only(module: str) -> None:
+    wrong = [
+        f"{MODULES[module].name}:{line} imports {imported}"
+        for imported, line in ours(MODULES[module])
+        if imported not in ("", "errors") and imported.split(".")[0] != "protocol"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", [*PURE, "net.addresses"])
+def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
+    allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
+    if module == "net.addresses":
+        allowed |= {"os"}  # for os.fsencode, which looks at nothing but the locale
+    wrong = [
+        f"{MODULES[module].name}:{line} imports {imported}"
+        for imported, line in imports_of(MODULES[module])
+        if imported.split(".")[0] not in allowed
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", ["", "cli", "options", "errors", "net", "net.addresses", "__main__"])
+def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_patched(module: str) -> None:
+    """At the top of the file, that is: ``cli`` patches before it imports the rest inside its functions."""
+    tree = ast.parse(MODULES[module].read_text())
+    tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    early = {imported.split(".")[0] for imported, _ in imports_in(tree, MODULES)}
+    assert not early & {"gevent", "socket", "threading", "select", "selectors", "ssl", "subprocess", "logging"}
+    before = {"uwsgi_ws", "uwsgi_ws.cli", "uwsgi_ws.errors", "uwsgi_ws.options", "uwsgi_ws.net.addresses"}
+    of_ours = {imported for imported, _ in imports_in(tree, MODULES) if imported.startswith("uwsgi_ws")}
+    assert of_ours <= before
+
+
+def test_the_reader_of_imports_sees_all_but_type_checking() -> None:
+    source = """
+import os.path
+if TYPE_CHECKING:
+    import hidden
+else:
+    import shown
+def function():
+    from uwsgi_ws.protocol import frames, nothing
+    try:
+        import inner
+    except ImportError:
+        pass
+"""
+    modules = {"protocol.frames": Path()}
+    found = [module for module, _ in imports_in(ast.parse(source), modules)]
+    assert found == ["os.path", "shown", "uwsgi_ws.protocol.frames", "uwsgi_ws.protocol", "inner"]
