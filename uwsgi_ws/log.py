@@ -64,9 +64,6 @@ class AccessLog:
         log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
         worker_id: For ``%(wid)``.
         stats: The worker's.
-
-    Raises:
-        OptionError: the format names something we do not know.
     """
 
     def __init__(self, log_format: str | None, worker_id: int, stats: Stats) -> None:
@@ -102,7 +99,7 @@ class AccessLog:
 
     def _compile(self, log_format: str) -> list[str | Callable[[Request], str]]:
         pieces: list[str | Callable[[Request], str]] = []
-        for literal, name in re.findall(r"([^%]+|%(?!\())|%\(([^)]*)\)", log_format):
+        for name, literal in re.findall(r"%\(([^)]*)\)|([^%]+|%)", log_format):
             pieces.append(literal if literal else self._value(name))
         return pieces
 

@@ -125,7 +125,6 @@ def test_a_command_line_that_is_wrong_is_told_in_one_line(argv: list[str], words
     ("argv", "words"),
     [
         (["--wsgi-file", "missing.py"], ["--wsgi-file", "missing.py"]),
-        (["missing.py:app"], ["--wsgi-file", "missing.py"]),
         (["--module", "missing.module"], ["--module", "'missing'"]),
         (["good:missing"], ["--module", "good", "'missing'", "--callable"]),
         (["good.py", "--callable", "missing"], ["--wsgi-file", "good.py", "'missing'"]),
@@ -201,13 +200,9 @@ def test_an_application_that_fails_to_load_shows_its_whole_traceback(
 @pytest.mark.parametrize(
     ("argv", "name"),
     [
-        (["app.py"], "uwsgi_file_app"),
         (["app.py:other"], "uwsgi_file_app"),
         (["pkg.mod:other"], "pkg.mod"),
-        (["--wsgi-file", "pkg/mod.py"], "uwsgi_file_pkg_mod"),
         (["--wsgi-file", "app.py", "--callable", "other"], "uwsgi_file_app"),
-        (["--module", "pkg.mod"], "pkg.mod"),
-        (["--module", "pkg.mod:other"], "pkg.mod"),
         (["-w", "app:other"], "app"),
     ],
     ids=" ".join,

@@ -191,6 +191,7 @@ def test_an_unread_body_too_large_to_drop_ends_the_connection_after_the_answer(
     # The answer is not lost in a reset, though the server reads no more than it must (RFC 9112 9.6).
     assert client.read_response().text == "/unread"
     client.assert_ended()
+    assert not client.was_reset
 
 
 def test_an_unread_body_that_does_not_come_ends_the_connection(serve: Any) -> None:

@@ -83,6 +83,7 @@ def talk(server: Server, raw: bytes) -> list[Response]:
 def answers(client: HttpClient) -> list[Response]:
     """Every answer until the server closes."""
     rest = client.read_to_end()
+    assert not client.was_reset
     found = []
     while rest:
         head, _, rest = rest.partition(b"\r\n\r\n")

@@ -198,6 +198,11 @@ def read_five(environ, start_response):
     start_response("200 OK", TEXT)
     return [body]
 
+def answer_then_read(environ, start_response):
+    start_response("200 OK", TEXT)
+    yield b"before "
+    yield environ["wsgi.input"].read()
+
 def read_past_the_end(environ, start_response):
     input = environ["wsgi.input"]
     seen = [input.read(), input.read(), input.read(1), input.readline(), input.readlines(), list(input)]
@@ -592,7 +597,8 @@ def test_the_log_has_the_whole_traceback_and_the_client_none_of_it(server: Serve
         client.send_request("GET", f"/{name}")
         client.end_sending()
         assert b"cause" not in client.read_to_end()
-    log = eventually(lambda: "the cause, in full" in server.log[before:] and server.log[before:])
+    eventually(lambda: "the cause, in full" in server.log[before:])
+    log = server.log[before:]
     assert f'in {name}\n    raise RuntimeError("the cause, in full")' in log
 
 
@@ -820,6 +826,13 @@ def test_an_answer_without_the_body_read_closes_and_sends_no_100(client: HttpCli
     assert response.body == b"ignored"
     assert response.says_close
     client.assert_ended()
+
+
+def test_no_100_comes_in_the_middle_of_an_answer(client: HttpClient) -> None:
+    client.send_request("POST", "/answer_then_read", [EXPECT], b"body")
+    response = client.read_response()
+    assert response.chunks == [b"before ", b"body"]
+    assert response.says_close
 
 
 def test_nobody_waits_for_100_without_a_body_or_with_http_1_0(client: HttpClient) -> None:

@@ -75,6 +75,7 @@ class HttpClient:
             self.sock.connect(address)
         else:
             self.sock = socket.create_connection(address, timeout)
+        self.was_reset = False  # the server ended the connection by an RST, which may eat an answer
         self._buffer = bytearray()
 
     def __enter__(self) -> HttpClient:
@@ -226,6 +227,7 @@ class HttpClient:
         try:
             data = self.sock.recv(1 << 18)
         except ConnectionError as exc:
+            self.was_reset = True
             raise EndOfStream(f"the server broke the connection: {exc}; so far {bytes(self._buffer)!r:.200}") from exc
         if not data:
             raise EndOfStream(f"the server closed the connection; so far {bytes(self._buffer)!r:.200}")

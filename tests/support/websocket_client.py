@@ -185,14 +185,25 @@ class RawClient:
         assert opcode < 8 or (fin and length <= 125), "a control frame that is fragmented or too long"
         return Frame(fin, opcode, self.read(length))
 
+    def read_all(self) -> bytes:
+        """Read to the end of the stream."""
+        while self._fill():
+            pass
+        return self.read(len(self._buffer))
+
+    def expect(self, opcode: int, payload: bytes) -> None:
+        """The next frame is this one, whole."""
+        came = self.read_frame()
+        assert came == (True, opcode, payload), f"{came!r:.200} came, not opcode {opcode} with {payload!r:.200}"
+
     def expect_text(self, message: str) -> None:
-        assert self.read_frame() == (True, TEXT, message.encode())
+        self.expect(TEXT, message.encode())
 
     def expect_binary(self, message: bytes) -> None:
-        assert self.read_frame() == (True, BINARY, message)
+        self.expect(BINARY, message)
 
     def expect_pong(self, payload: bytes) -> None:
-        assert self.read_frame() == (True, PONG, payload)
+        self.expect(PONG, payload)
 
     def expect_close(self, code: int | None, reason: str = "") -> None:
         """The next frame is a close frame with this code and reason; None: with neither."""

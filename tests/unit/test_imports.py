@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,26 +62,25 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 def imports_of(path: Path) -> Iterator[tuple[str, int]]:
     """The modules a file imports, anywhere in it, but for those that only type checkers see."""
-    return imports_in(ast.parse(path.read_text()), MODULES)
+    return imports_in(ast.parse(path.read_text()).body, MODULES)
 
 
-def imports_in(node: ast.AST, modules: dict[str, Path]) -> Iterator[tuple[str, int]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
-            for other in child.orelse:
-                yield from imports_in(other, modules)
-        elif isinstance(child, ast.Import):
-            for alias in child.names:
-                yield alias.name, child.lineno
-        elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, f"line {child.lineno}: a relative import hides where the arrow points"
-            assert child.module is not None
-            for alias in child.names:
+def imports_in(nodes: Iterable[ast.AST], modules: Container[str]) -> Iterator[tuple[str, int]]:
+    for node in nodes:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from imports_in(node.orelse, modules)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import hides where the arrow points"
+            assert node.module is not None
+            for alias in node.names:
                 # `from uwsgi_ws.protocol import frames` imports a module, `... import encode` a name of one.
-                whole = f"{child.module}.{alias.name}"
-                yield (whole if whole.removeprefix("uwsgi_ws.") in modules else child.module), child.lineno
+                whole = f"{node.module}.{alias.name}"
+                yield (whole if whole.removeprefix("uwsgi_ws.") in modules else node.module), node.lineno
         else:
-            yield from imports_in(child, modules)
+            yield from imports_in(ast.iter_child_nodes(node), modules)
 
 
 def ours(path: Path) -> Iterator[tuple[str, int]]:
@@ -149,12 +148,12 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
 @pytest.mark.parametrize("module", ["", "cli", "options", "errors", "net", "net.addresses", "__main__"])
 def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_patched(module: str) -> None:
     """At the top of the file, that is: ``cli`` patches before it imports the rest inside its functions."""
-    tree = ast.parse(MODULES[module].read_text())
-    tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    early = {imported.split(".")[0] for imported, _ in imports_in(tree, MODULES)}
+    body = ast.parse(MODULES[module].read_text()).body
+    top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    early = {imported.split(".")[0] for imported, _ in imports_in(top, MODULES)}
     assert not early & {"gevent", "socket", "threading", "select", "selectors", "ssl", "subprocess", "logging"}
     before = {"uwsgi_ws", "uwsgi_ws.cli", "uwsgi_ws.errors", "uwsgi_ws.options", "uwsgi_ws.net.addresses"}
-    of_ours = {imported for imported, _ in imports_in(tree, MODULES) if imported.startswith("uwsgi_ws")}
+    of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert of_ours <= before
 
 
@@ -172,6 +171,5 @@ def function():
     except ImportError:
         pass
 """
-    modules = {"protocol.frames": Path()}
-    found = [module for module, _ in imports_in(ast.parse(source), modules)]
+    found = [module for module, _ in imports_in(ast.parse(source).body, {"protocol.frames"})]
     assert found == ["os.path", "shown", "uwsgi_ws.protocol.frames", "uwsgi_ws.protocol", "inner"]

@@ -14,6 +14,9 @@ from uwsgi_ws.protocol.frames import TEXT
 
 __all__ = ["Assembler", "Message", "Piece", "check_text"]
 
+#: Pieces below are copied together.
+_SMALL = 4_096
+
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -53,13 +56,16 @@ class Assembler:
     ``limit`` bytes, and ``take`` empties it, so that a streamed message is never held whole.
     """
 
-    __slots__ = ("_data", "_decoder", "_size", "limit", "opcode")
+    __slots__ = ("_decoder", "_parts", "_size", "_small", "limit", "opcode")
 
     def __init__(self, opcode: int, limit: int) -> None:
         self.opcode = opcode
         self.limit = limit
         self._size = 0  # bytes announced by the frame headers so far
-        self._data = bytearray()
+        # Large pieces are kept as they come and joined once; small ones would cost more as objects than as bytes, so a
+        # message in a million fragments takes no more memory than its payload.
+        self._parts: list[bytes] = []
+        self._small = bytearray()
         self._decoder: codecs.IncrementalDecoder | None = None  # made at the first byte that is not ASCII
 
     def announce(self, length: int) -> None:
@@ -89,13 +95,22 @@ class Assembler:
             unfinished = self._decoder.getstate()[0]
             if unfinished[:1] == b"\xed" and unfinished[1:2] >= b"\xa0":
                 raise InvalidText("text message is not UTF-8")
-        self._data += piece
+        if len(piece) < _SMALL:
+            self._small += piece
+        else:
+            self._seal()
+            self._parts.append(piece)
+
+    def _seal(self) -> None:
+        if self._small:
+            self._parts.append(bytes(self._small))
+            self._small.clear()
 
     def take(self) -> bytes:
         """Return the bytes collected since the last call and hold them no longer."""
-        payload = bytes(self._data)
-        self._data.clear()
-        return payload
+        self._seal()
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
 
     def finish(self) -> bytes:
         """Return what ``take`` would, the message being complete.

@@ -701,7 +701,8 @@ class Connection:
         if self._is_paused:
             self._heard_at = now  # its bytes wait in the kernel: it is we who do not listen
         policy = self._settings.keepalive
-        action, due = policy.judge(self._heard_at, self._pinged_at, now)
+        # A peer that takes our bytes is alive as well: our ping may wait behind what it has not read yet.
+        action, due = policy.judge(max(self._heard_at, self._progress_at), self._pinged_at, now)
         if action is Action.PING:
             self.ping(int(now * 1000).to_bytes(8, "big"))
         elif action is Action.FAIL:

@@ -205,6 +205,11 @@ def test_an_origin_that_looks_like_a_listed_one_does_not_pass(origin: str) -> No
     assert not is_allowed(origin, "same", scheme="https")
 
 
+def test_only_a_port_at_the_end_is_a_port() -> None:
+    assert not is_allowed("https://host443.com", "https://host443.org")
+    assert not is_allowed("https://host:443.evil", "https://host")
+
+
 def test_null_passes_only_where_it_is_listed() -> None:
     assert is_allowed("null", "null")
     assert not is_allowed("null", "same")

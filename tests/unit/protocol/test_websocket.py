@@ -58,11 +58,24 @@ class Outcome:
     close: int | None = None  # code of the end that the bytes brought; 1005 for a close frame without a code
 
 
-def drive(pieces: Iterable[bytes], limit: int = LIMIT, engine: WebSocket | None = None) -> Outcome:
-    """Feed the pieces and take everything after each one, as a connection does."""
+def drive(
+    pieces: Iterable[bytes], limit: int = LIMIT, engine: WebSocket | None = None, *, by_hand: bool = False
+) -> Outcome:
+    """Feed the pieces and take everything after each one, as a connection does.
+
+    Args:
+        pieces: What comes from the peer.
+        limit: Of a message.
+        engine: One that has seen something already.
+        by_hand: Ask for a short message first, as for an application that waits.
+    """
     engine = engine or WebSocket(limit)
     outcome = Outcome()
     for piece in pieces:
+        message = engine.receive_message(piece) if by_hand else None
+        if message is not None:
+            outcome.messages.append(message)
+            continue
         engine.receive(piece)
         while engine.messages:
             opcode, payload = engine.messages.popleft()[:2]
@@ -293,6 +306,7 @@ def test_any_bytes_cut_anywhere_do_what_the_reference_says(raw: bytes, places: l
     wanted = reference(raw, limit)
     assert drive([raw], limit) == wanted
     assert drive(cut(raw, places), limit) == wanted
+    assert drive(cut(raw, places), limit, by_hand=True) == wanted
     assert drive([raw[at : at + 1] for at in range(len(raw))], limit) == wanted
 
 
@@ -331,7 +345,7 @@ def test_pieces_of_a_streamed_message_add_up_to_what_would_have_come_whole(raw: 
     streamed: list[tuple[int, bytes]] = []
     in_progress = b""
     for piece in cut(raw, places):
-        engine.streaming = True
+        engine.stream_next(True)
         engine.receive(piece)
         while engine.messages:
             item = engine.messages.popleft()
@@ -342,6 +356,59 @@ def test_pieces_of_a_streamed_message_add_up_to_what_would_have_come_whole(raw: 
         engine.settle()
     assert streamed == whole.messages
     assert engine.close_code == whole.close
+
+
+# A short message handed over at once
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", "é".encode(), bytes(125)])
+def test_exactly_one_short_message_is_handed_over(payload: bytes) -> None:
+    for opcode in (TEXT, BINARY):
+        engine = WebSocket(LIMIT)
+        assert engine.receive_message(frame(opcode, payload)) == (opcode, payload)
+        assert not engine.messages
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        text("x")[:-1],
+        text("x") + b"\x81",
+        text("one") + text("two"),
+        text("x" * 126),
+        text("x", fin=False),
+        text("x", rsv=4),
+        text("x", key=None),
+        frame(TEXT, b"\xff"),
+        frame(PING),
+        close_frame(1000),
+        frame(CONTINUATION, b"x"),
+        frame(BINARY, b"x", length_bytes=2),
+    ],
+)
+def test_anything_else_is_left_to_the_general_reader(data: bytes) -> None:
+    engine = WebSocket(LIMIT)
+    assert engine.receive_message(data) is None
+    assert drive([data], engine=engine) == reference(data)
+
+
+@pytest.mark.parametrize("before", [text("x", fin=False), text("x")[:3], frame(PING, b"long")[:5], frame(3)])
+def test_nothing_is_handed_over_while_something_else_is_in_progress_or_over(before: bytes) -> None:
+    engine = WebSocket(LIMIT)
+    engine.receive(before)
+    assert engine.receive_message(text("message")) is None
+
+
+def test_nothing_is_handed_over_after_the_end_while_streaming_or_past_the_limit() -> None:
+    ended, closing, streaming = WebSocket(LIMIT), WebSocket(LIMIT), WebSocket(LIMIT)
+    ended.receive_eof()
+    closing.close()
+    streaming.stream_next(True)
+    for engine in (ended, closing, streaming, WebSocket(5)):
+        assert engine.receive_message(text("message")) is None
+    streaming.stream_next(False)
+    assert streaming.receive_message(text("message")) == (TEXT, b"message")
 
 
 # Limits
@@ -713,7 +780,7 @@ def pieces_of(engine: WebSocket) -> list[tuple[Any, ...]]:
 
 def test_a_streamed_message_comes_piece_by_piece_and_the_next_one_whole() -> None:
     engine = WebSocket(LIMIT)
-    engine.streaming = True
+    engine.stream_next(True)
     raw = text("Hello", fin=False)
     engine.receive(raw[:8])
     assert pieces_of(engine) == [(TEXT, b"He", False)]
@@ -729,7 +796,7 @@ def test_a_streamed_message_comes_piece_by_piece_and_the_next_one_whole() -> Non
 
 def test_an_empty_fragment_is_no_piece_unless_it_is_the_last() -> None:
     engine = WebSocket(LIMIT)
-    engine.streaming = True
+    engine.stream_next(True)
     engine.receive(frame(BINARY, b"", fin=False) + frame(CONTINUATION, b"", fin=False))
     assert pieces_of(engine) == []
     engine.receive(frame(CONTINUATION, b""))
@@ -740,14 +807,14 @@ def test_streaming_may_begin_in_the_middle_of_a_message() -> None:
     engine = WebSocket(LIMIT)
     engine.receive(frame(BINARY, b"ab", fin=False))
     assert pieces_of(engine) == []
-    engine.streaming = True
+    engine.stream_next(True)
     engine.receive(frame(CONTINUATION, b"cd", fin=False))
     assert pieces_of(engine) == [(BINARY, b"abcd", False)]
 
 
 def test_the_limit_holds_for_a_streamed_message() -> None:
     engine = WebSocket(10)
-    engine.streaming = True
+    engine.stream_next(True)
     engine.receive(frame(BINARY, b"12345678", fin=False))
     engine.messages.clear()
     engine.receive(frame(CONTINUATION, b"123", fin=False))
@@ -756,7 +823,7 @@ def test_the_limit_holds_for_a_streamed_message() -> None:
 
 def test_a_streamed_text_fails_in_the_piece_that_is_no_utf8() -> None:
     engine = WebSocket(LIMIT)
-    engine.streaming = True
+    engine.stream_next(True)
     engine.receive(text("ok", fin=False))
     engine.messages.clear()
     engine.receive(frame(CONTINUATION, b"\xf4\x90", fin=False))

@@ -1,0 +1,114 @@
+"""Finding applications: the notations, the errors, and what is left behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from uwsgi_ws.errors import BootError
+from uwsgi_ws.wsgi import loader
+
+SOURCE = """
+def application(environ, start_response): ...
+class Other:
+    def app(self, environ, start_response): ...
+other = Other()
+number = 5
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with applications, in front of ``sys.path`` as the server would have it."""
+    for name in ("app.py", "app.wsgi", "with.dots/my-app.py", "loaderpkg/__init__.py", "loaderpkg/mod.py"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(SOURCE)
+    (tmp_path / "broken.py").write_text("import no_such_library")
+    (tmp_path / "half.py").write_text("whole = False\nraise RuntimeError('half-way')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    loader.add_paths(())
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [
+        ("app.py", "uwsgi_file_app"),
+        ("./app.py", "uwsgi_file_app"),
+        ("app.wsgi", "uwsgi_file_app"),
+        ("with.dots/my-app.py", "uwsgi_file_with_dots_my-app"),
+        ("app", "app"),
+        ("loaderpkg.mod", "loaderpkg.mod"),
+        ("loaderpkg", "loaderpkg"),
+    ],
+)
+def test_a_module_has_the_name_that_uwsgi_gives_it(target: str, module: str) -> None:
+    application = loader.load(target)
+    assert application.__module__ == module
+    assert Path(str(sys.modules[module].__file__)).exists()
+
+
+def test_the_callables_name_may_have_dots_and_parentheses() -> None:
+    assert loader.load("app.py:other.app").__name__ == "app"
+    assert loader.load("app.py:application()").__name__ == "application"
+    assert loader.load("app.py", "other.app").__name__ == "app"
+    assert loader.load("app.py:application", "other.app").__name__ == "application"
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("missing.py", r"no file missing.py \(in .*\)"),
+        ("loaderpkg/", "no file loaderpkg"),
+        ("missing", "no module named 'missing'"),
+        ("loaderpkg.missing", "no module named 'loaderpkg.missing'"),
+        ("missing.mod", "no module named 'missing'"),
+        ("app.py:missing", "app.py has no 'missing': name the application with --callable"),
+        ("app.py:other.missing", "has no 'other.missing'"),
+        ("app:number", "'number' of app is a int, not a callable"),
+    ],
+)
+def test_a_wrong_target_is_the_users_mistake(target: str, problem: str) -> None:
+    with pytest.raises(BootError, match=problem):
+        loader.load(target)
+
+
+def test_the_applications_own_error_is_left_alone() -> None:
+    for target in ("broken", "broken.py"):
+        with pytest.raises(ModuleNotFoundError, match="no_such_library"):
+            loader.load(target)
+    with pytest.raises(RuntimeError, match="half-way"):
+        loader.load("half.py")
+    assert "uwsgi_file_half" not in sys.modules
+
+
+def test_paths_may_be_patterns_and_the_current_folder_comes_first(folder: Path) -> None:
+    loader.add_paths(("with*", "missing"))
+    assert sys.path[:3] == [".", "missing", "with.dots"]
+
+
+def test_a_virtual_environments_packages_come_first(folder: Path) -> None:
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = folder / "venv/lib" / version / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "loader_test_package.py").touch()
+    (packages / "more.pth").write_text(f"{folder}{os.sep}with.dots\n")
+    loader.use_virtualenv("venv")
+    assert sys.path[0].endswith("site-packages")
+    assert f"{folder}/with.dots" in sys.path
+    __import__("loader_test_package")
+
+
+def test_a_virtual_environment_of_another_version_is_refused(folder: Path) -> None:
+    (folder / "venv/lib/python2.7/site-packages").mkdir(parents=True)
+    with pytest.raises(BootError, match="not a virtual environment of this version of Python"):
+        loader.use_virtualenv("venv")
