@@ -28,9 +28,7 @@ BUILD_FOLDER = Path(tempfile.gettempdir()) / f"uwsgi_ws-benchmarks-{os.getuid()}
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 2.0
 LOAD_GRACE = 80.0  # seconds that the load may take beyond its own duration: it opens connections for up to 60
-MEMORY_PAUSE = (
-    0.2  # the load rests 0.4 s once its connections stand; by then servers have finished their work
-)
+MEMORY_PAUSE = 0.2  # the load rests 0.4 s once its connections stand; by then servers have finished their work
 
 # What a correct server never causes.
 FAULTS = ("failed", "bad", "closed", "unanswered", "duplicates", "reordered", "gaps")
@@ -215,9 +213,7 @@ def _run_load(
     argv: list[str], cpu: int | None, timeout: float, on_open: Callable[[], None]
 ) -> tuple[dict[str, float], str]:
     """Run the load; return its figures and the first fault it met. ``on_open`` is called in its pause."""
-    load = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_pin_to(cpu)
-    )
+    load = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_pin_to(cpu))
     assert load.stdout is not None
     figures: dict[str, float] = {}
     try:

@@ -133,9 +133,7 @@ def choose_servers(names: str | None, application: str, pure: bool) -> list[Serv
     return [by_name[name] for name in wanted]
 
 
-def measure_or_say_why(
-    server: Server, workload: Workload, load: Load, bench: Bench
-) -> dict[str, float] | str:
+def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Bench) -> dict[str, float] | str:
     """Return a server's figures, or the reason why there are none."""
     if workload.application not in server.commands:
         return f"has no program for {workload.application} here"

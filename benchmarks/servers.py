@@ -59,9 +59,7 @@ class Server:
         """Name what is being measured, each part with its version."""
         if self.name.startswith("uwsgi_ws"):
             return [f"{self.name}: {self._own_version()}"]
-        return [
-            f"{name} {importlib.metadata.version(name)}" for name in self.distributions if not self.missing()
-        ]
+        return [f"{name} {importlib.metadata.version(name)}" for name in self.distributions if not self.missing()]
 
     def _own_version(self) -> str:
         argv = [sys.executable, "-m", "uwsgi_ws", "--version"]
@@ -79,9 +77,7 @@ def without_paths(text: str) -> str:
 
 
 def _uwsgi(program: str) -> str:
-    return (
-        f"{{bin}}/uwsgi --gevent {{slots}} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
-    )
+    return f"{{bin}}/uwsgi --gevent {{slots}} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
 
 
 def _own(program: str) -> str:
@@ -94,9 +90,7 @@ def _script(name: str, *applications: str) -> dict[str, str]:
 
 
 def _granian(interface: str, target: str) -> str:
-    return (
-        f"{{python}} -m granian --interface {interface} --port {{port}} --workers 1 --no-access-log {target}"
-    )
+    return f"{{python}} -m granian --interface {interface} --port {{port}} --workers 1 --no-access-log {target}"
 
 
 _OWN_COMMANDS = {
@@ -114,9 +108,7 @@ SERVERS = (
         {
             "echo": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
             "http": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
-            "fanout": _uwsgi(
-                "--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"
-            ),
+            "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
         ("uwsgi", "gevent"),
     ),

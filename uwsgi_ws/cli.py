@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(exc), 1)
     except BootError as exc:
         return _complain(str(exc), exc.exit_status)
+    except KeyboardInterrupt:
+        return _complain("interrupted before it was up", 130)
     except Exception:
         # The application's own code failed while it was imported: that traceback is the user's to see.
         import traceback

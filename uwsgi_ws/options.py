@@ -8,7 +8,7 @@ one, and the settings of a repeatable option add up.
 To add an option, add a field to `Options`: its annotation says what the text must be (`TYPES`).
 
 Nothing here opens a file, resolves a name or looks at the environment, and nothing imports gevent: the
-command line is known before the standard library is patched. ``net.addresses`` is imported because it is
+command line is known before the standard library is patched. ``addresses`` is imported because it is
 as pure as this module, and an address is best refused where its option is known.
 """
 
@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, NamedTuple, NewType
 
+from uwsgi_ws.addresses import Address, parse_address
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.net.addresses import Address, parse_address
 
 __all__ = [
     "IGNORED",

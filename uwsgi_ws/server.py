@@ -100,13 +100,15 @@ class Server:
         if isinstance(address, tuple):
             peer = Peer(address[0], str(address[1]), self._server_name, server_port)
         else:
-            peer = Peer("", "", self._server_name, server_port)
+            peer = Peer("", "", self._server_name, "80")  # a unix socket has no port, and PEP 3333 wants one
         core = self._free_cores.pop()
         try:
             stream = SocketStream(client, self.hub, self.clock)
             front = Http1Front(stream, self._http, peer, core, self.handle, self._may_keep_alive)
             greenlet: Any = getcurrent()
             greenlet.front = front
+            if self.pool.full():
+                self._end_idle()
             front.run()
         finally:
             self._free_cores.append(core)
@@ -114,6 +116,17 @@ class Server:
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
         return not self.is_draining and not self.pool.full()
+
+    def _end_idle(self) -> None:
+        """Take the places of connections that wait for a further request; when draining, for any request."""
+        for greenlet in list(self.pool.greenlets):
+            front = getattr(greenlet, "front", None)
+            if front is not None and (front.is_idle or (self.is_draining and front.request is None)):
+                greenlet.kill(block=False)
+
+    def hurry(self) -> None:
+        """Drop whoever is still being served; ``drain`` then ends."""
+        self.pool.kill(block=False)
 
     # Answering
 
@@ -169,13 +182,10 @@ class Server:
         self.is_draining = True
         for listener in self.listeners:
             listener.stop()
+        self._end_idle()
         for greenlet in list(self.pool.greenlets):
             front = getattr(greenlet, "front", None)
-            if front is None:
-                continue
-            if front.request is None:
-                greenlet.kill(block=False)
-            elif front.request.websocket is not None:
+            if front is not None and front.request is not None and front.request.websocket is not None:
                 front.request.websocket.close(code, _REASONS.get(code, ""))
         self.pool.join(timeout=mercy)
         self.pool.kill(timeout=1)

@@ -240,6 +240,29 @@ def established(server: Server) -> list[str]:
     return [row[2] for row in rows if row[9] in inodes and row[3] == "01"]
 
 
+def test_a_connection_that_is_idle_already_loses_its_place_when_the_last_is_taken(serve: Any) -> None:
+    with serve(APPLICATION, "--gevent", "2") as server, HttpClient(address(server)) as idle:
+        idle.send(request_bytes("GET", "/"))
+        assert idle.read_response().status == 200
+        with HttpClient(address(server)) as busy:
+            busy.send(BEGIN_WAIT)
+            assert fetch(address(server), "/").status == 200  # it would wait for --http-timeout, 60 s
+            busy.send(b"dy")
+            assert busy.read_response().status == 200
+
+
+def test_a_second_signal_hurries_a_stop(serve: Any) -> None:
+    with serve(APPLICATION) as server, HttpClient(address(server)) as client:
+        client.send(BEGIN_WAIT)
+        eventually(lambda: fetch(address(server), "/").status == 200)
+        began = time.monotonic()
+        send_signal(server, signal.SIGINT)
+        assert server.wait_for_log("stopping worker 1", 10)
+        send_signal(server, signal.SIGINT)
+        eventually(lambda: "goodbye" in server.log, 10)
+        assert time.monotonic() - began < 8  # left alone it grants its requests 10 s
+
+
 def test_an_idle_connection_gives_its_place_away_when_others_wait(serve: Any) -> None:
     server = serve(APPLICATION, "--gevent", "1")
     with HttpClient(address(server)) as first, HttpClient(address(server)) as second:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from uwsgi_ws.net.addresses import Address, parse_address
+from uwsgi_ws.addresses import Address, parse_address
 
 
 def test_a_colon_and_a_port_are_every_ipv4_address():
     assert parse_address(":8080") == Address("tcp", host="0.0.0.0", port=8080)
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "ws-1.example.org", "service_name", "example.org."]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "ws-1.example.org", "service_name", "example.org."])
 def test_a_name_or_an_ipv4_address_stands_before_the_port(host: str):
     assert parse_address(f"{host}:80") == Address("tcp", host=host, port=80)
 
@@ -41,9 +39,7 @@ def test_an_at_sign_makes_an_abstract_socket_whose_path_is_ready_for_bind():
     assert address.is_abstract
 
 
-@pytest.mark.parametrize(
-    "text", [":8080", "localhost:80", "[::1]:443", "/run/app.sock", "app.sock", "@chat@1"]
-)
+@pytest.mark.parametrize("text", [":8080", "localhost:80", "[::1]:443", "/run/app.sock", "app.sock", "@chat@1"])
 def test_an_address_prints_as_it_was_written(text: str):
     assert str(parse_address(text)) == text
 

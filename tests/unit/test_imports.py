@@ -14,8 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
 # all of its modules, unless one is named itself.
 FLOORS = (
-    # net.addresses is the text of an option and nothing else: it owns no descriptor, whatever its folder.
-    ("errors", "options", "log", "stats", "net.addresses"),
+    ("errors", "options", "log", "stats", "addresses"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket"),
@@ -132,10 +131,10 @@ def test_the_protocol_room_imports_itself_and_errors_only(module: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", [*PURE, "net.addresses"])
+@pytest.mark.parametrize("module", [*PURE, "addresses"])
 def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
-    if module == "net.addresses":
+    if module == "addresses":
         allowed |= {"os"}  # for os.fsencode, which looks at nothing but the locale
     wrong = [
         f"{MODULES[module].name}:{line} imports {imported}"
@@ -145,14 +144,14 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", ["", "cli", "options", "errors", "net", "net.addresses", "__main__"])
+@pytest.mark.parametrize("module", ["", "cli", "options", "errors", "net", "addresses", "__main__"])
 def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_patched(module: str) -> None:
     """At the top of the file, that is: ``cli`` patches before it imports the rest inside its functions."""
     body = ast.parse(MODULES[module].read_text()).body
     top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
     early = {imported.split(".")[0] for imported, _ in imports_in(top, MODULES)}
     assert not early & {"gevent", "socket", "threading", "select", "selectors", "ssl", "subprocess", "logging"}
-    before = {"uwsgi_ws", "uwsgi_ws.cli", "uwsgi_ws.errors", "uwsgi_ws.options", "uwsgi_ws.net.addresses"}
+    before = {"uwsgi_ws", "uwsgi_ws.cli", "uwsgi_ws.errors", "uwsgi_ws.options", "uwsgi_ws.addresses"}
     of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert of_ours <= before
 

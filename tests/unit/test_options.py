@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.net.addresses import Address
 from uwsgi_ws.options import (
     IGNORED,
     ROWS,

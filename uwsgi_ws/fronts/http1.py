@@ -88,6 +88,7 @@ class Http1Front:
         self.may_keep_alive = may_keep_alive
         #: The request being answered; None while the connection waits for one.
         self.request: Http1Request | None = None
+        self._has_served = False
         self._head_due: float | None = monotonic() + settings.head_timeout  # a new connection owes us a request
         self._core = core
         self._handle = handle
@@ -103,6 +104,11 @@ class Http1Front:
             if self.stream is not None:
                 self.stream.close()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is between two requests, so that the client expects it may be closed."""
+        return self.request is None and self._has_served and not self.parser.has_partial
+
     def _serve_one(self) -> bool:
         """Serve one request; return whether another may follow on this connection."""
         try:
@@ -116,6 +122,7 @@ class Http1Front:
         self._handle(request)
         may_go_on = self.stream is not None and request.leave()
         self.request = None  # they know each other: a cycle, if it stayed
+        self._has_served = True
         return may_go_on
 
     def _read_head(self) -> Head | None:
@@ -399,7 +406,7 @@ class Http1Request(Request):
         """See Request."""
         self._must_close = True
         if self._front.stream is not None:
-            self._front.hand_over().close()
+            self._front.hand_over().reset()
 
     def leave(self) -> bool:
         """The response is over: get the connection ready for the next request, or close it; say which."""

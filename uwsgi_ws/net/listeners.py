@@ -17,7 +17,7 @@ from gevent import socket as gevent_socket
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from uwsgi_ws.net.addresses import Address
+from uwsgi_ws.addresses import Address
 
 __all__ = ["Listener", "bind"]
 

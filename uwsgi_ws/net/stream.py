@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -234,6 +235,15 @@ class SocketStream:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # the peer was faster
+
+    def reset(self) -> None:
+        """Close so that the peer cannot take what it has for the whole: by a reset, not an end of the stream."""
+        if self._io is not None:
+            try:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            except OSError:
+                pass
+            self.close()
 
     def close(self) -> None:
         """Give up the socket and the watchers; without effect the second time."""

@@ -17,11 +17,11 @@ import gevent
 from gevent.event import AsyncResult
 
 from uwsgi_ws import __version__, api
+from uwsgi_ws.addresses import Address
 from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.http1 import Http1Settings
 from uwsgi_ws.log import AccessLog, say
-from uwsgi_ws.net.addresses import Address
 from uwsgi_ws.net.listeners import bind
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.protocol import http1
@@ -73,6 +73,7 @@ class Worker:
         options = self._options
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
         say(f"protocol core: {core_name()}")
+        self._name_process()
         self._bind()
         api.install(
             self.server,
@@ -87,9 +88,9 @@ class Worker:
             os.chdir(options.chdir2)
         self._write_pidfile()
         for number in (signal.SIGINT, signal.SIGQUIT):
-            gevent.signal_handler(number, self._order.set, _STOP)
-        gevent.signal_handler(signal.SIGHUP, self._order.set, _RELOAD)
-        gevent.signal_handler(signal.SIGTERM, self._order.set, _STOP if options.die_on_term else _RELOAD)
+            gevent.signal_handler(number, self._order_to, _STOP)
+        gevent.signal_handler(signal.SIGHUP, self._order_to, _RELOAD)
+        gevent.signal_handler(signal.SIGTERM, self._order_to, _STOP if options.die_on_term else _RELOAD)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
@@ -98,6 +99,18 @@ class Worker:
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
         order = self._order.get()
         return self._leave(order or _STOP)
+
+    def _order_to(self, order: str) -> None:
+        """Take a signal; whoever asks twice to stop does not want to wait."""
+        if order == _STOP and self._order.ready() and self._order.get() == _STOP:
+            self.server.hurry()
+        self._order.set(order)
+
+    def _name_process(self) -> None:
+        options = self._options
+        name = options.procname or ("uwsgi_ws worker" if options.auto_procname else "")
+        if name or options.procname_prefix:
+            api.setprocname((options.procname_prefix or "") + (name or "uwsgi_ws"))
 
     def _bind(self) -> None:
         options = self._options
