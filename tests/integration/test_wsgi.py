@@ -594,8 +594,7 @@ def test_an_application_that_fails_before_the_head_gets_500(server: Server, clie
 def test_the_log_has_the_whole_traceback_and_the_client_none_of_it(server: Server, name: str) -> None:
     before = len(server.log)
     with HttpClient(("127.0.0.1", server.port)) as client:
-        client.send_request("GET", f"/{name}")
-        client.end_sending()
+        client.send_request("GET", f"/{name}", [("Connection", "close")])
         assert b"cause" not in client.read_to_end()
     eventually(lambda: "the cause, in full" in server.log[before:])
     log = server.log[before:]

@@ -54,11 +54,16 @@ class Wheel:
         """Tick every item that is due at ``now``."""
         last = int(now / self._resolution)
         while self._slots and self._slots[0] <= last:
-            slot = heapq.heappop(self._slots)
-            for item in self._buckets.pop(slot):
+            slot = self._slots[0]
+            bucket = self._buckets[slot]
+            # Taken one by one: should a tick raise, the others are still there next time.
+            while bucket:
+                item = bucket.pop()
                 if item.wheel_slot != slot:
                     continue  # it has moved to an earlier time since
                 item.wheel_slot = 0
                 due = item.tick(now)
                 if due is not None:
                     self.schedule(item, due)
+            heapq.heappop(self._slots)
+            del self._buckets[slot]

@@ -124,6 +124,23 @@ def test_an_item_may_schedule_others_while_it_is_asked() -> None:
     assert (len(soon.asked_at), len(late.asked_at)) == (1, 0)
 
 
+def test_an_item_that_fails_leaves_the_others_of_its_time_to_be_asked() -> None:
+    class Failing(Item):
+        def tick(self, now: float) -> float | None:
+            raise RuntimeError("not today")
+
+    wheel, before, failing, after = Wheel(RESOLUTION), Item(), Failing(), Item()
+    for item in (before, failing, after):
+        wheel.schedule(item, 1.0)
+    with pytest.raises(RuntimeError, match="not today"):
+        wheel.advance(2.0)
+    wheel.advance(2.0)
+    assert (before.asked_at, after.asked_at) == ([2.0], [2.0])
+    wheel.schedule(before, 3.0)
+    wheel.advance(10.0)
+    assert before.asked_at == [2.0, 10.0]
+
+
 def test_an_item_that_fails_takes_no_other_times_with_it() -> None:
     wheel, other = Wheel(), Item()
 

@@ -42,6 +42,14 @@ def test_pieces_are_joined_in_order() -> None:
     assert assembler.finish() == b"one two \xff"
 
 
+def test_pieces_of_all_sizes_are_joined_in_order() -> None:
+    pieces = [bytes([number]) * size for number, size in enumerate([1, 100_000, 2, 3, 50_000, 50_000, 1, 0])]
+    assembler = Assembler(BINARY, 1_000_000)
+    for piece in pieces:
+        assembler.add(piece)
+    assert assembler.finish() == b"".join(pieces)
+
+
 def test_a_message_may_be_empty() -> None:
     for opcode in (TEXT, BINARY):
         assert Assembler(opcode, 0).finish() == b""
