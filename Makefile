@@ -4,6 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What the compiled twin is built from: a change builds it again.
+HOT := setup.py $(shell find uwsgi_ws -name '*.pyx' -o -name '*.pxd') \
+	uwsgi_ws/api.py uwsgi_ws/net/stream.py uwsgi_ws/protocol/websocket.py uwsgi_ws/websocket/connection.py
 ADDRESS ?= 127.0.0.1:8080
 
 .PHONY: run test lint types compliance bench wheel clean
@@ -39,18 +42,18 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml
+$(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-$(VENV)/.installed-bench: $(BIN)/python setup.cfg pyproject.toml benchmarks/requirements.txt
+$(VENV)/.installed-bench: $(BIN)/python setup.cfg pyproject.toml $(HOT) benchmarks/requirements.txt
 	$(BIN)/python -m pip install --quiet --editable . --requirement benchmarks/requirements.txt
 	@touch $@

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from uwsgi_ws.public import accept
     from uwsgi_ws.websocket.connection import Connection
 
+from uwsgi_ws import _build
+
 __version__ = "0.1.0"
 
 __all__ = ["Connection", "ConnectionClosed", "Error", "HandshakeError", "InvalidState", "accept"]
@@ -35,3 +37,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(home), name)
     globals()[name] = value
     return value
+
+
+_build.choose()

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from uwsgi_ws import __version__
+from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.options import Options, help_text, parse
 
@@ -27,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         monkey.patch_all()
     # Not before: it imports what must be patched.
-    from uwsgi_ws.process.worker import Worker, core_name
+    from uwsgi_ws.process.worker import Worker
 
     if options.version:
-        print(f"uwsgi_ws {__version__} ({core_name()})")
+        print(f"uwsgi_ws {__version__} ({_build.name()})")
         return 0
     try:
         started_in = os.getcwd()

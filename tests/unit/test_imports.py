@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
 # all of its modules, unless one is named itself.
 FLOORS = (
-    ("errors", "options", "log", "stats", "addresses"),
+    ("errors", "options", "log", "stats", "addresses", "_build"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket"),
@@ -151,7 +151,14 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
     top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
     early = {imported.split(".")[0] for imported, _ in imports_in(top, MODULES)}
     assert not early & {"gevent", "socket", "threading", "select", "selectors", "ssl", "subprocess", "logging"}
-    before = {"uwsgi_ws", "uwsgi_ws.cli", "uwsgi_ws.errors", "uwsgi_ws.options", "uwsgi_ws.addresses"}
+    before = {
+        "uwsgi_ws",
+        "uwsgi_ws._build",
+        "uwsgi_ws.cli",
+        "uwsgi_ws.errors",
+        "uwsgi_ws.options",
+        "uwsgi_ws.addresses",
+    }
     of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert of_ours <= before
 

@@ -23,6 +23,15 @@ from gevent.hub import Hub
 
 from uwsgi_ws.net.clock import Clock
 
+try:
+    from uwsgi_ws.net._raw import RawSocket as raw_socket
+except ImportError:
+
+    def raw_socket(sock: Any) -> Any:  # type: ignore[no-redef]  # its equal
+        """Return what has the socket's reading and writing methods: itself, where the compiled twin is missing."""
+        return sock
+
+
 __all__ = ["SocketStream"]
 
 _READ, _WRITE = 1, 2
@@ -61,7 +70,8 @@ class SocketStream:
 
     def __init__(self, sock: Any, hub: Hub, clock: Clock) -> None:
         self._sock = sock
-        self._recv = sock.recv
+        raw = raw_socket(sock)
+        self._recv: Callable[[int], bytes] = raw.recv
         self._hub: Any = hub
         self._clock = clock
         self._io: Any = self._hub.loop.io(sock.fileno(), _READ)
@@ -73,9 +83,9 @@ class SocketStream:
         self._parked: Any = None  # the greenlet whose wait has a deadline
         self._deadline = 0.0  # of that wait
         self.wheel_slot = 0
-        #: The socket's own methods: they return the bytes taken, or raise BlockingIOError or another OSError.
-        self.send: Callable[[Any], int] = sock.send
-        self.sendmsg: Callable[[list[Any]], int] = sock.sendmsg
+        #: As a socket's methods: they return the bytes taken, or raise BlockingIOError or another OSError.
+        self.send: Callable[[Any], int] = raw.send
+        self.sendmsg: Callable[[list[Any]], int] = raw.sendmsg
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
@@ -93,14 +103,14 @@ class SocketStream:
         while True:
             self._wait_readable(timeout)
             try:
-                return self._recv(_READ_SIZE)  # type: ignore[no-any-return]
+                return self._recv(_READ_SIZE)
             except BlockingIOError:
                 continue
 
     def recv_now(self) -> bytes | None:
         """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
         try:
-            return self._recv(_READ_SIZE)  # type: ignore[no-any-return]
+            return self._recv(_READ_SIZE)
         except BlockingIOError:
             return None
 

@@ -16,7 +16,7 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 
-from uwsgi_ws import __version__, api
+from uwsgi_ws import __version__, _build, api
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import BootError
@@ -34,17 +34,12 @@ from uwsgi_ws.websocket.connection import ConnectionSettings
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.environ import EnvironBase
 
-__all__ = ["Worker", "core_name"]
+__all__ = ["Worker"]
 
 #: Seconds that a stopping worker gives its requests.
 _MERCY = 10.0
 
 _STOP, _RELOAD = "stop", "reload"
-
-
-def core_name() -> str:
-    """Say which build of the protocol core is in use."""
-    return "pure Python, masking by wsaccel"
 
 
 class Worker:
@@ -72,7 +67,7 @@ class Worker:
         """
         options = self._options
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
-        say(f"protocol core: {core_name()}")
+        say(f"protocol core: {_build.name()}")
         self._name_process()
         self._bind()
         api.install(

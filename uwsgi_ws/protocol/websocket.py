@@ -126,29 +126,11 @@ class WebSocket:
         self._frame_fin = False
         self._masker: Masker | None = None
         self._is_deaf = False  # the peer has ended it: what comes after that is not processed
-        #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered.
+        #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without asking
+        #: the machine (see ``protocol.short``).
         self.is_idle = max_message_size >= frames.MAX_CONTROL
 
     # Receiving
-
-    def receive_message(self, data: bytes) -> Message | None:
-        """Return the message if ``data`` is exactly one short whole one; else None, nothing was done: ``receive`` it.
-
-        The shortest way for the commonest bytes: an application that waits is handed its message without a queue.
-        """
-        header = _short_message(data[:2])
-        if header is None or not self.is_idle:
-            return None
-        opcode, size = header
-        if len(data) != size:
-            return None
-        payload = Masker(data[2:6]).process(data[6:])
-        if opcode == TEXT and not payload.isascii():
-            try:
-                payload.decode()
-            except UnicodeDecodeError:
-                return None
-        return opcode, payload
 
     def receive(self, data: bytes) -> bool:
         """Take bytes from the peer, in order and cut anywhere.

@@ -31,6 +31,7 @@ from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.frames import BINARY, SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.short import short_message
 from uwsgi_ws.protocol.websocket import OPEN, WebSocket
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.readiness import Readiness
@@ -505,8 +506,8 @@ class Connection:
         """Take bytes from the stream; ``b""`` is its end. The hot path: keep it short."""
         self._heard_at = monotonic()
         self.bytes_received += len(data)
-        if self._waiter is not None:
-            message = self._engine.receive_message(data)
+        if self._waiter is not None and self._engine.is_idle:
+            message = short_message(data)
             if message is not None:
                 self._waiter.switch(message)
                 return

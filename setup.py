@@ -1,0 +1,27 @@
+"""Builds the compiled twin of the hot path, where there is a compiler; everything else is in setup.cfg."""
+
+from setuptools import Extension, setup
+
+#: Modules whose Python source is compiled as it is, with the types of the .pxd beside it.
+TWINS = ["uwsgi_ws/api", "uwsgi_ws/net/stream", "uwsgi_ws/protocol/websocket", "uwsgi_ws/websocket/connection"]
+#: Those for which pointers are the clearer tool; Python code beside them does the same.
+POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]
+
+
+def extensions() -> list[Extension]:
+    """Return what to compile; nothing where Cython is missing."""
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    sources = [f"{path}.py" for path in TWINS] + [f"{path}.pyx" for path in POINTERS]
+    modules = [
+        # Optional: without a compiler the build warns, and the package works as pure Python.
+        Extension(source.rpartition(".")[0].replace("/", "."), [source], optional=True, extra_compile_args=["-O3"])
+        for source in sources
+    ]
+    # Annotations are for people and mypy; the types that C needs are in the .pxd files.
+    return cythonize(modules, language_level=3, compiler_directives={"annotation_typing": False})
+
+
+setup(ext_modules=extensions())

@@ -1,0 +1,124 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A non-blocking socket's reads and writes as bare system calls: the compiled twin of ``socket.socket``'s methods.
+
+A call that cannot block needs no release of the GIL, no timeout logic and no buffer of the largest size.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EINTR, errno
+from libc.string cimport memset
+
+cdef extern from "<sys/socket.h>" nogil:
+    ssize_t c_recv "recv"(int fd, void *buffer, size_t size, int flags)
+    ssize_t c_send "send"(int fd, const void *buffer, size_t size, int flags)
+    ssize_t c_sendmsg "sendmsg"(int fd, const msghdr *message, int flags)
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+
+cdef extern from "Python.h":
+    object PyErr_SetFromErrno(object)
+
+cdef enum:
+    SMALL = 16384
+    MAX_BUFFERS = 64
+
+cdef char small_buffer[SMALL]
+
+
+cdef class RawSocket:
+    """Sends and receives on a socket that somebody else owns.
+
+    Args:
+        sock: Non-blocking; must stay open while this is used.
+    """
+
+    cdef int _fd
+
+    def __init__(self, sock):
+        self._fd = sock.fileno()
+
+    cpdef bytes recv(self, Py_ssize_t size):
+        """Return what is there, up to ``size`` bytes; ``b""`` at the end of the stream.
+
+        Raises:
+            BlockingIOError: there is nothing.
+            OSError: the connection is broken.
+        """
+        cdef ssize_t received
+        cdef bytes data
+        if size > SMALL:
+            return self._recv_large(size)
+        while True:
+            received = c_recv(self._fd, small_buffer, size, MSG_DONTWAIT)
+            if received >= 0:
+                return PyBytes_FromStringAndSize(small_buffer, received)
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+
+    cdef bytes _recv_large(self, Py_ssize_t size):
+        cdef ssize_t received
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, size)
+        while True:
+            received = c_recv(self._fd, PyBytes_AS_STRING(data), size, MSG_DONTWAIT)
+            if received == size:
+                return data
+            if received >= 0:
+                return data[:received]
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+
+    cpdef Py_ssize_t send(self, data) except -1:
+        """Write bytes; return how many went.
+
+        Raises:
+            BlockingIOError: none can go now.
+            OSError: the connection is broken.
+        """
+        cdef ssize_t sent
+        cdef Py_buffer view
+        while True:
+            if type(data) is bytes:
+                sent = c_send(self._fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+            else:
+                PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+                sent = c_send(self._fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                PyBuffer_Release(&view)
+            if sent >= 0:
+                return sent
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+
+    cpdef Py_ssize_t sendmsg(self, list buffers) except -1:
+        """Write several buffers, at most 64 of them, by one call; as ``send``."""
+        cdef Py_buffer views[MAX_BUFFERS]
+        cdef iovec vectors[MAX_BUFFERS]
+        cdef msghdr message
+        cdef ssize_t sent
+        cdef Py_ssize_t count = min(len(buffers), MAX_BUFFERS)
+        cdef Py_ssize_t held = 0
+        try:
+            while held < count:
+                PyObject_GetBuffer(buffers[held], &views[held], PyBUF_SIMPLE)
+                vectors[held].iov_base = views[held].buf
+                vectors[held].iov_len = views[held].len
+                held += 1
+            memset(&message, 0, sizeof(message))
+            message.msg_iov = vectors
+            message.msg_iovlen = count
+            while True:
+                sent = c_sendmsg(self._fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+                if sent >= 0:
+                    return sent
+                if errno != EINTR:
+                    PyErr_SetFromErrno(OSError)
+        finally:
+            while held:
+                held -= 1
+                PyBuffer_Release(&views[held])

@@ -1,0 +1,34 @@
+from uwsgi_ws.protocol.websocket cimport WebSocket
+
+
+cdef class Connection:
+    cdef object _clock
+    cdef double _close_by
+    cdef public WebSocket _engine
+    cdef double _heard_at
+    cdef object _hub
+    cdef bint _is_closed
+    cdef bint _is_paused
+    cdef bint _is_ping_pending
+    cdef object _outbox
+    cdef double _pinged_at
+    cdef double _progress_at
+    cdef object _readiness
+    cdef object _send
+    cdef object _senders
+    cdef object _settings
+    cdef object _stream
+    cdef object _waiter
+    cdef object _waiting
+    cdef public Py_ssize_t bytes_received
+    cdef public Py_ssize_t bytes_sent
+    cdef public object latency
+    cdef public Py_ssize_t messages_received
+    cdef public Py_ssize_t messages_sent
+    cdef public object path
+    cdef public object subprotocol
+    cdef public long wheel_slot
+
+    cpdef recv_message(self, deadline=*)
+    cpdef send_message(self, opcode, bytes payload)
+    cpdef _receive(self, bytes data)
