@@ -16,12 +16,14 @@ def extensions() -> list[Extension]:
         return []
     sources = [f"{path}.py" for path in TWINS] + [f"{path}.pyx" for path in POINTERS]
     modules = [
-        # Optional: without a compiler the build warns, and the package works as pure Python.
-        Extension(source.rpartition(".")[0].replace("/", "."), [source], optional=True, extra_compile_args=["-O3"])
-        for source in sources
+        Extension(source.rpartition(".")[0].replace("/", "."), [source], extra_compile_args=["-O3"]) for source in sources
     ]
     # Annotations are for people and mypy; the types that C needs are in the .pxd files.
-    return cythonize(modules, language_level=3, compiler_directives={"annotation_typing": False})
+    built = cythonize(modules, language_level=3, compiler_directives={"annotation_typing": False})
+    for extension in built:
+        # Without a compiler the build warns, and the package works as pure Python.
+        extension.optional = True
+    return built
 
 
 setup(ext_modules=extensions())

@@ -127,6 +127,7 @@ class TestTheTable:
                 def __getitem__(self, key): raise AssertionError(key)
                 get = __contains__ = __iter__ = __getitem__
             import dataclasses, difflib, textwrap, ipaddress
+            import uwsgi_ws  # the package itself asks which build it shall be; nothing else may ask anything
             os.environ = os.environb = Forbidden()
             from uwsgi_ws import options
             options.parse(["--http", ":80", "--env", "A=B"])
