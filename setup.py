@@ -15,9 +15,10 @@ def extensions() -> list[Extension]:
     except ImportError:
         return []
     sources = [f"{path}.py" for path in TWINS] + [f"{path}.pyx" for path in POINTERS]
-    modules = [
-        Extension(source.rpartition(".")[0].replace("/", "."), [source], extra_compile_args=["-O3"]) for source in sources
-    ]
+    modules = []
+    for source in sources:
+        name = source.rpartition(".")[0].replace("/", ".")
+        modules.append(Extension(name, [source], extra_compile_args=["-O3"]))
     # Annotations are for people and mypy; the types that C needs are in the .pxd files.
     built = cythonize(modules, language_level=3, compiler_directives={"annotation_typing": False})
     for extension in built:

@@ -519,7 +519,14 @@ class Connection:
 
     def _receive_anything(self, data: bytes) -> None:
         engine = self._engine
-        if engine.receive(data):
+        try:
+            needs_attention = engine.receive(data)
+        except Exception:
+            # Ours, not the peer's: the engine raises nothing on purpose. This connection ends, the worker lives.
+            _log.exception("%s: the protocol engine failed", self.path)
+            self.abort()
+            return
+        if needs_attention:
             self._attend()
         if engine.messages:
             if self._waiter is not None:
