@@ -7,7 +7,9 @@ import importlib
 import importlib.util
 import os
 import sys
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.wsgi.runner import Application
@@ -74,6 +76,19 @@ def load(target: str, callable_name: str = "application") -> Application:
     return application
 
 
+class _UncachedLoader(SourceFileLoader):
+    """Compiles the file each time, as uWSGI does.
+
+    A .pyc is told to be stale by the second and the size of its source, so that a reload could bring back the code of
+    a moment ago.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        """See importlib.abc.InspectLoader."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _import_file(path: Path) -> object:
     # uWSGI's name for it; in sys.modules, as Flask finds templates by the module's __file__.
     stem = str(path)
@@ -82,9 +97,7 @@ def _import_file(path: Path) -> object:
     name = "uwsgi_file_" + stem.replace("/", "_").replace(".", "_")
     if not path.is_file():
         raise BootError(f"no file {path} (in {os.getcwd()})")
-    from importlib.machinery import SourceFileLoader
-
-    loader = SourceFileLoader(name, str(path))
+    loader = _UncachedLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)

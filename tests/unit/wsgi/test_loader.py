@@ -112,3 +112,12 @@ def test_a_virtual_environment_of_another_version_is_refused(folder: Path) -> No
     (folder / "venv/lib/python2.7/site-packages").mkdir(parents=True)
     with pytest.raises(BootError, match="not a virtual environment of this version of Python"):
         loader.use_virtualenv("venv")
+
+
+def test_a_file_changed_within_the_same_second_is_compiled_again(tmp_path: Path) -> None:
+    """A .pyc of the same second and size would pass for the new source's."""
+    file = tmp_path / "app.py"
+    for body in ("1", "2"):
+        file.write_text(f"def application(environ, start_response):\n    return {body}\n")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        assert loader.load(str(file))({}, None) == int(body)
