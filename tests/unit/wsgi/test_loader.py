@@ -114,8 +114,11 @@ def test_a_virtual_environment_of_another_version_is_refused(folder: Path) -> No
         loader.use_virtualenv("venv")
 
 
-def test_a_file_changed_within_the_same_second_is_compiled_again(tmp_path: Path) -> None:
+def test_a_file_changed_within_the_same_second_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A .pyc of the same second and size would pass for the new source's."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "app.py"
     for body in ("1", "2"):
         file.write_text(f"def application(environ, start_response):\n    return {body}\n")
