@@ -19,7 +19,7 @@ from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.http1 import Http1Front, Http1Settings, Peer
 from uwsgi_ws.log import AccessLog
 from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.net.listeners import Door, Listener
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.routing import Applications
 from uwsgi_ws.static import StaticFiles
@@ -84,19 +84,19 @@ class Server:
 
     # Accepting
 
-    def listen(self, sock: GeventSocket) -> None:
-        """Begin to accept from a listening socket."""
+    def listen(self, sock: GeventSocket, door: Door) -> None:
+        """Begin to accept from a listening socket those who speak the door's dialect."""
         name = sock.getsockname()
         port = str(name[1]) if isinstance(name, tuple) else ""
 
         def handle(client: Any, address: Any) -> None:
-            self._serve_client(client, address, port)
+            self._serve_client(client, address, door, port)
 
         listener = Listener(sock, handle, self.pool)
         listener.start()
         self.listeners.append(listener)
 
-    def _serve_client(self, client: Any, address: Any, server_port: str) -> None:
+    def _serve_client(self, client: Any, address: Any, door: Door, server_port: str) -> None:
         if isinstance(address, tuple):
             peer = Peer(address[0], str(address[1]), self._server_name, server_port)
         else:
@@ -104,7 +104,7 @@ class Server:
         core = self._free_cores.pop()
         try:
             stream = SocketStream(client, self.hub, self.clock)
-            front = Http1Front(stream, self._http, peer, core, self.handle, self._may_keep_alive)
+            front = self._front(door, stream, peer, core)
             greenlet: Any = getcurrent()
             greenlet.front = front
             if self.pool.full():
@@ -112,6 +112,11 @@ class Server:
             front.run()
         finally:
             self._free_cores.append(core)
+
+    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> Http1Front:
+        """Return what serves a client in the door's dialect."""
+        assert door.dialect == "http", "the only dialect"
+        return Http1Front(stream, self._http, peer, core, self.handle, self._may_keep_alive)
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""

@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from gevent import socket as gevent_socket
@@ -19,7 +20,22 @@ from gevent.server import StreamServer
 
 from uwsgi_ws.addresses import Address
 
-__all__ = ["Listener", "bind"]
+__all__ = ["Door", "Listener", "bind"]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listening address, and what is spoken there.
+
+    Args:
+        option: The option that asked for it, for messages.
+        address: Where.
+        dialect: Which front serves its clients.
+    """
+
+    option: str
+    address: Address
+    dialect: str = "http"
 
 
 def bind(address: Address, backlog: int) -> gevent_socket.socket:

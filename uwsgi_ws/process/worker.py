@@ -23,7 +23,7 @@ from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.http1 import Http1Settings
 from uwsgi_ws.log import AccessLog, say
-from uwsgi_ws.net.listeners import bind
+from uwsgi_ws.net.listeners import Door, bind
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.protocol import http1
 from uwsgi_ws.protocol.keepalive import KeepalivePolicy
@@ -60,7 +60,7 @@ class Worker:
         self._order: AsyncResult[str] = AsyncResult()
         stats = Stats()
         self.server = _server(options, stats)
-        self._sockets: list[tuple[Address, Any]] = []
+        self._sockets: list[tuple[Door, Any]] = []
 
     def run(self) -> int:
         """Serve until a signal ends it; return the exit status.
@@ -94,8 +94,8 @@ class Worker:
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
-        for _, sock in self._sockets:
-            self.server.listen(sock)
+        for door, sock in self._sockets:
+            self.server.listen(sock, door)
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
         order = self._order.get()
         return self._leave(order or _STOP)
@@ -114,14 +114,13 @@ class Worker:
 
     def _bind(self) -> None:
         options = self._options
-        for name, addresses in (("http", options.http), ("http-socket", options.http_socket)):
-            for address in addresses:
-                try:
-                    sock = bind(address, options.listen)
-                except OSError as exc:
-                    raise options.error(name, f"cannot listen on {address}: {exc.strerror}") from exc
-                self._sockets.append((address, sock))
-                say(f"{name} bound on {_bound_name(address, sock)} fd {sock.fileno()}")
+        for door in _doors(options):
+            try:
+                sock = bind(door.address, options.listen)
+            except OSError as exc:
+                raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
+            self._sockets.append((door, sock))
+            say(f"{door.option} bound on {_bound_name(door.address, sock)} fd {sock.fileno()}")
         if not self._sockets:
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
 
@@ -168,9 +167,9 @@ class Worker:
                 os.execv(sys.executable, sys.orig_argv)
         say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
         self.server.drain(1001, _MERCY)
-        for address, _ in self._sockets:
-            if address.family == "unix" and not address.is_abstract:
-                Path(address.path).unlink(missing_ok=True)
+        for door, _ in self._sockets:
+            if door.address.family == "unix" and not door.address.is_abstract:
+                Path(door.address.path).unlink(missing_ok=True)
         if self._options.pidfile is not None:
             Path(self._options.pidfile).unlink(missing_ok=True)
         say("goodbye to uwsgi_ws.")
@@ -189,6 +188,12 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, 32 << 20)
         mallopt(_M_MMAP_THRESHOLD, 8 << 20)
+
+
+def _doors(options: Options) -> list[Door]:
+    """Return what the options want listened on, in the order in which it is bound."""
+    rows = (("http", options.http), ("http-socket", options.http_socket))
+    return [Door(name, address) for name, addresses in rows for address in addresses]
 
 
 def _bound_name(address: Address, sock: Any) -> str:
