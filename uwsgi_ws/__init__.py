@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgi_ws.errors import ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.public import accept
+    from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
 
 from uwsgi_ws import _build
 
 __version__ = "0.1.0"
 
-__all__ = ["Connection", "ConnectionClosed", "Error", "HandshakeError", "InvalidState", "accept"]
+__all__ = ["Connection", "ConnectionClosed", "Error", "HandshakeError", "InvalidState", "accept", "broadcast"]
 
 _HOMES = {
     "Connection": "uwsgi_ws.websocket.connection",
@@ -25,6 +26,7 @@ _HOMES = {
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
     "accept": "uwsgi_ws.public",
+    "broadcast": "uwsgi_ws.websocket.broadcast",
 }
 
 

@@ -265,6 +265,15 @@ class Options:
         group="WebSocket",
         help="Largest message accepted, its fragments counted together; past it the peer gets 1009.",
     )
+    websockets_max_outbox: int = option(
+        1_024,
+        unit="KiB",
+        at_least=1,
+        aliases=("websocket-max-outbox",),
+        group="WebSocket",
+        help="What may wait for a client that is slower than what is broadcast to it; past it the client gets 1008, or "
+        "loses messages where the application prefers that.",
+    )
     websockets_origin: tuple[Origin, ...] = option(
         (),
         aliases=("websocket-origin",),

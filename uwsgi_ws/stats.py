@@ -18,6 +18,8 @@ class Stats:
         bytes_sent: Of responses, heads included, and WebSocket frames.
         busy_seconds: Sum of the requests' durations.
         websockets: WebSockets opened.
+        slow_closed: WebSockets closed because they were too slow for what was broadcast to them.
+        slow_dropped: Messages that slow WebSockets did not get.
     """
 
     requests: int = 0
@@ -25,4 +27,6 @@ class Stats:
     bytes_sent: int = 0
     busy_seconds: float = 0.0
     websockets: int = 0
+    slow_closed: int = 0
+    slow_dropped: int = 0
     started_at: float = field(default_factory=time)

@@ -11,9 +11,7 @@ def application(environ, start_response):
     clients.add(websocket)
     try:
         while True:
-            message = websocket.recv()
-            for client in tuple(clients):
-                client.send(message)
+            uwsgi_ws.broadcast(clients, websocket.recv())
     except OSError:
         return []
     finally:

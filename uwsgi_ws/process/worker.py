@@ -225,6 +225,7 @@ def _server(options: Options, stats: Stats) -> Server:
             max_message_size=options.max_message_size,
             keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
             send_timeout=options.socket_timeout,
+            max_outbox=options.websockets_max_outbox * 1024,
         ),
         environ=EnvironBase(api.VERSION, options.gevent),
         admission=Admission(options.websockets_origin),

@@ -10,9 +10,9 @@ import codecs
 from typing import NamedTuple
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
-from uwsgi_ws.protocol.frames import TEXT
+from uwsgi_ws.protocol.frames import BINARY, TEXT
 
-__all__ = ["Assembler", "Message", "Piece", "check_text"]
+__all__ = ["Assembler", "Message", "Piece", "Sendable", "as_message", "check_text"]
 
 #: Pieces below are copied together.
 _SMALL = 4_096
@@ -23,6 +23,24 @@ _new_decoder = codecs.getincrementaldecoder("utf-8")
 #: One whole message: its opcode (TEXT or BINARY) and its payload, which is UTF-8 when text. A bare tuple: making a
 #: named one takes 0.25 us, a fiftieth of all that an echoed message costs.
 Message = tuple[int, bytes]
+
+#: What an application may send: text, or anything bytes-like.
+Sendable = str | bytes | bytearray | memoryview
+
+
+def as_message(message: Sendable) -> Message:
+    """Return what an application wants sent as opcode and payload.
+
+    Raises:
+        TypeError: it is neither text nor bytes-like.
+    """
+    if isinstance(message, str):
+        return TEXT, message.encode()
+    if isinstance(message, bytes):
+        return BINARY, message
+    if isinstance(message, (bytearray, memoryview)):
+        return BINARY, bytes(message)  # a copy: it may wait while the caller changes it
+    raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
 
 
 class Piece(NamedTuple):

@@ -10,6 +10,7 @@ from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.turn import Turn
 
 __all__ = ["Acceptor"]
 
@@ -21,6 +22,7 @@ class Acceptor:
         self._settings = settings
         self._hub = hub
         self._clock = clock
+        self._turn = Turn(hub.loop, stats)
         self._stats = stats
 
     def accept(
@@ -49,6 +51,7 @@ class Acceptor:
             self._settings,
             self._hub,
             self._clock,
+            self._turn,
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,
         )

@@ -2,6 +2,7 @@ from uwsgi_ws.protocol.websocket cimport WebSocket
 
 
 cdef class Connection:
+    cdef double _answered_at
     cdef object _clock
     cdef double _close_by
     cdef public WebSocket _engine
@@ -12,12 +13,12 @@ cdef class Connection:
     cdef bint _is_ping_pending
     cdef object _outbox
     cdef double _pinged_at
-    cdef double _progress_at
+    cdef int _quick_answers
     cdef object _readiness
     cdef object _send
-    cdef object _senders
     cdef object _settings
     cdef object _stream
+    cdef object _turn
     cdef object _waiter
     cdef object _waiting
     cdef public Py_ssize_t bytes_received

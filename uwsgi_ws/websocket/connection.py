@@ -4,8 +4,8 @@ Bytes come by ``_receive``, called in the hub whenever the stream has some, wher
 answered, pongs noted and the closing handshake completed without its help. Whole messages wait for ``recv``; past
 ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down.
 
-Frames go out by one ``send`` on the spot. What the kernel does not take waits in an outbox that the hub empties; its
-sender parks until its frame is out, so several greenlets may send at once and frames never interleave.
+Frames go out by one ``send`` on the spot. What the kernel does not take, and what may wait for the end of the loop's
+turn, goes by way of an outbox (see there).
 
 ``tick`` is called by the worker's clock, never more often than needed: keepalive, a peer that takes nothing, a
 closing handshake that does not end.
@@ -28,24 +28,28 @@ from gevent.hub import Hub
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.frames import BINARY, SHORT_HEADERS, TEXT, encode_header
+from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
-from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.messages import Message, Sendable, as_message
 from uwsgi_ws.protocol.short import short_message
 from uwsgi_ws.protocol.websocket import OPEN, WebSocket
-from uwsgi_ws.websocket.outbox import Outbox
+from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox, Overflow
 from uwsgi_ws.websocket.readiness import Readiness
+from uwsgi_ws.websocket.turn import Turn
 
-__all__ = ["Connection", "ConnectionSettings", "Sendable"]
-
-Sendable = str | bytes | bytearray | memoryview
+__all__ = ["Connection", "ConnectionSettings"]
 
 #: Bytes of whole messages that may wait for the application before the stream is left alone.
 HIGH_WATER = 65_536
 #: Counted for each of them beside its payload: a flood of empty messages takes memory too.
 MESSAGE_OVERHEAD = 64
-#: Payloads up to here are copied behind their header; longer ones go by sendmsg, uncopied.
-COPY_LIMIT = 16_384
+#: An answer is quick when it comes so many seconds after the one before. Once so many in a row were, an application
+#: that has further messages to answer may have its answers held, so that they share a write. One that was not quick
+#: costs a longer trial: whoever computes now and then has at most one answer in a hundred wait for a computation.
+_QUICK = 0.0003
+_TRUSTED_AFTER, _SUSPECT = 8, -100
+#: Nothing is held longer than so many seconds after the read that brought the messages.
+_HOLD = 0.002
 #: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
 PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
@@ -63,12 +67,14 @@ class ConnectionSettings:
         max_message_size: Bytes allowed in one received message.
         keepalive: When to ping and when to give up.
         send_timeout: Seconds that a peer may take no bytes while some wait for it.
+        max_outbox: Bytes of broadcast messages that may wait for a slow peer.
         close_timeout: Seconds for the peer to answer our close frame.
     """
 
     max_message_size: int
     keepalive: KeepalivePolicy
     send_timeout: float
+    max_outbox: int
     close_timeout: float = 5.0
 
 
@@ -82,11 +88,13 @@ class Connection:
         settings: The worker's.
         hub: The hub that schedules both.
         clock: The worker's.
+        turn: The worker's.
         path: The request's path, for the application.
         subprotocol: The one agreed on, if any.
     """
 
     __slots__ = (
+        "_answered_at",
         "_clock",
         "_close_by",
         "_engine",
@@ -97,12 +105,12 @@ class Connection:
         "_is_ping_pending",
         "_outbox",
         "_pinged_at",
-        "_progress_at",
+        "_quick_answers",
         "_readiness",
         "_send",
-        "_senders",
         "_settings",
         "_stream",
+        "_turn",
         "_waiter",
         "_waiting",
         "bytes_received",
@@ -121,6 +129,7 @@ class Connection:
         settings: ConnectionSettings,
         hub: Hub,
         clock: Clock,
+        turn: Turn,
         *,
         path: str = "",
         subprotocol: str | None = None,
@@ -131,17 +140,18 @@ class Connection:
         self._settings = settings
         self._hub: Any = hub
         self._clock = clock
+        self._turn = turn
         self._waiter: Any = None  # the greenlet parked in recv
         self._waiting: list[Any] | None = None  # greenlets that want to receive after it
         self._outbox: Outbox | None = None
-        self._senders: list[tuple[int, Any]] | None = None  # (the count of completed frames it waits for, greenlet)
         self._readiness: Readiness | None = None
         self._is_paused = False
         self._is_closed = False
         self._is_ping_pending = False
         self._heard_at = monotonic()
         self._pinged_at = 0.0
-        self._progress_at = 0.0
+        self._answered_at = 0.0
+        self._quick_answers = 0
         self._close_by = 0.0  # when an unfinished closing is cut short
         self.wheel_slot = 0
         self.path = path
@@ -296,15 +306,7 @@ class Connection:
 
         Source: RFC 6455 6.1.
         """
-        if isinstance(message, str):
-            self.send_message(TEXT, message.encode())
-        elif isinstance(message, bytes):
-            self.send_message(BINARY, message)
-        elif isinstance(message, (bytearray, memoryview)):
-            # A copy: part of it may wait in the outbox while the caller changes it.
-            self.send_message(BINARY, bytes(message))
-        else:
-            raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
+        self.send_message(*as_message(message))
 
     def send_message(self, opcode: int, payload: bytes) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
@@ -314,8 +316,8 @@ class Connection:
         self.messages_sent += 1
         self.bytes_sent += length
         header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
-        if self._outbox is not None:
-            self._wait_until_sent(self._outbox.put_data(header + payload))
+        if (self._engine.messages and length <= COPY_LIMIT) or (self._outbox is not None and not self._outbox.is_empty):
+            self._send_by_outbox(header + payload)
             return
         try:
             if length <= COPY_LIMIT:
@@ -334,7 +336,41 @@ class Connection:
         except OSError:
             self._lose()
             raise self._engine.closed_error() from None
-        self._wait_until_sent(self._open_outbox().put_partial(rest, is_data=True))
+        if not self._own_outbox().send_rest(rest):
+            raise self._engine.closed_error()
+
+    def _send_by_outbox(self, frame: bytes) -> None:
+        """Send while other frames wait, or while further messages of the peer's wait to be answered."""
+        outbox = self._own_outbox()
+        if self._engine.messages and not outbox.waits_for_kernel and self._may_hold():
+            outbox.hold(frame)
+        elif not outbox.send(frame):
+            raise self._engine.closed_error()
+
+    def _may_hold(self) -> bool:
+        """Whether an answer may wait for the next ones: only while the application gives them without delay."""
+        now = monotonic()
+        since = max(self._answered_at, self._heard_at)
+        self._answered_at = now
+        if now - since > _QUICK:
+            self._quick_answers = _SUSPECT
+        elif self._quick_answers < _TRUSTED_AFTER:
+            self._quick_answers += 1
+        return self._quick_answers == _TRUSTED_AFTER and now - self._heard_at < _HOLD
+
+    def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
+        """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.
+
+        Args:
+            frame: One data frame, FIN set; shared by all who get it.
+            size: Bytes of its payload.
+            overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
+        """
+        if self._engine.state is not OPEN or not self._own_outbox().offer(frame, self._settings.max_outbox, overflow):
+            return False
+        self.messages_sent += 1
+        self.bytes_sent += size
+        return True
 
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping of up to 125 bytes; ``latency`` tells how long its pong took.
@@ -456,31 +492,12 @@ class Connection:
             timer.stop()
             timer.close()
 
-    def _wait_until_sent(self, ticket: int) -> None:
-        outbox = self._outbox
-        assert outbox is not None
-        if self._senders is None:
-            self._senders = []
-        while outbox.completed < ticket:
-            if outbox.is_dropped:
-                raise self._engine.closed_error()
-            entry = (ticket, getcurrent())
-            self._senders.append(entry)
-            try:
-                self._hub.switch()
-            finally:
-                # A sender that is killed leaves its frame behind: half a frame cannot be taken back.
-                if entry in self._senders:
-                    self._senders.remove(entry)
-
     def _wake_later(self) -> None:
         """Have the hub wake everyone who waits for something that will not come any more."""
         if self._readiness is not None:
             self._readiness.set(True)
         if self._waiter is not None:
             self._hub.loop.run_callback(self._wake_waiter)
-        if self._senders:
-            self._hub.loop.run_callback(self._wake_senders)
 
     def _wake_waiter(self) -> None:
         if self._waiter is not None:
@@ -492,13 +509,6 @@ class Connection:
     def _wake_next(self) -> None:
         if self._waiting and self._waiter is None:
             self._waiting[0].switch()
-
-    def _wake_senders(self) -> None:
-        """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
-        for ticket, sender in list(self._senders or ()):
-            outbox = self._outbox
-            if outbox is None or outbox.is_dropped or outbox.completed >= ticket:
-                sender.switch()
 
     # What the hub calls
 
@@ -593,11 +603,12 @@ class Connection:
     def _write_control(self, frame: bytes) -> None:
         if self._is_closed:
             return
-        if self._outbox is not None:
+        outbox = self._outbox
+        if outbox is not None and not outbox.is_empty:
             if self._engine.state is OPEN or self._engine.finished:
-                self._outbox.put_control(frame)
+                outbox.put_control(frame)
             else:
-                self._outbox.put_data(frame)  # our close frame: behind the messages already sent
+                outbox.put_last(frame)
             return
         try:
             sent = self._stream.send(frame)
@@ -607,45 +618,47 @@ class Connection:
             self._lose()
             return
         if sent < len(frame):
-            self._open_outbox().put_partial(memoryview(frame)[sent:], is_data=False)
+            self._own_outbox().put_rest(memoryview(frame)[sent:])
 
-    def _open_outbox(self) -> Outbox:
-        self._outbox = Outbox()
-        self._progress_at = monotonic()
-        self._clock.schedule(self, self._progress_at + self._settings.send_timeout)
-        self._stream.when_writable(self._flush)
+    def _own_outbox(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self, self._stream, self._hub, self._turn)
         return self._outbox
 
-    def _flush(self) -> None:
-        """Write what the kernel takes of the outbox."""
-        outbox = self._outbox
-        if outbox is None:
-            return
-        try:
-            outbox.advance(self._stream.sendmsg(outbox.buffers()))
-        except BlockingIOError:
-            return
-        except OSError:
-            self._lose()
-            return
-        self._progress_at = monotonic()
-        if not outbox.size:
-            self._outbox = None
-            self._stream.stop_writing()
-            if self._engine.finished:
-                self._stream.shutdown()
-        self._wake_senders()
+    # What the outbox tells
+
+    def outbox_waits(self) -> None:
+        """See Owner."""
+        self._clock.schedule(self, monotonic() + self._settings.send_timeout)
+
+    def outbox_is_empty(self) -> None:
+        """See Owner."""
+        if self._engine.finished:
+            self._stream.shutdown()
+
+    def outbox_lost(self) -> None:
+        """See Owner."""
+        self._lose()
+
+    def outbox_overflows(self) -> None:
+        """See Owner."""
+        _log.warning("%s: the peer is too slow for what is broadcast to it", self.path)
+        assert self._outbox is not None
+        self._outbox.drop_queued()
+        self.close(1008, "too slow")
 
     # Ending
 
     def _finish(self) -> None:
         """The engine wants nothing more from the peer: send its last frame, hang up, wait for the peer to do so."""
-        if self._outbox is not None:
-            self._outbox.drop_queued()
+        outbox = self._outbox
+        if outbox is not None:
+            outbox.flush()  # answers to what came before; what the kernel does not take is lost
+            outbox.drop_queued()
         self._write_output()
         if self._is_closed:
             return
-        if self._outbox is None:
+        if outbox is None or not outbox.waits_for_kernel:
             self._stream.shutdown()
         self._close_by = monotonic() + LINGER
         self._clock.schedule(self, self._close_by)
@@ -674,18 +687,18 @@ class Connection:
             return
         self._is_closed = True
         if self._outbox is not None:
-            self._outbox.drop_queued()
+            self._outbox.close()
+            self._outbox = None  # they know each other
         self._stream.close()
         self._wake_later()
-        self._outbox = None
 
     def tick(self, now: float) -> float | None:
         """Do what time demands (see ``net.wheel.Scheduled``)."""
         if self._is_closed:
             return None
         due: list[float] = []
-        if self._outbox is not None:
-            stalled_by = self._progress_at + self._settings.send_timeout
+        if self._outbox is not None and self._outbox.waits_for_kernel:
+            stalled_by = self._outbox.progress_at + self._settings.send_timeout
             if now >= stalled_by:
                 _log.warning("%s: the peer took no bytes for %g s", self.path, self._settings.send_timeout)
                 self.abort()
@@ -710,7 +723,8 @@ class Connection:
             self._heard_at = now  # its bytes wait in the kernel: it is we who do not listen
         policy = self._settings.keepalive
         # A peer that takes our bytes is alive as well: our ping may wait behind what it has not read yet.
-        action, due = policy.judge(max(self._heard_at, self._progress_at), self._pinged_at, now)
+        progress_at = self._heard_at if self._outbox is None else max(self._heard_at, self._outbox.progress_at)
+        action, due = policy.judge(progress_at, self._pinged_at, now)
         if action is Action.PING:
             self.ping(int(now * 1000).to_bytes(8, "big"))
         elif action is Action.FAIL:

@@ -1,117 +1,282 @@
-"""Frames that the kernel has not taken yet, in the order in which they must go.
+"""What is on its way out of a connection and could not go, or should not go, by a write on the spot.
 
-Two lanes: control frames overtake queued data frames, never the frame that is already half-way out. It refuses to
-know sockets and waiting: it hands out buffers and is told how many bytes of them went.
+Frames wait here for one of two things. Those of a *batch* wait for the end of the loop's turn, or for the next frame
+that may not wait: one write then takes all of them. Whatever the kernel does not take waits in the *lanes* until the
+socket is writable; senders park until their frame is out, so several greenlets may send at once and frames never
+interleave. There is no batch while there are lanes: what comes then queues behind them.
+
+A message that nobody waits for (a broadcast's) may find the peer too slow: then an ``Overflow`` says what gives.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from enum import Enum
+from time import monotonic
+from typing import Any, Protocol
 
-__all__ = ["Outbox"]
+from gevent import getcurrent
+from gevent.hub import Hub
 
-#: Buffers per sendmsg; the kernel takes 1,024 at most (IOV_MAX).
-_MAX_BUFFERS = 64
-#: Control bytes kept for a peer that does not read: past it only its latest ping is answered, as 5.5.3 allows.
-_MAX_CONTROL = 65_536
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.websocket.lanes import Lanes
+from uwsgi_ws.websocket.turn import Turn
+
+__all__ = ["COPY_LIMIT", "Outbox", "Overflow", "Owner"]
+
+#: Payloads up to here are copied behind their header, frames up to here behind one another; longer ones go uncopied.
+COPY_LIMIT = 16_384
+#: A batch is written early once it holds so many bytes.
+_BATCH_LIMIT = 65_536
+
+
+class Overflow(Enum):
+    """What gives when a subscriber is too slow for what is broadcast to it."""
+
+    CLOSE = "close"  # the connection, with 1008
+    DROP = "drop"  # the new message
+    CONFLATE = "conflate"  # those that wait: the new one takes their place
+
+
+class Owner(Protocol):
+    """The connection, as its outbox sees it."""
+
+    def outbox_waits(self) -> None:
+        """Something waits for the kernel now."""
+
+    def outbox_is_empty(self) -> None:
+        """All that waited for the kernel has gone."""
+
+    def outbox_lost(self) -> None:
+        """A write failed: the peer is gone."""
+
+    def outbox_overflows(self) -> None:
+        """The peer is too slow and shall be closed."""
 
 
 class Outbox:
-    """The unsent bytes of one connection; made when a write falls short, dropped when it is empty.
+    """Made with the first frame that waits; stays until the connection ends, when ``close`` parts the two.
 
-    ``size`` is the bytes held. ``completed`` counts data frames that have gone out whole, in the order of
-    ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
+    Attributes:
+        is_empty: Nothing waits, so that a frame may be written past the outbox.
+        progress_at: When the kernel last took something of what waited for it (monotonic).
     """
 
     __slots__ = (
-        "_control",
-        "_control_size",
-        "_data",
-        "_partial",
-        "_partial_is_data",
-        "_tickets",
-        "completed",
-        "is_dropped",
-        "size",
+        "_batch",
+        "_batch_size",
+        "_hub",
+        "_lanes",
+        "_owner",
+        "_senders",
+        "_stream",
+        "_turn",
+        "is_empty",
+        "progress_at",
     )
 
-    def __init__(self) -> None:
-        self._partial: memoryview | None = None
-        self._partial_is_data = False
-        self._control: deque[bytes] = deque()
-        self._control_size = 0
-        self._data: deque[bytes | memoryview] = deque()
-        self._tickets = 0
-        self.completed = 0
-        self.size = 0
-        self.is_dropped = False
+    def __init__(self, owner: Owner, stream: SocketStream, hub: Hub, turn: Turn) -> None:
+        self._owner = owner
+        self._stream = stream
+        self._hub: Any = hub
+        self._turn = turn
+        self._batch: list[bytes] = []
+        self._batch_size = 0
+        self._lanes: Lanes | None = None
+        self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
+        self.is_empty = True
+        self.progress_at = 0.0
 
-    def put_partial(self, rest: memoryview, *, is_data: bool) -> int:
-        """Hold the rest of a frame that is half-way out; only into an empty outbox. Returns as ``put_data``."""
-        self._partial = rest
-        self._partial_is_data = is_data
-        self.size += len(rest)
-        self._tickets += is_data
-        return self._tickets
+    @property
+    def waits_for_kernel(self) -> bool:
+        """Whether something waits until the socket is writable."""
+        return self._lanes is not None
 
-    def put_data(self, frame: bytes) -> int:
-        """Queue a data frame behind all others; return what ``completed`` will be once it is out."""
-        self._data.append(frame)
-        self.size += len(frame)
-        self._tickets += 1
-        return self._tickets
+    # Frames come in
+
+    def send(self, frame: bytes) -> bool:
+        """Write a frame behind all that waits, and return once the kernel has it; False when it never will."""
+        lanes = self._lanes
+        if lanes is not None:
+            return self._wait(lanes, lanes.put_data(frame, is_awaited=True))
+        self._batch.append(frame)
+        self._batch_size += len(frame)
+        if not self.flush(is_awaited=True):
+            return False
+        lanes = self._lanes
+        return lanes is None or self._wait(lanes, 1)
+
+    def send_rest(self, rest: memoryview) -> bool:
+        """As ``send``, for what a write on the spot has left of a frame; only when the outbox is empty."""
+        lanes = self._open_lanes()
+        return self._wait(lanes, lanes.put_partial(rest, is_awaited=True))
+
+    def put_rest(self, rest: memoryview) -> None:
+        """Hold what a write on the spot has left of a control frame; only when the outbox is empty."""
+        self._open_lanes().put_partial(rest, is_awaited=False)
+
+    def hold(self, frame: bytes) -> None:
+        """Write a data frame at the end of the turn at the latest; not while something waits for the kernel."""
+        if not self._batch:
+            self._turn.touch(self)
+            self.is_empty = False
+        self._batch.append(frame)
+        self._batch_size += len(frame)
+        if self._batch_size > _BATCH_LIMIT:
+            self.flush()
+
+    def offer(self, frame: bytes, limit: int, overflow: Overflow) -> bool:
+        """Write a data frame soon, without waiting; return whether it was taken.
+
+        Args:
+            frame: Encoded.
+            limit: Bytes that may wait for the kernel, this frame included unless it is the only one.
+            overflow: What gives beyond that.
+        """
+        lanes = self._lanes
+        if lanes is None:
+            self.hold(frame)
+            return True
+        if lanes.size + len(frame) > limit:
+            stats = self._turn.stats
+            if overflow is Overflow.CLOSE:
+                stats.slow_closed += 1
+                self._owner.outbox_overflows()
+                return False
+            if overflow is Overflow.DROP:
+                stats.slow_dropped += 1
+                return False
+            stats.slow_dropped += lanes.drop_unawaited()
+        lanes.put_data(frame, is_awaited=False)
+        return True
 
     def put_control(self, frame: bytes) -> None:
-        """Queue a control frame before all queued data frames."""
-        if self._control_size + len(frame) > _MAX_CONTROL:
-            self.size -= self._control_size
-            self._control.clear()
-            self._control_size = 0
-        self._control.append(frame)
-        self._control_size += len(frame)
-        self.size += len(frame)
+        """Write a control frame before the data frames that wait for the kernel."""
+        if not self.flush():
+            return
+        if self._lanes is not None:
+            self._lanes.put_control(frame)
+        else:
+            self._write([frame], len(frame), is_awaited=False)
+
+    def put_last(self, frame: bytes) -> None:
+        """Write our close frame behind the messages already sent."""
+        if not self.flush():
+            return
+        if self._lanes is not None:
+            self._lanes.put_data(frame, is_awaited=False)
+        else:
+            self._write([frame], len(frame), is_awaited=False)
+
+    # Frames go out
+
+    def flush(self, *, is_awaited: bool = False) -> bool:
+        """Write the batch, if there is one; False when the connection is lost.
+
+        Args:
+            is_awaited: Somebody waits for its last frame: it gets the first ticket of the lanes, should they open.
+        """
+        if not self._batch:
+            return True
+        batch, self._batch = self._batch, []
+        size, self._batch_size = self._batch_size, 0
+        self.is_empty = True
+        return self._write(batch, size, is_awaited=is_awaited)
+
+    def _write(self, frames: list[bytes], size: int, *, is_awaited: bool) -> bool:
+        """Write frames while nothing waits for the kernel; what it does not take waits from now on."""
+        try:
+            if len(frames) == 1:
+                sent = self._stream.send(frames[0])
+            elif size <= COPY_LIMIT:
+                frames = [b"".join(frames)]
+                sent = self._stream.send(frames[0])
+            else:
+                sent = self._stream.sendmsg(frames)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._owner.outbox_lost()
+            return False
+        if sent == size:
+            return True
+        lanes = self._open_lanes()
+        last = len(frames) - 1
+        for number, frame in enumerate(frames):
+            if sent >= len(frame):
+                sent -= len(frame)
+            elif sent:
+                lanes.put_partial(memoryview(frame)[sent:], is_awaited=is_awaited and number == last)
+                sent = 0
+            else:
+                lanes.put_data(frame, is_awaited=is_awaited and number == last)
+        return True
+
+    def _open_lanes(self) -> Lanes:
+        self._lanes = Lanes()
+        self.is_empty = False
+        self.progress_at = monotonic()
+        self._stream.when_writable(self._advance)
+        self._owner.outbox_waits()
+        return self._lanes
+
+    def _advance(self) -> None:
+        """Write what the kernel takes of the lanes; called by the hub."""
+        lanes = self._lanes
+        if lanes is None:
+            return
+        try:
+            lanes.advance(self._stream.sendmsg(lanes.buffers()))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._owner.outbox_lost()
+            return
+        self.progress_at = monotonic()
+        if not lanes.size:
+            self._lanes = None
+            self.is_empty = True
+            self._stream.stop_writing()
+            self._owner.outbox_is_empty()
+        self._wake(lanes)
+
+    # Who waits
+
+    def _wait(self, lanes: Lanes, ticket: int) -> bool:
+        while lanes.completed < ticket:
+            if lanes.is_dropped:
+                return False
+            entry = (ticket, getcurrent())
+            self._senders.append(entry)
+            try:
+                self._hub.switch()
+            finally:
+                # A sender that is killed leaves its frame behind: half a frame cannot be taken back.
+                if entry in self._senders:
+                    self._senders.remove(entry)
+        return True
+
+    def _wake(self, lanes: Lanes) -> None:
+        """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
+        for ticket, sender in list(self._senders):
+            if lanes.is_dropped or lanes.completed >= ticket:
+                sender.switch()
+
+    # Ending
 
     def drop_queued(self) -> None:
-        """Forget every queued frame but the one that is half-way out; their ``completed`` never comes."""
-        self.is_dropped = True
-        self._control.clear()
-        self._data.clear()
-        self._control_size = 0
-        self.size = 0 if self._partial is None else len(self._partial)
+        """Forget all but what is half-way out: our last frame shall not wait for a peer that does not read."""
+        self._batch = []
+        self._batch_size = 0
+        lanes = self._lanes
+        if lanes is None:
+            self.is_empty = True
+            return
+        lanes.drop_queued()
+        if self._senders:
+            self._hub.loop.run_callback(self._wake, lanes)
 
-    def buffers(self) -> list[bytes | memoryview]:
-        """Return what to write next, in order."""
-        out: list[bytes | memoryview] = [] if self._partial is None else [self._partial]
-        for lane in (self._control, self._data):
-            for frame in lane:
-                if len(out) == _MAX_BUFFERS:
-                    return out
-                out.append(frame)
-        return out
-
-    def advance(self, sent: int) -> None:
-        """Take note that the first ``sent`` bytes of ``buffers`` have gone."""
-        self.size -= sent
-        if self._partial is not None:
-            if sent < len(self._partial):
-                self._partial = self._partial[sent:]
-                return
-            sent -= len(self._partial)
-            self._partial = None
-            self.completed += self._partial_is_data
-        for lane, is_data in ((self._control, False), (self._data, True)):
-            while lane:
-                frame = lane[0]
-                if sent < len(frame):
-                    if sent:
-                        lane.popleft()
-                        self._control_size -= 0 if is_data else len(frame)
-                        self._partial = memoryview(frame)[sent:]
-                        self._partial_is_data = is_data
-                    return
-                lane.popleft()
-                sent -= len(frame)
-                if is_data:
-                    self.completed += 1
-                else:
-                    self._control_size -= len(frame)
+    def close(self) -> None:
+        """Forget everything; the owner is not called any more."""
+        self.drop_queued()
+        self._lanes = None
+        self.is_empty = True

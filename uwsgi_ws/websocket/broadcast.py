@@ -1,0 +1,51 @@
+"""One message to many connections: encoded once, written by the end of the loop's turn, waited for by nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from uwsgi_ws.protocol import frames
+from uwsgi_ws.protocol.messages import Sendable, as_message
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.outbox import Overflow
+
+__all__ = ["broadcast"]
+
+
+def broadcast(
+    connections: Iterable[Connection],
+    message: Sendable,
+    *,
+    exclude: Connection | None = None,
+    slow: str = "close",
+) -> int:
+    """Send a message to many connections of this worker, and return at once.
+
+    Each connection gets its messages in the order in which they were sent and broadcast. A client that is slower than
+    what is broadcast to it holds up nobody: up to ``--websockets-max-outbox`` wait for it, then ``slow`` says what
+    gives.
+
+    Args:
+        connections: Those that are not open any more are passed over.
+        message: ``str`` as text, anything bytes-like as binary.
+        exclude: One that does not get it, such as the sender.
+        slow: ``close`` the slow client's connection with 1008, ``drop`` this message, or ``conflate``: drop those
+            that wait, so that the newest takes their place.
+
+    Returns:
+        How many connections took it.
+
+    Raises:
+        TypeError: the message is neither; nothing was sent.
+        ValueError: no such ``slow``; nothing was sent.
+    """
+    overflow = Overflow(slow)
+    opcode, payload = as_message(message)
+    frame = frames.encode(opcode, payload)
+    size = len(payload)
+    taken = 0
+    # A list: who is closed for being slow may leave the caller's set.
+    for connection in list(connections):
+        if connection is not exclude:
+            taken += connection.offer(frame, size, overflow)
+    return taken
