@@ -19,8 +19,16 @@ def extensions() -> list[Extension]:
     for source in sources:
         name = source.rpartition(".")[0].replace("/", ".")
         modules.append(Extension(name, [source], extra_compile_args=["-O3"]))
-    # Annotations are for people and mypy; the types that C needs are in the .pxd files.
-    built = cythonize(modules, language_level=3, compiler_directives={"annotation_typing": False})
+    built = cythonize(
+        modules,
+        language_level=3,
+        compiler_directives={
+            # Annotations are for people and mypy; the types that C needs are in the .pxd files.
+            "annotation_typing": False,
+            # None in the place of a typed object is an AttributeError, as in Python, not a crash.
+            "nonecheck": True,
+        },
+    )
     for extension in built:
         # Without a compiler the build warns, and the package works as pure Python.
         extension.optional = True

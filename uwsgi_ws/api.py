@@ -143,10 +143,11 @@ def websocket_recv(request_context: RequestContext | None = None) -> bytes:
     Raises:
         OSError: the connection has ended.
     """
-    # Here and in _sender _connection is asked only when its usual answer fails: it would cost a call for each message.
+    # Here and in _send _connection is asked only when its usual answer fails: it would cost a call for each message.
     try:
         here: Any = request_context or getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
-        return here.websocket.recv_message()[1]  # type: ignore[no-any-return]
+        websocket: Connection = here.websocket
+        return websocket.recv_message()[1]  # type: ignore[index]  # it has no deadline
     except ConnectionClosed as exc:
         raise WebSocketError(_RECV_FAILED, exc) from exc
     except (AttributeError, KeyError, TypeError):
@@ -167,32 +168,38 @@ def websocket_recv_nb(request_context: RequestContext | None = None) -> bytes:
     return b"" if message is None else message[1]
 
 
-def _sender(name: str, opcode: int, error_text: str, doc: str) -> Callable[..., None]:
-    """Make ``websocket_send`` and ``websocket_send_binary``: one call deep each, as they are on the hot path."""
+def websocket_send(message: str | bytes, request_context: RequestContext | None = None) -> None:
+    """Send a text message; bytes go as they are.
 
-    def send(message: str | bytes, request_context: RequestContext | None = None) -> None:
-        if not isinstance(message, bytes):
-            if not isinstance(message, str):
-                raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
-            message = message.encode()
-        try:
-            here: Any = request_context or getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
-            here.websocket.send_message(opcode, message)
-        except ConnectionClosed as exc:
-            raise WebSocketError(error_text, exc) from exc
-        except (AttributeError, KeyError, TypeError):
-            _connection(request_context, error_text)
-            raise
-
-    send.__name__ = send.__qualname__ = name
-    send.__doc__ = doc + "\n\nRaises:\n    OSError: the connection has ended.\n"
-    return send
+    Raises:
+        OSError: the connection has ended.
+    """
+    _send(TEXT, message, request_context, _SEND_FAILED)
 
 
-websocket_send = _sender("websocket_send", TEXT, _SEND_FAILED, "Send a text message; bytes go as they are.")
-websocket_send_binary = _sender(
-    "websocket_send_binary", BINARY, _SEND_BINARY_FAILED, "Send a binary message; str goes as UTF-8."
-)
+def websocket_send_binary(message: str | bytes, request_context: RequestContext | None = None) -> None:
+    """Send a binary message; str goes as UTF-8.
+
+    Raises:
+        OSError: the connection has ended.
+    """
+    _send(BINARY, message, request_context, _SEND_BINARY_FAILED)
+
+
+def _send(opcode: int, message: str | bytes, context: RequestContext | None, error_text: str) -> None:
+    if not isinstance(message, bytes):
+        if not isinstance(message, str):
+            raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
+        message = message.encode()
+    try:
+        here: Any = context or getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
+        websocket: Connection = here.websocket
+        websocket.send_message(opcode, message)
+    except ConnectionClosed as exc:
+        raise WebSocketError(error_text, exc) from exc
+    except (AttributeError, KeyError, TypeError):
+        _connection(context, error_text)
+        raise
 
 
 def request_context() -> RequestContext:

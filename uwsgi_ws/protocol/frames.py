@@ -38,9 +38,7 @@ MASKED = 0x80
 MAX_CONTROL = 125
 
 #: The two bytes of every unmasked header with a 7-bit length, by opcode and length: no struct on the hot path.
-SHORT_HEADERS = {
-    opcode: [bytes((FIN | opcode, length)) for length in range(126)] for opcode in (TEXT, BINARY, CLOSE, PING, PONG)
-}
+SHORT_HEADERS = tuple([bytes((FIN | opcode, length)) for length in range(126)] for opcode in range(16))
 
 #: What the first two bytes of a client's frame say if it is a whole message of up to 125 bytes: opcode and frame size.
 #: One look-up in place of a dozen comparisons on the hot path; ``parse_header`` is the whole truth.

@@ -1,3 +1,5 @@
+cimport cython
+
 from uwsgi_ws.protocol.websocket cimport WebSocket
 
 
@@ -31,5 +33,6 @@ cdef class Connection:
     cdef public long wheel_slot
 
     cpdef recv_message(self, deadline=*)
-    cpdef send_message(self, opcode, bytes payload)
+    @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
+    cpdef send_message(self, int opcode, bytes payload)
     cpdef _receive(self, bytes data)

@@ -23,7 +23,9 @@ from time import monotonic
 from typing import Any
 
 from gevent import getcurrent
+from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Hub
+from greenlet import greenlet
 
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.net.clock import Clock
@@ -56,6 +58,8 @@ PATIENCE = 1.0
 LINGER = 1.0
 
 _TIMED_OUT = object()
+#: The bare switch: that of gevent's hub asks the greenlet it leaves for a hook first, which costs as much again.
+_switch: Any = greenlet.switch
 _log = logging.getLogger("uwsgi_ws.websocket")
 
 
@@ -211,12 +215,13 @@ class Connection:
                 # The usual wait: _receive hands over the message itself.
                 self._waiter = getcurrent()
                 try:
-                    message = self._hub.switch()
+                    message = _switch(self._hub)
                 finally:
                     self._waiter = None
                     if self._waiting:
                         self._wake_next_later()
                 if not message:
+                    self._check_may_wait()
                     continue
             else:
                 message = self._wait(deadline)
@@ -469,6 +474,11 @@ class Connection:
             if self._waiting:
                 self._wake_next_later()
 
+    def _check_may_wait(self) -> None:
+        """The bare switch does not mind that the hub itself has nobody to wait for."""
+        if getcurrent() is self._hub:
+            raise BlockingSwitchOutError("a connection cannot be waited for in a callback of the event loop")
+
     def _wait_for_turn(self, deadline: float | None) -> Any:
         """Park until no other greenlet is parked in recv; ``_TIMED_OUT`` when that takes too long."""
         if self._waiting is None:
@@ -519,7 +529,7 @@ class Connection:
         if self._waiter is not None and self._engine.is_idle:
             message = short_message(data)
             if message is not None:
-                self._waiter.switch(message)
+                _switch(self._waiter, message)
                 return
         if data:
             self._receive_anything(data)
