@@ -1,0 +1,359 @@
+"""The options, a row each: what the server can be told, and what of uWSGI's needs nothing here."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uwsgi_ws.addresses import Address
+from uwsgi_ws.errors import OptionError
+from uwsgi_ws.options.row import Row, option, rows_of
+from uwsgi_ws.options.setting import Setting
+from uwsgi_ws.options.values import Mount, Origin, Variable
+
+__all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options in effect, converted and checked by `build`.
+
+    Durations are seconds, sizes bytes; where uWSGI has another unit a property converts it.
+    ``given`` holds the settings they were built from, in order.
+    """
+
+    http: tuple[Address, ...] = option(
+        (),
+        group="Listening",
+        help="Serve HTTP/1.1, with keep-alive, and WebSocket here: :PORT (all of IPv4), HOST:PORT, "
+        "[IPV6]:PORT, the path of a unix socket, or @NAME for an abstract one.",
+    )
+    http_socket: tuple[Address, ...] = option(
+        (),
+        aliases=("http11-socket",),
+        group="Listening",
+        help="The same as --http: workers serve their clients themselves, without a router process.",
+    )
+    listen: int = option(
+        100,
+        short="l",
+        at_least=1,
+        at_most=65_535,
+        group="Listening",
+        help="Connections the kernel keeps waiting for each address; its own limit is net.core.somaxconn.",
+    )
+
+    wsgi_file: str | None = option(
+        None,
+        aliases=("file",),
+        metavar="FILE",
+        group="Application",
+        help="Load the application from this file. A bare app.py or app.py:callable does the same.",
+    )
+    module: str | None = option(
+        None,
+        short="w",
+        aliases=("wsgi",),
+        metavar="MODULE[:CALLABLE]",
+        group="Application",
+        help="Load the application from this module. A bare pkg.mod:callable does the same.",
+    )
+    callable: str = option(
+        "application",
+        metavar="NAME",
+        group="Application",
+        help="The application's name in its file or module.",
+    )
+    mount: tuple[Mount, ...] = option(
+        (),
+        metavar="/PATH=APP",
+        group="Application",
+        help="Serve another application under a path; APP is app.py[:callable] or pkg.mod:callable.",
+    )
+    manage_script_name: bool = option(
+        False,
+        group="Application",
+        help="Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME.",
+    )
+    need_app: bool = option(False, group="Application", help="End with an error when no application could be loaded.")
+    chdir: str | None = option(
+        None, metavar="DIR", group="Application", help="Change to this directory before loading."
+    )
+    chdir2: str | None = option(
+        None, metavar="DIR", group="Application", help="Change to this directory after loading."
+    )
+    pythonpath: tuple[str, ...] = option(
+        (),
+        aliases=("python-path", "pp"),
+        metavar="DIR",
+        group="Application",
+        help="Put this directory, or those a glob pattern matches, in front of sys.path.",
+    )
+    virtualenv: str | None = option(
+        None,
+        short="H",
+        aliases=("venv", "home", "pyhome"),
+        metavar="DIR",
+        group="Application",
+        help="Use the packages of this virtual environment.",
+    )
+    pyargv: str | None = option(
+        None,
+        metavar="ARGUMENTS",
+        group="Application",
+        help="The application's sys.argv after the program's name, separated by spaces.",
+    )
+    env: tuple[Variable, ...] = option((), group="Application", help="Set an environment variable before loading.")
+
+    gevent: int = option(
+        1_000,
+        at_least=1,
+        group="Concurrency",
+        help="Connections a worker serves at once, a greenlet each; the next one waits to be accepted.",
+    )
+    gevent_monkey_patch: bool = option(
+        True,
+        aliases=("gevent-early-monkey-patch",),
+        group="Concurrency",
+        help="Make the standard library cooperative, before anything else is imported.",
+    )
+    no_monkey_patch: bool = option(
+        False,
+        group="Concurrency",
+        help="Leave the standard library alone: what blocks in it then blocks all connections.",
+    )
+
+    buffer_size: int = option(
+        32_768,
+        short="b",
+        unit="bytes",
+        at_least=1_024,
+        at_most=65_535,  # what the length field of a uwsgi packet can say
+        group="HTTP",
+        help="Largest request line and headers together. uWSGI's default, 4096, is too small for the "
+        "cookies and tokens of today.",
+    )
+    socket_timeout: float = option(
+        30.0,  # what uWSGI raises its 4 to under --gevent
+        short="z",
+        unit="s",
+        at_least=0.1,
+        group="HTTP",
+        help="Longest wait for a client that is in the middle of sending a request or taking a response.",
+    )
+    http_timeout: float = option(
+        60.0,
+        unit="s",
+        at_least=0.1,
+        group="HTTP",
+        help="Longest time a kept-alive connection may lie idle between two requests.",
+    )
+    limit_post: int = option(
+        0,
+        unit="bytes",
+        group="HTTP",
+        help="Largest request body; 0 is no limit. Past it the client gets 413.",
+    )
+
+    websockets_ping_freq: float = option(
+        30.0,
+        unit="s",
+        aliases=("websocket-ping-freq",),
+        group="WebSocket",
+        help="Silence after which a peer is pinged, whatever the application does; 0 switches pings off.",
+    )
+    websockets_pong_tolerance: float = option(
+        3.0,
+        unit="s",
+        at_least=0.1,
+        aliases=("websocket-pong-tolerance",),
+        group="WebSocket",
+        help="Time a pinged peer has to send anything at all before it is taken for dead.",
+    )
+    websockets_max_size: int = option(
+        1_024,
+        unit="KiB",
+        at_least=1,
+        aliases=("websocket-max-size",),
+        group="WebSocket",
+        help="Largest message accepted, its fragments counted together; past it the peer gets 1009.",
+    )
+    websockets_max_outbox: int = option(
+        1_024,
+        unit="KiB",
+        at_least=1,
+        aliases=("websocket-max-outbox",),
+        group="WebSocket",
+        help="What may wait for a client that is slower than what is broadcast to it; past it the client gets 1008, or "
+        "loses messages where the application prefers that.",
+    )
+    websockets_origin: tuple[Origin, ...] = option(
+        (),
+        aliases=("websocket-origin",),
+        group="WebSocket",
+        help="Let only pages of this origin connect, such as https://example.org, or 'same' for the "
+        "server's own; others get 403 before the application runs. uWSGI has no such option and lets "
+        "every origin in, which is the default here too.",
+    )
+
+    static_map: tuple[Mount, ...] = option(
+        (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."
+    )
+    check_static: tuple[str, ...] = option(
+        (),
+        metavar="DIR",
+        group="Static files",
+        help="Serve a file of this directory when the request's path names one, else ask the application.",
+    )
+    static_index: tuple[str, ...] = option(
+        (), metavar="NAME", group="Static files", help="File to serve for a directory, such as index.html."
+    )
+
+    disable_logging: bool = option(
+        False, short="L", group="Logging", help="Write no access lines, only errors and what the server does."
+    )
+    log_format: str | None = option(
+        None,
+        aliases=("logformat",),
+        metavar="FORMAT",
+        group="Logging",
+        help="Access line in uWSGI's notation, such as '%(addr) %(uri) %(status)'.",
+    )
+    logto: str | None = option(
+        None, metavar="FILE", group="Logging", help="Append the log to this file, not to stderr."
+    )
+
+    die_on_term: bool = option(
+        False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
+    )
+    pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
+    procname: str | None = option(None, metavar="NAME", group="Process", help="Name of the process in ps and top.")
+    procname_prefix: str | None = option(
+        None, metavar="TEXT", group="Process", help="Text in front of the process's name."
+    )
+    auto_procname: bool = option(
+        False, group="Process", help="Name the process after the part it plays and its command line."
+    )
+
+    version: bool = option(False, group="Information", help="Print the version and end.")
+    help: bool = option(False, short="h", group="Information", help="Print this text and end.")
+
+    given: tuple[Setting, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Every address that speaks HTTP, whichever option named it."""
+        return self.http + self.http_socket
+
+    @property
+    def max_message_size(self) -> int:
+        """Largest WebSocket message, in bytes."""
+        return self.websockets_max_size * 1024
+
+    @property
+    def monkey_patch(self) -> bool:
+        """Whether the standard library is to be made cooperative."""
+        return self.gevent_monkey_patch and not self.no_monkey_patch
+
+    def error(self, name: str, problem: str) -> OptionError:
+        """Return an error about an option found wrong only later, such as a port in use.
+
+        Args:
+            name: The option's long name.
+            problem: What is wrong, with the value.
+        """
+        row = BY_NAME[name]
+        settings = [setting for setting in self.given if setting.name in row.names]
+        last = settings[-1] if settings else Setting(row.name, None, "default")
+        return last.error(problem)
+
+
+def _ignored(name: str, why: str, *aliases: str, short: str = "", metavar: str = "") -> Row:
+    """Return a row for an option that uWSGI's users carry along and that needs nothing here."""
+    return Row(
+        name=name,
+        help=why,
+        group="Accepted from uWSGI command lines, without effect here",
+        type="str" if metavar else "bool",
+        aliases=aliases,
+        short=short,
+        metavar=metavar,
+    )
+
+
+IGNORED = (
+    _ignored("http-websockets", "Every address speaks WebSocket."),
+    _ignored("http-raw-body", "Nothing stands between a client's bytes and the worker."),
+    _ignored("http-keepalive", "It is always on; --http-timeout bounds the idle time."),
+    _ignored("http-auto-chunked", "It is always on: a response of unknown length is sent in chunks."),
+    _ignored("http-chunked-input", "A request body sent in chunks is read like any other."),
+    _ignored("http-processes", "There is no router process.", metavar="N"),
+    _ignored("http-connect-timeout", "There is no router that would connect to a worker.", metavar="SECONDS"),
+    _ignored("http-buffer-size", "There is no router with a buffer; see --buffer-size.", metavar="BYTES"),
+    _ignored("post-buffering", "Request bodies are read while the application reads them.", metavar="BYTES"),
+    _ignored("max-vars", "The number of headers is bounded by --buffer-size.", short="v", metavar="N"),
+    _ignored("tcp-nodelay", "It is always on."),
+    _ignored("close-on-exec", "Programs the application starts never inherit sockets."),
+    _ignored("thunder-lock", "Accepting a connection takes no lock."),
+    _ignored("ignore-sigpipe", "Python ignores SIGPIPE."),
+    _ignored("ignore-write-errors", "A client that goes away is not logged as an error."),
+    _ignored("disable-write-exception", "A client that goes away ends its own response and nothing else."),
+    _ignored("write-errors-tolerance", "The first failed write ends the response.", metavar="N"),
+    _ignored("enable-threads", "Python's threads always run.", short="T"),
+    _ignored("single-interpreter", "There is one Python interpreter.", short="i"),
+    _ignored("py-call-osafterfork", "Python always knows of its own forks."),
+    _ignored("plugins", "All there is is built in.", "plugin", "need-plugin", "need-plugins", metavar="NAME"),
+    _ignored("plugins-dir", "There are no plugins to look for.", "plugin-dir", metavar="DIR"),
+    _ignored("offload-threads", "Greenlets transfer files without keeping others waiting.", metavar="N"),
+    _ignored("gevent-wait-for-hub", "A worker that stops waits for its requests in any case."),
+    _ignored("strict", "An unknown option is always an error."),
+)
+ROWS = rows_of(Options) + IGNORED
+BY_NAME = {name: row for row in ROWS for name in row.names}
+BY_SHORT = {row.short: row for row in ROWS if row.short}
+
+
+def build(settings: Sequence[Setting]) -> Options:
+    """Return the options in effect; later settings win, those of a repeatable option add up.
+
+    Raises:
+        OptionError: A name is unknown, a value is missing or cannot be used.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        row = row_named(setting)
+        value = row.value(setting)
+        if row.attribute:
+            values[row.attribute] = (*values.get(row.attribute, ()), value) if row.repeats else value
+    return Options(given=tuple(settings), **values)
+
+
+def opt_dict(options: Options) -> dict[str, bytes | bool | list[bytes]]:
+    """Return what ``uwsgi.opt`` holds: names as the user wrote them, with the bytes of their values.
+
+    A name given without a value is True; one given several values has them in a list. (uWSGI keeps only
+    the last under Python 3, where its search for the first fails.)
+    """
+    opt: dict[str, bytes | bool | list[bytes]] = {}
+    for name in dict.fromkeys(setting.name for setting in options.given):
+        texts = [each.value for each in options.given if each.name == name and each.value is not None]
+        values = [os.fsencode(text) for text in texts]
+        opt[name] = values if len(values) > 1 else values[0] if values else True
+    return opt
+
+
+def row_named(setting: Setting) -> Row:
+    """Return the row that a setting is about.
+
+    Raises:
+        OptionError: There is none; the message suggests a name that is close.
+    """
+    try:
+        return BY_NAME[setting.name]
+    except KeyError:
+        close = difflib.get_close_matches(setting.name, BY_NAME, n=1, cutoff=0.8)
+        hint = f", did you mean {setting.spell(close[0])}?" if close else ""
+        raise setting.error(f"unknown option{hint}") from None

@@ -1,0 +1,74 @@
+"""What derives from the rows for people: ``--help`` and the README's table."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from uwsgi_ws.options.row import LARGEST, Row
+from uwsgi_ws.options.table import ROWS
+
+__all__ = ["help_text", "markdown_table"]
+
+_WIDTH = 100  # of the help text
+_INDENT = " " * 30  # of its right-hand column
+
+
+def help_text() -> str:
+    """Return what ``--help`` prints."""
+    lines = ["Usage: uwsgi-ws [OPTIONS] [app.py[:CALLABLE] | pkg.mod:CALLABLE]"]
+    group = ""
+    for row in ROWS:
+        if row.group != group:
+            group = row.group
+            lines += ["", f"{group}:"]
+        short = f"-{row.short}, " if row.short else ""
+        head = f"  {short}--{row.name} {row.metavar}".rstrip()
+        sentences = [row.help, *_limits(row)]
+        if default := _default(row):
+            sentences.append(f"Default: {default}.")
+        if row.aliases:
+            sentences.append("Also " + ", ".join(f"--{alias}" for alias in row.aliases) + ".")
+        text = textwrap.wrap(" ".join(sentences), _WIDTH - len(_INDENT), break_on_hyphens=False)
+        if len(head) < len(_INDENT) - 1:
+            lines.append(head.ljust(len(_INDENT)) + text.pop(0))
+        else:
+            lines.append(head)
+        lines += [_INDENT + line for line in text]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_table() -> str:
+    """Return the same for the README, as one table."""
+    lines = ["| Option | Value | Default | Meaning |", "|---|---|---|---|"]
+    group = ""
+    for row in ROWS:
+        if row.group != group:
+            group = row.group
+            lines.append(f"| **{group}** | | | |")
+        names = [f"`--{name}`" for name in row.names] + [f"`-{row.short}`"] * bool(row.short)
+        value = f"`{row.metavar}`" if row.metavar else ""
+        cells = (", ".join(names), value, _default(row), " ".join([row.help, *_limits(row)]))
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _limits(row: Row) -> Iterator[str]:
+    if row.repeats:
+        yield "May be repeated."
+    if row.at_most < LARGEST:
+        yield row.in_units(row.at_least, "to", row.at_most) + "."
+    elif row.at_least > 0:
+        yield "At least " + row.in_units(row.at_least) + "."
+
+
+def _default(row: Row) -> str:
+    match row.default:
+        case bool(default):
+            return "on" if default else ""
+        case int(default) | float(default):
+            return row.in_units(default)
+        case str(default):
+            return default
+        case _:
+            return ""

@@ -1,0 +1,82 @@
+"""What the text of a value may be, by the annotation of its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple, NewType
+
+from uwsgi_ws.addresses import parse_address
+
+__all__ = ["TYPES", "Mount", "Origin", "Type", "Variable"]
+
+Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
+
+
+class Mount(NamedTuple):
+    """What is found under a path: an application for ``--mount``, a directory for ``--static-map``."""
+
+    path: str
+    target: str
+
+
+class Variable(NamedTuple):
+    """An environment variable to set."""
+
+    name: str
+    value: str
+
+
+def _truth(text: str) -> bool:
+    return text.lower() not in ("false", "off", "no", "0")  # uWSGI: anything else is true
+
+
+def _whole_number(text: str) -> int:
+    if not re.fullmatch("[+-]?[0-9]{1,99}", text):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    if not re.fullmatch(r"[+-]?[0-9]{1,99}(\.[0-9]{0,99})?", text):  # no nan, inf or 1e9
+        raise ValueError(f"{text!r} is not a number of seconds")
+    return float(text)
+
+
+def _mount(text: str) -> Mount:
+    path, _, target = text.partition("=")
+    if not path.startswith("/") or not target:
+        raise ValueError(f"{text!r} is not of the form /path=target")
+    return Mount(path, target)
+
+
+def _variable(text: str) -> Variable:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"{text!r} is not of the form NAME=VALUE")
+    return Variable(name, value)
+
+
+def _origin(text: str) -> Origin:
+    if not re.fullmatch(r"same|[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
+        raise ValueError(f"{text!r} is neither 'same' nor of the form https://example.org[:port]")
+    return Origin(text.lower())
+
+
+class Type(NamedTuple):
+    """How an annotation's text is read: ``parse`` raises ValueError with a message that holds the text."""
+
+    parse: Callable[[str], object]
+    metavar: str = ""
+
+
+TYPES = {
+    "bool": Type(_truth),
+    "int": Type(_whole_number, "N"),
+    "float": Type(_seconds, "SECONDS"),
+    "str": Type(str),
+    "Address": Type(parse_address, "ADDRESS"),
+    "Mount": Type(_mount),
+    "Variable": Type(_variable, "NAME=VALUE"),
+    "Origin": Type(_origin, "ORIGIN"),
+}
