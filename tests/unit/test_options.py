@@ -141,7 +141,7 @@ class TestTheCommandLine:
     def test_every_name_is_accepted_and_sets_the_rows_field(self, row: Row):
         text, value = SAMPLES[row.type]
         for name in row.names:
-            options = parse([f"--{name}={text}"])
+            options = build(command_line([f"--{name}={text}"]))
             assert options.given == (Setting(name, text),)
             if row.attribute:
                 assert getattr(options, row.attribute) == ((value,) if row.repeats else value)
@@ -207,6 +207,10 @@ class TestTheCommandLine:
 
 
 class TestBareArguments:
+    @pytest.mark.parametrize("argument", ["app.ini", "/srv/my app.ini", "app.ini:chat", "a.b.ini:"])
+    def test_an_ini_file_is_the_configuration(self, argument: str):
+        assert command_line([argument]) == [Setting("ini", argument)]
+
     @pytest.mark.parametrize("path", ["app.py", "/srv/my app/app.py", "site.wsgi", "../a.b.py", "my-app.py"])
     def test_a_python_file_is_the_wsgi_file(self, path: str):
         options = parse([path])
@@ -228,12 +232,12 @@ class TestBareArguments:
 
     @pytest.mark.parametrize(
         "argument",
-        ["", "app", "pkg.mod", "app.txt", "app.ini", "a b:c", ".:app", ":app", "a..b:c"],
+        ["", "app", "pkg.mod", "app.txt", "ini", "a b:c", ".:app", ":app", "a..b:c"],
     )
     def test_anything_else_is_an_error_that_shows_what_may_stand_there(self, argument: str):
         problem = problem_of(argument)
         assert problem.startswith(f"{argument!r}: ")
-        assert "neither an option nor an application (app.py, app.py:callable or" in problem
+        assert "no option, no file.ini and no application (app.py, app.py:callable or" in problem
 
     @pytest.mark.parametrize("argument", ["app.py:", "localhost:8080", "pkg.mod:a b", "app.py:a:b"])
     def test_what_cannot_be_a_callable_is_an_error(self, argument: str):

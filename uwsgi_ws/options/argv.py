@@ -16,10 +16,10 @@ def command_line(argv: Sequence[str]) -> list[Setting]:
     """Return the settings of a command line, in order.
 
     Understood are ``--name value``, ``--name=value``, getopt's short flags (``-l 5``, ``-l5``, ``-LT``) and
-    bare arguments that name an application.
+    bare arguments that name a configuration file or an application.
 
     Raises:
-        OptionError: An option is unknown or lacks its value, or a bare argument names no application.
+        OptionError: An option is unknown or lacks its value, or a bare argument names neither.
     """
     settings: list[Setting] = []
     rest = deque(argv)
@@ -65,12 +65,15 @@ def _next(option: str, rest: deque[str]) -> str:
 
 
 def _bare(argument: str) -> Iterator[Setting]:
-    """Read ``app.py``, ``app.wsgi`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``)."""
+    """Read ``app.ini``, ``app.py``, ``app.wsgi`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``)."""
     target, colon, name = argument.partition(":")
+    if target.endswith(".ini"):
+        yield Setting("ini", argument)
+        return
     is_file = target.endswith((".py", ".wsgi"))
     is_module = colon and all(part.isidentifier() for part in target.split("."))
     if not is_file and not is_module:
-        problem = "neither an option nor an application (app.py, app.py:callable or pkg.mod:callable)"
+        problem = "no option, no file.ini and no application (app.py, app.py:callable or pkg.mod:callable)"
         raise OptionError(repr(argument), problem)
     if colon and not name.removesuffix("()").isidentifier():
         raise OptionError(repr(argument), f"{name!r} cannot be the name of a callable")

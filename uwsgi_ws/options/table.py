@@ -25,6 +25,14 @@ class Options:
     ``given`` holds the settings they were built from, in order.
     """
 
+    ini: tuple[str, ...] = option(
+        (),
+        metavar="FILE[:SECTION]",
+        group="Configuration",
+        help="Read options, a line 'name = value' each, from a file's section [uwsgi] or the one named; they "
+        "count where the file is named. A bare FILE.ini does the same.",
+    )
+
     http: tuple[Address, ...] = option(
         (),
         group="Listening",

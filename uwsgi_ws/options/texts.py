@@ -16,7 +16,7 @@ _INDENT = " " * 30  # of its right-hand column
 
 def help_text() -> str:
     """Return what ``--help`` prints."""
-    lines = ["Usage: uwsgi-ws [OPTIONS] [app.py[:CALLABLE] | pkg.mod:CALLABLE]"]
+    lines = ["Usage: uwsgi-ws [OPTIONS] [FILE.ini[:SECTION] | app.py[:CALLABLE] | pkg.mod:CALLABLE]"]
     group = ""
     for row in ROWS:
         if row.group != group:
