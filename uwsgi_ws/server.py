@@ -21,11 +21,11 @@ from uwsgi_ws.log import AccessLog
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.listeners import Door, Listener
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.routing import Applications
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.acceptor import Acceptor
 from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool, enter
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.runner import respond, respond_error, run

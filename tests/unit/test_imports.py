@@ -18,7 +18,7 @@ FLOORS = (
     ("protocol",),
     ("net",),
     ("fronts", "websocket"),
-    ("wsgi", "admission", "routing", "static", "public"),
+    ("wsgi", "admission", "static", "public"),
     ("api", "server"),
     ("process",),
     ("cli",),

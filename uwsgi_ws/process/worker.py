@@ -27,12 +27,12 @@ from uwsgi_ws.net.listeners import Door, bind
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.protocol import http1
 from uwsgi_ws.protocol.keepalive import KeepalivePolicy
-from uwsgi_ws.routing import Applications
 from uwsgi_ws.server import Server
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import ConnectionSettings
 from uwsgi_ws.wsgi import loader
+from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
 
 __all__ = ["Worker"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from uwsgi_ws.routing import Applications
+from uwsgi_ws.wsgi.applications import Applications
 
 
 def named(name: str) -> Any:
