@@ -209,3 +209,47 @@ def test_a_file_the_server_may_not_read_is_forbidden(server: Server, folder: Pat
     path.write_bytes(b"locked")
     path.chmod(0)
     assert get(server, "/static/locked").status == 403
+
+
+def test_a_part_of_a_file_comes_alone_and_says_where_it_belongs(server: Server, folder: Path) -> None:
+    whole = (folder / "public/large.bin").read_bytes()
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        response = client.request("GET", "/static/large.bin", [("Range", "bytes=70000-140001")])
+        assert (response.status, response.reason) == (206, "Partial Content")
+        assert response.get("Content-Range") == f"bytes 70000-140001/{len(whole)}"
+        assert response.get("Content-Length") == "70002"
+        assert response.get("Accept-Ranges") == "bytes"
+        assert response.body == whole[70_000:140_002]
+        # A download goes on where it stopped, of the same file only.
+        etag = response.get("ETag")
+        assert etag is not None
+        rest = client.request("GET", "/static/large.bin", [("Range", "bytes=140002-"), ("If-Range", etag)])
+        assert rest.status == 206
+        assert rest.body == whole[140_002:]
+        other = client.request("GET", "/static/large.bin", [("Range", "bytes=140002-"), ("If-Range", '"other"')])
+        assert (other.status, other.body) == (200, whole)
+
+
+def test_a_part_that_is_not_there_is_refused_with_the_size(server: Server) -> None:
+    response = get(server, "/static/plain", "GET", ("Range", "bytes=5-"))
+    assert response.status == 416
+    assert response.get("Content-Range") == "bytes */5"
+
+
+def test_several_parts_at_once_are_answered_with_the_whole(server: Server) -> None:
+    response = get(server, "/static/plain", "GET", ("Range", "bytes=0-0,2-2"))
+    assert (response.status, response.body) == (200, b"plain")
+
+
+def test_an_entity_tag_saves_the_body_until_the_file_changes(server: Server, folder: Path) -> None:
+    path = folder / "public/changing"
+    path.write_bytes(b"one")
+    etag = get(server, "/static/changing").get("ETag")
+    assert etag is not None
+    unchanged = get(server, "/static/changing", "GET", ("If-None-Match", etag))
+    assert (unchanged.status, unchanged.body, unchanged.get("ETag")) == (304, b"", etag)
+    assert get(server, "/static/changing", "GET", ("If-Match", etag)).status == 200
+    path.write_bytes(b"other")
+    changed = get(server, "/static/changing", "GET", ("If-None-Match", etag))
+    assert (changed.status, changed.body) == (200, b"other")
+    assert get(server, "/static/changing", "GET", ("If-Match", etag)).status == 412
