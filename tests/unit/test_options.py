@@ -237,7 +237,7 @@ class TestBareArguments:
     def test_anything_else_is_an_error_that_shows_what_may_stand_there(self, argument: str):
         problem = problem_of(argument)
         assert problem.startswith(f"{argument!r}: ")
-        assert "no option, no file.ini and no application (app.py, app.py:callable or" in problem
+        assert "neither an option nor an application (app.py, app.py:callable or" in problem
 
     @pytest.mark.parametrize("argument", ["app.py:", "localhost:8080", "pkg.mod:a b", "app.py:a:b"])
     def test_what_cannot_be_a_callable_is_an_error(self, argument: str):

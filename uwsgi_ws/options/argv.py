@@ -73,7 +73,7 @@ def _bare(argument: str) -> Iterator[Setting]:
     is_file = target.endswith((".py", ".wsgi"))
     is_module = colon and all(part.isidentifier() for part in target.split("."))
     if not is_file and not is_module:
-        problem = "no option, no file.ini and no application (app.py, app.py:callable or pkg.mod:callable)"
+        problem = "neither an option nor an application (app.py, app.py:callable or pkg.mod:callable) nor a file.ini"
         raise OptionError(repr(argument), problem)
     if colon and not name.removesuffix("()").isidentifier():
         raise OptionError(repr(argument), f"{name!r} cannot be the name of a callable")
