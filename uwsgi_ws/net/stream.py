@@ -11,6 +11,7 @@ Writing is the socket's own non-blocking ``send`` and ``sendmsg``; whoever gets 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -39,6 +40,10 @@ _READ, _WRITE = 1, 2
 #: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
 _TIMED_OUT = object()
+
+
+def _closed(*args: object) -> Any:
+    raise OSError(errno.EBADF, "the stream is closed")
 
 
 class SocketStream:
@@ -264,4 +269,6 @@ class SocketStream:
             self._io.close()
             self._io = None
             self.stop_writing()
+            # The compiled ones know only the descriptor's number, and that is somebody else's from now on.
+            self._recv = self.send = self.sendmsg = _closed
             self._sock.close()

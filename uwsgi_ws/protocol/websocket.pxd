@@ -21,3 +21,4 @@ cdef class WebSocket:
     cdef bint _is_deaf
 
     cpdef bint receive(self, bytes data) except? True
+    cdef object _put(self, object message)

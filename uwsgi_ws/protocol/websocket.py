@@ -67,6 +67,10 @@ TRANSITIONS: dict[State, dict[Input, State]] = {
 
 _short_message = SHORT_MESSAGES.get
 
+#: What a connection's ``messages`` are until there is one, shared by all: a deque takes 760 bytes, and the messages of
+#: a connection whose application keeps up are handed over past it.
+_NO_MESSAGES: deque[Message | Piece] = deque(maxlen=0)
+
 
 class WebSocket:
     """The protocol state of one connection.
@@ -104,7 +108,7 @@ class WebSocket:
     def __init__(self, max_message_size: int) -> None:
         self.max_message_size = max_message_size
         self.state = State.OPEN
-        self.messages: deque[Message | Piece] = deque()
+        self.messages = _NO_MESSAGES
         self.output: list[bytes] = []
         #: The payload of our ping that the peer has not answered yet.
         self.ping_payload: bytes | None = None
@@ -163,7 +167,7 @@ class WebSocket:
                     if opcode == TEXT and not payload.isascii():
                         check_text(payload)
                     if self.state is OPEN:
-                        self.messages.append((opcode, payload))
+                        self._put((opcode, payload))
                     start = stop
                 if start == end:
                     return False
@@ -228,7 +232,7 @@ class WebSocket:
         if header.opcode == TEXT:
             check_text(payload)
         if self.state is OPEN:
-            self.messages.append((header.opcode, payload))
+            self._put((header.opcode, payload))
 
     def _begin_data_frame(self, header: frames.FrameHeader) -> None:
         assembler = self._assembler
@@ -268,10 +272,15 @@ class WebSocket:
         if self.state is not OPEN:
             return  # data that crosses our close frame is legal, and nobody's any more
         if not self.streaming:
-            self.messages.append((assembler.opcode, payload))
+            self._put((assembler.opcode, payload))
         elif payload or final:
-            self.messages.append(Piece(assembler.opcode, payload, final))
+            self._put(Piece(assembler.opcode, payload, final))
             self.streaming = not final
+
+    def _put(self, message: Message | Piece) -> None:
+        if self.messages is _NO_MESSAGES:
+            self.messages = deque()
+        self.messages.append(message)
 
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
