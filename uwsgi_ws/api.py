@@ -10,7 +10,6 @@ Source: uWSGI 2.0.30, plugins/python/uwsgi_pymodule.c.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import time
@@ -20,19 +19,18 @@ from typing import Any
 
 import gevent
 from gevent import getcurrent
-from gevent.lock import BoundedSemaphore
 
 from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.log import say
+from uwsgi_ws.place import Place
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
-from uwsgi_ws.server import Server
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import REQUEST_KEY, current_request
 from uwsgi_ws.wsgi.runner import check_head
 
-__all__ = ["VERSION", "VERSION_INFO", "install"]
+__all__ = ["VERSION", "VERSION_INFO", "call_hook", "install"]
 
 #: The version of uWSGI whose API this is.
 VERSION = b"2.0.31"
@@ -352,98 +350,14 @@ def setprocname(name: str, /) -> None:
         comm.write(name.encode()[:15])
 
 
-def masterpid() -> int:
-    """Return the master's process id, 0 without one."""
-    return 0
-
-
 def mule_id() -> int:
     """Return 0: this is no mule."""
     return 0
 
 
-def reload() -> bool:
-    """Restart gracefully, as SIGHUP does."""
-    os.kill(os.getpid(), signal.SIGHUP)
-    return True
-
-
-def stop() -> bool:
-    """Stop, as SIGQUIT does."""
-    os.kill(os.getpid(), signal.SIGQUIT)
-    return True
-
-
 def ready() -> bool:
     """Say whether the applications are loaded."""
     return True
-
-
-class _Bound:
-    """The functions that need to know their worker."""
-
-    def __init__(self, server: Server, worker_id: int, locks: int) -> None:
-        self._server = server
-        self._worker_id = worker_id
-        self._locks = [BoundedSemaphore() for _ in range(locks)]
-
-    def worker_id(self) -> int:
-        """Return 1 to N in workers."""
-        return self._worker_id
-
-    def total_requests(self) -> int:
-        """Return the requests begun since the worker started."""
-        return self._server.stats.requests
-
-    def workers(self) -> tuple[dict[str, Any], ...]:
-        """Return what each worker has done."""
-        stats = self._server.stats
-        rss, vsz = mem()
-        return (
-            {
-                "id": self._worker_id,
-                "pid": os.getpid(),
-                "requests": stats.requests,
-                "delta_requests": stats.requests,
-                "signals": 0,
-                "exceptions": stats.exceptions,
-                "status": b"busy",
-                "rss": rss,
-                "vsz": vsz,
-                "running_time": int(stats.busy_seconds * 1e6),
-                "last_spawn": int(stats.started_at),
-                "respawn_count": 1,
-                "tx": stats.bytes_sent,
-                "avg_rt": int(stats.busy_seconds / max(1, stats.requests) * 1e6),
-                "apps": [],
-            },
-        )
-
-    def accepting(self, flag: int = 1, /) -> None:
-        """Begin (1) or cease (0) to accept clients."""
-        for listener in self._server.listeners:
-            if flag:
-                listener.start_accepting()
-            else:
-                listener.stop_accepting()
-
-    def lock(self, number: int = 0, /) -> None:
-        """Wait for a lock and hold it."""
-        self._lock(number).acquire()
-
-    def unlock(self, number: int = 0, /) -> None:
-        """Give a lock back; without effect when nobody holds it."""
-        if self._lock(number).locked():
-            self._lock(number).release()
-
-    def is_locked(self, number: int = 0, /) -> bool:
-        """Say whether somebody holds a lock."""
-        return self._lock(number).locked()
-
-    def _lock(self, number: int) -> BoundedSemaphore:
-        if not 0 <= number < len(self._locks):
-            raise ValueError("Invalid lock number")
-        return self._locks[number]
 
 
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
@@ -472,38 +386,34 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     micros,
     mem,
     setprocname,
-    masterpid,
     mule_id,
-    reload,
-    stop,
     ready,
 )
 
 
 def install(
-    server: Server,
+    place: Place,
     opt: dict[str, bytes | bool | list[bytes]],
     sockets: list[int],
     *,
-    worker_id: int,
+    processes: int,
     cores: int,
     buffer_size: int,
+    is_a_reload: bool = False,
 ) -> None:
-    """Make ``import uwsgi`` work in this process.
+    """Make ``import uwsgi`` work in this process, and in those forked from it.
 
     Args:
-        server: The worker's.
+        place: The process's.
         opt: Options by name, as ``options.opt_dict`` makes them.
         sockets: The listening descriptors.
-        worker_id: 1 to N.
-        cores: Places in this worker.
+        processes: Workers in all.
+        cores: Places in each.
         buffer_size: Bytes allowed in a request's head.
+        is_a_reload: Whether others have served before.
     """
     module = ModuleType("uwsgi", "uWSGI's API, served by uwsgi_ws.")
-    bound = _Bound(server, worker_id, locks=1)
-    names: dict[str, Any] = {function.__name__: function for function in _FUNCTIONS}
-    for name in ("worker_id", "total_requests", "workers", "accepting", "lock", "unlock", "is_locked"):
-        names[name] = getattr(bound, name)
+    names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions)}
     names.update(
         green_schedule=suspend,
         RequestContext=RequestContext,
@@ -512,7 +422,7 @@ def install(
         hostname=socket.gethostname().encode(),
         mode=b"",
         loop=b"gevent",
-        numproc=1,
+        numproc=processes,
         cores=cores,
         has_threads=1,
         buffer_size=buffer_size,
@@ -520,7 +430,7 @@ def install(
         sockets=sockets,
         magic_table={},
         unbit=None,
-        is_a_reload=False,
+        is_a_reload=is_a_reload,
         applications=None,
         opt=opt,
         SPOOL_OK=-2,
@@ -529,3 +439,14 @@ def install(
     )
     module.__dict__.update(names)
     sys.modules["uwsgi"] = module
+
+
+def call_hook(name: str) -> None:
+    """Call what the application has assigned to ``uwsgi.NAME``, such as ``post_fork_hook`` or ``atexit``, if it has.
+
+    Raises:
+        Exception: whatever it raises.
+    """
+    hook = getattr(sys.modules["uwsgi"], name, None)
+    if callable(hook):
+        hook()

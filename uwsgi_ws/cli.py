@@ -1,4 +1,8 @@
-"""From the command line to a running server: options first, then monkey-patching, then everything else."""
+"""From the command line to a running server: options first, then monkey-patching, then everything else.
+
+Where there is a master, it is the one process that is never patched: it neither serves nor runs application code, and
+never loads gevent.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from uwsgi_ws import __version__, _build
-from uwsgi_ws.errors import BootError, OptionError
+from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import Options, help_text, parse
 
 __all__ = ["main"]
@@ -15,55 +19,38 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong."""
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        options = parse(sys.argv[1:] if argv is None else argv)
+        options = parse(arguments)
     except OptionError as exc:
-        return _complain(str(exc), 2)
+        print(f"uwsgi_ws: {exc}", file=sys.stderr)
+        return 2
     if options.help:
         print(help_text())
         return 0
+    if options.version:
+        print(f"uwsgi_ws {__version__} ({_build.name()})")
+        return 0
+    started_in = os.getcwd()
+    if options.has_master:
+        return _supervise(options, arguments, started_in)
+    return _serve(options, started_in)
+
+
+def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> int:
+    from uwsgi_ws.process.boot import status_of
+    from uwsgi_ws.process.master import Master
+
+    return status_of(Master(options, lambda: parse(arguments), started_in).run)
+
+
+def _serve(options: Options, started_in: str) -> int:
     if options.monkey_patch:
         from gevent import monkey
 
         monkey.patch_all()
     # Not before: it imports what must be patched.
-    from uwsgi_ws.process.worker import Worker
+    from uwsgi_ws.process.boot import status_of
+    from uwsgi_ws.process.worker import serve_alone
 
-    if options.version:
-        print(f"uwsgi_ws {__version__} ({_build.name()})")
-        return 0
-    try:
-        started_in = os.getcwd()
-        _prepare(options)
-        return Worker(options, started_in).run()
-    except OptionError as exc:
-        return _complain(str(exc), 1)
-    except BootError as exc:
-        return _complain(str(exc), exc.exit_status)
-    except KeyboardInterrupt:
-        return _complain("interrupted before it was up", 130)
-    except Exception:
-        # The application's own code failed while it was imported: that traceback is the user's to see.
-        import traceback
-
-        traceback.print_exc()
-        return _complain("the application could not be loaded", 1)
-
-
-def _prepare(options: Options) -> None:
-    """Do what must come before the application: log, environment, directory."""
-    from uwsgi_ws.log import configure
-
-    configure(options.logto)
-    for variable in options.env:
-        os.environ[variable.name] = variable.value
-    if options.chdir is not None:
-        try:
-            os.chdir(options.chdir)
-        except OSError as exc:
-            raise options.error("chdir", f"cannot change to {options.chdir!r}: {exc.strerror}") from exc
-
-
-def _complain(problem: str, status: int) -> int:
-    print(f"uwsgi_ws: {problem}", file=sys.stderr)
-    return status
+    return status_of(lambda: serve_alone(options, started_in))

@@ -6,25 +6,28 @@ It knows every room and decides nothing of theirs; what it owns is the order.
 from __future__ import annotations
 
 import logging
+import math
 import socket
-from time import time
+from collections.abc import Iterator
+from time import monotonic, time
 from typing import Any
 
+import gevent
 from gevent import get_hub, getcurrent
-from gevent.socket import socket as GeventSocket
 
 from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.http1 import Http1Front, Http1Settings, Peer
 from uwsgi_ws.log import AccessLog
+from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.listeners import Door, Listener
+from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.acceptor import Acceptor
-from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool, enter
 from uwsgi_ws.wsgi.environ import EnvironBase
@@ -35,6 +38,12 @@ __all__ = ["Server"]
 _log = logging.getLogger("uwsgi_ws.server")
 
 _REASONS = {1001: "server stops", 1012: "server restarts"}
+#: Seconds between two batches of a drain, and between two looks at what is left.
+_STEP = 0.05
+#: Seconds kept back for the closing handshakes of the last batch; half of the mercy where that is less.
+_CLOSING = 6.0
+#: Seconds that a client whom we accepted just before has left to send its first request.
+_FIRST_REQUEST = 3.0
 
 
 class Server:
@@ -50,6 +59,7 @@ class Server:
         static: Files served before the application is asked; None for none.
         access_log: None writes no access lines.
         stats: The worker's counters.
+        is_alone: Whether no other process accepts from the same sockets.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class Server:
         static: StaticFiles | None,
         access_log: AccessLog | None,
         stats: Stats,
+        is_alone: bool = True,
     ) -> None:
         self.applications = applications
         self.stats = stats
@@ -81,18 +92,20 @@ class Server:
         # uWSGI hands out the highest free core first.
         self._free_cores = list(range(places))
         self._server_name = socket.gethostname()
+        self._is_alone = is_alone
+        self._drained_by = math.inf
 
     # Accepting
 
-    def listen(self, sock: GeventSocket, door: Door) -> None:
-        """Begin to accept from a listening socket those who speak the door's dialect."""
+    def listen(self, sock: socket.socket, door: Door) -> None:
+        """Begin to accept from a listening socket those who speak the door's dialect; it stays the caller's."""
         name = sock.getsockname()
         port = str(name[1]) if isinstance(name, tuple) else ""
 
         def handle(client: Any, address: Any) -> None:
             self._serve_client(client, address, door, port)
 
-        listener = Listener(sock, handle, self.pool)
+        listener = Listener(sock, handle, self.pool, is_shared=not self._is_alone)
         listener.start()
         self.listeners.append(listener)
 
@@ -123,15 +136,17 @@ class Server:
         return not self.is_draining and not self.pool.full()
 
     def _end_idle(self) -> None:
-        """Take the places of connections that wait for a further request; when draining, for any request."""
-        for greenlet in list(self.pool.greenlets):
-            front = getattr(greenlet, "front", None)
-            if front is not None and (front.is_idle or (self.is_draining and front.request is None)):
+        """Take the places of connections that wait for a further request."""
+        for greenlet, front in self._clients():
+            if front.is_idle:
                 greenlet.kill(block=False)
 
-    def hurry(self) -> None:
-        """Drop whoever is still being served; ``drain`` then ends."""
-        self.pool.kill(block=False)
+    def _clients(self) -> Iterator[tuple[Any, Http1Front]]:
+        """Yield the greenlets that serve somebody, each with its front."""
+        for greenlet in list(self.pool.greenlets):
+            front = getattr(greenlet, "front", None)
+            if front is not None:
+                yield greenlet, front
 
     # Answering
 
@@ -177,20 +192,51 @@ class Server:
 
     # Leaving
 
-    def drain(self, code: int, mercy: float) -> None:
+    def stop_accepting(self) -> None:
+        """Accept nobody any more."""
+        for listener in self.listeners:
+            listener.stop()
+
+    def shorten_drain(self, mercy: float) -> None:
+        """Have a ``drain``, also one in progress, end within ``mercy`` seconds from now; never later than planned."""
+        self._drained_by = min(self._drained_by, monotonic() + mercy)
+
+    def drain(self, code: int, mercy: float, rate: float) -> None:
         """Accept nobody any more, end idle connections, close WebSockets with ``code``, and wait for the rest.
+
+        WebSockets are closed in batches, as their clients may all come back at once. Those not closed yet go on.
 
         Args:
             code: 1001 when the server stops, 1012 when it comes back at once.
             mercy: Seconds until what is left is dropped.
+            rate: WebSockets to close in a second; more where the mercy is too short for it.
         """
+        self.stop_accepting()
         self.is_draining = True
-        for listener in self.listeners:
-            listener.stop()
-        self._end_idle()
-        for greenlet in list(self.pool.greenlets):
-            front = getattr(greenlet, "front", None)
-            if front is not None and front.request is not None and front.request.websocket is not None:
+        self.shorten_drain(mercy)
+        first_request_by = monotonic() + min(_FIRST_REQUEST, mercy / 2)
+        closing: list[Connection] = []
+        while (now := monotonic()) < self._drained_by:
+            still_open: list[Connection] = []
+            for greenlet, front in self._clients():
+                request = front.request
+                if request is None:
+                    if front.is_idle or now >= first_request_by:
+                        greenlet.kill(block=False)
+                elif request.websocket is not None and request.websocket.is_open:
+                    still_open.append(request.websocket)
+            left = self._drained_by - now
+            steps = max(1.0, (left - min(_CLOSING, left / 2)) / _STEP)
+            batch = still_open[: math.ceil(max(rate * _STEP, len(still_open) / steps))]
+            for websocket in batch:
+                websocket.close(code, _REASONS.get(code, ""))
+            # An application that returns at once leaves its connection in the closing handshake.
+            closing = [websocket for websocket in closing + batch if not websocket.is_ended]
+            if not self.pool and not closing:
+                return
+            gevent.sleep(_STEP)
+        # Whoever is left is dropped; but nobody without being told.
+        for _, front in self._clients():
+            if front.request is not None and front.request.websocket is not None:
                 front.request.websocket.close(code, _REASONS.get(code, ""))
-        self.pool.join(timeout=mercy)
         self.pool.kill(timeout=1)

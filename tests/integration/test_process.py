@@ -48,7 +48,7 @@ BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
 
 
 def address(server: Server) -> tuple[str, int]:
-    """Where it listens now; a reload takes another port, as these servers let the kernel choose."""
+    """Where it listens now."""
     return server.addresses[-1]
 
 
@@ -157,6 +157,26 @@ def test_a_reload_closes_websockets_with_1012_and_serves_again_under_the_same_pi
         websocket.finish()
     assert server.log.count("the application's finally has run") >= 1
     assert server.stop() == 0
+
+
+def test_who_comes_during_a_reload_waits_and_is_served(serve: Any) -> None:
+    server = serve(APPLICATION)
+    port = address(server)[1]
+    with HttpClient(address(server)) as busy, HttpClient(address(server)) as early:
+        busy.send(BEGIN_WAIT)
+        eventually(lambda: fetch(address(server)).status == 200)
+        send_signal(server, signal.SIGHUP)
+        server.wait_for_log("Gracefully killing worker 1")
+        with HttpClient(address(server)) as late:
+            late.send_request("GET", "/")
+            early.send_request("GET", "/")  # it had connected before, and not asked for anything
+            assert early.read_response().status == 200
+            assert late.is_silent(0.2)
+            busy.send(b"en")
+            assert busy.read_response().status == 200
+            assert late.read_response().status == 200
+    assert address(server)[1] == port
+    server.wait_for_log("http still bound on")
 
 
 def test_an_application_may_reload_its_server(serve: Any) -> None:

@@ -19,7 +19,7 @@ FLOORS = (
     ("net",),
     ("fronts", "websocket"),
     ("wsgi", "admission", "static", "public"),
-    ("api", "server"),
+    ("api", "place", "server"),
     ("process",),
     ("cli",),
 )
@@ -165,6 +165,24 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before
+
+
+@pytest.mark.parametrize("module", ["process.master", "process.nursery"])
+def test_the_master_loads_nothing_that_brings_gevent_along(module: str) -> None:
+    """A nursery is forked from it, and imports the rest in its own time, after patching."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        module = waiting.pop()
+        if module in seen or module not in MODULES:
+            continue
+        seen.add(module)
+        body = ast.parse(MODULES[module].read_text()).body
+        top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        imported = [name for name, _ in imports_in(top, MODULES)]
+        assert not [name for name in imported if name.split(".")[0] == "gevent"], module
+        waiting += [name.removeprefix("uwsgi_ws").removeprefix(".") for name in imported if "uwsgi_ws" in name]
+    assert len(seen) > 8
 
 
 def test_the_reader_of_imports_sees_all_but_type_checking() -> None:

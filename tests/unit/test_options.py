@@ -140,6 +140,8 @@ class TestTheCommandLine:
     @every_row
     def test_every_name_is_accepted_and_sets_the_rows_field(self, row: Row):
         text, value = SAMPLES[row.type]
+        if isinstance(value, int) and value > row.at_most:
+            text, value = str(row.at_most), row.at_most
         for name in row.names:
             options = build(command_line([f"--{name}={text}"]))
             assert options.given == (Setting(name, text),)

@@ -39,6 +39,7 @@ class Row:
         unit: Of a number, for texts.
         at_least: Smallest number allowed.
         at_most: Largest number allowed.
+        needs_master: Whether only a master can do it, so that asking for it asks for a master.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Row:
     unit: str = ""
     at_least: float = 0
     at_most: float = LARGEST
+    needs_master: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

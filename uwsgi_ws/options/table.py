@@ -206,6 +206,14 @@ class Options:
         "server's own; others get 403 before the application runs. uWSGI has no such option and lets "
         "every origin in, which is the default here too.",
     )
+    websockets_drain_rate: int = option(
+        5_000,
+        at_least=1,
+        aliases=("websocket-drain-rate",),
+        group="WebSocket",
+        help="Connections a second that all workers together close when they stop or are replaced, so that their "
+        "clients do not all come back at once; more where the time allowed is too short.",
+    )
 
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."
@@ -234,8 +242,46 @@ class Options:
         None, metavar="FILE", group="Logging", help="Append the log to this file, not to stderr."
     )
 
+    master: bool = option(
+        False,
+        short="M",
+        group="Process",
+        help="Have a master look after the workers: it replaces those that die and reloads without refusing anybody.",
+    )
+    processes: int = option(
+        1,
+        short="p",
+        aliases=("workers",),
+        at_least=1,
+        at_most=64,
+        group="Process",
+        help="Worker processes; more than one implies --master.",
+    )
+    lazy_apps: bool = option(
+        False,
+        aliases=("lazy",),
+        group="Process",
+        help="Load the application in each worker, not once before they are forked.",
+    )
+    reload_mercy: float = option(
+        10.0,
+        unit="s",
+        at_least=0.1,
+        group="Process",
+        help="Longest time a stop gives to what is being served, and a reload where there is no master.",
+    )
+    worker_reload_mercy: float = option(
+        60.0,
+        unit="s",
+        at_least=0.1,
+        group="Process",
+        help="The same for a worker that its successor has taken over from.",
+    )
     die_on_term: bool = option(
         False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
+    )
+    no_orphans: bool = option(
+        False, needs_master=True, group="Process", help="Have workers stop when their master is gone."
     )
     pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
     procname: str | None = option(None, metavar="NAME", group="Process", help="Name of the process in ps and top.")
@@ -260,6 +306,13 @@ class Options:
     def max_message_size(self) -> int:
         """Largest WebSocket message, in bytes."""
         return self.websockets_max_size * 1024
+
+    @property
+    def has_master(self) -> bool:
+        """Whether a master looks after the workers: asked for, or needed by something that was."""
+        if self.master or self.processes > 1:
+            return True
+        return any(row.needs_master and getattr(self, row.attribute) != row.default for row in ROWS)
 
     @property
     def monkey_patch(self) -> bool:

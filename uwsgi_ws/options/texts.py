@@ -54,6 +54,8 @@ def markdown_table() -> str:
 
 
 def _limits(row: Row) -> Iterator[str]:
+    if row.needs_master:
+        yield "Implies --master."
     if row.repeats:
         yield "May be repeated."
     if row.at_most < LARGEST:

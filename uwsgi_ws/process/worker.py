@@ -1,179 +1,245 @@
-"""One worker process: binds, loads the applications, serves, and leaves when it is told to.
+"""A worker's life: it serves until it is told to leave, and then lets everybody finish who can.
 
-Signals only set what is wanted and wake the main greenlet; all work is done there.
+Signals only set what is wanted and wake the main greenlet; all work is done there. A worker with a master leaves when
+that says so (see ``signals``). One without is the whole instance, and takes the signals that users send.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
+import logging
 import os
 import signal
 import sys
 import time
-from pathlib import Path
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
 
 from uwsgi_ws import __version__, _build, api
-from uwsgi_ws.addresses import Address
-from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import BootError
-from uwsgi_ws.fronts.http1 import Http1Settings
-from uwsgi_ws.log import AccessLog, say
-from uwsgi_ws.net.listeners import Door, bind
-from uwsgi_ws.options import Options, opt_dict
-from uwsgi_ws.protocol import http1
-from uwsgi_ws.protocol.keepalive import KeepalivePolicy
-from uwsgi_ws.server import Server
-from uwsgi_ws.static import StaticFiles
-from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.connection import ConnectionSettings
-from uwsgi_ws.wsgi import loader
+from uwsgi_ws.log import say
+from uwsgi_ws.options import Options
+from uwsgi_ws.place import Place
+from uwsgi_ws.process.assembly import install_api, load_applications, make_server
+from uwsgi_ws.process.boot import name_process, prepare
+from uwsgi_ws.process.common import Common, Order, What
+from uwsgi_ws.process.heartbeat import Heartbeat
+from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.signals import HURRY, LEAVE, STOP
+from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.stats import Standing, Stats
 from uwsgi_ws.wsgi.applications import Applications
-from uwsgi_ws.wsgi.environ import EnvironBase
 
-__all__ = ["Worker"]
+__all__ = ["serve_alone", "serve_for_master"]
 
-#: Seconds that a stopping worker gives its requests.
-_MERCY = 10.0
+_log = logging.getLogger("uwsgi_ws.worker")
 
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
-_STOP, _RELOAD = "stop", "reload"
+_STOP, _RELOAD, _HURRY = "stop", "reload", "hurry"
 
 
-class Worker:
-    """The process from start to end.
+class _Worker:
+    """What is alike in both lives.
 
     Args:
         options: Checked already.
-        started_in: The directory that the command line's relative paths start in; a reload goes back there.
+        sockets: Where it serves.
+        applications: Loaded already.
+        place: The process's.
+        worker_id: 1 to N.
+        births: How many processes this worker has been.
+        on_beat: See Heartbeat.
+        others: Yields how the other workers stand.
     """
 
-    def __init__(self, options: Options, started_in: str) -> None:
+    def __init__(
+        self,
+        options: Options,
+        sockets: Sockets,
+        applications: Applications,
+        place: Place,
+        *,
+        worker_id: int = 1,
+        births: int = 1,
+        on_beat: Callable[[Standing], None] = lambda standing: None,
+        others: Callable[[], Iterator[Standing]] = lambda: iter(()),
+    ) -> None:
         self._options = options
-        self._started_in = started_in
+        self._sockets = sockets
         self._order: AsyncResult[str] = AsyncResult()
-        stats = Stats()
-        self.server = _server(options, stats)
-        self._sockets: list[tuple[Door, Any]] = []
+        _keep_freed_memory()
+        self._server = make_server(options, applications, worker_id, Stats())
+        self._heartbeat = Heartbeat(self._server, worker_id, births, on_beat)
 
-    def run(self) -> int:
-        """Serve until a signal ends it; return the exit status.
+        def standings() -> Iterator[Standing]:
+            yield self._heartbeat.standing()
+            yield from others()
+
+        place.serve(self._server, standings)
+
+    def serve(self, orders: Mapping[int, str], ready: Callable[[], None]) -> str:
+        """Serve until a signal orders to leave; return the order.
+
+        Args:
+            orders: What each signal means.
+            ready: Called when clients are accepted.
 
         Raises:
-            BootError: it cannot start.
-            OptionError: an option turns out to be unusable, such as a port that is taken.
+            BootError: the application's own ``post_fork_hook`` failed.
         """
-        options = self._options
-        say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
-        say(f"protocol core: {_build.name()}")
-        self._name_process()
-        _keep_freed_memory()
-        self._bind()
-        api.install(
-            self.server,
-            opt_dict(options),
-            [sock.fileno() for _, sock in self._sockets],
-            worker_id=1,
-            cores=options.gevent,
-            buffer_size=options.buffer_size,
-        )
-        self._load()
-        if options.chdir2 is not None:
-            os.chdir(options.chdir2)
-        self._write_pidfile()
-        for number in (signal.SIGINT, signal.SIGQUIT):
-            gevent.signal_handler(number, self._order_to, _STOP)
-        gevent.signal_handler(signal.SIGHUP, self._order_to, _RELOAD)
-        gevent.signal_handler(signal.SIGTERM, self._order_to, _STOP if options.die_on_term else _RELOAD)
+        try:
+            api.call_hook("post_fork_hook")
+        except Exception as exc:
+            traceback.print_exc()
+            raise BootError("uwsgi.post_fork_hook failed") from exc
+        for number, order in orders.items():
+            gevent.signal_handler(number, self._take, order)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
         for door, sock in self._sockets:
-            self.server.listen(sock, door)
+            self._server.listen(sock, door)
+        self._heartbeat.start()
+        ready()
+        return self._order.get() or _STOP
+
+    def leave(self, order: str, *, keep_sockets: bool = False) -> None:
+        """Accept nobody any more and let clients finish, as long as the order allows.
+
+        Args:
+            order: Why.
+            keep_sockets: Leave the listening sockets open; who comes meanwhile waits in the kernel.
+        """
+        self._server.stop_accepting()
+        if not keep_sockets:
+            self._sockets.close()
+        rate = self._options.websockets_drain_rate / self._options.processes
+        if order == _STOP:
+            self._server.drain(1001, self._options.reload_mercy, rate)
+        else:
+            mercy = self._options.worker_reload_mercy if self._options.has_master else self._options.reload_mercy
+            self._server.drain(1012, mercy, rate)
+
+    @property
+    def has_changed_its_mind(self) -> bool:
+        """Whether a stop came while it was leaving for a reload."""
+        return self._order.get() == _STOP
+
+    def finish(self) -> None:
+        """Run what the application wants run at the very end."""
+        try:
+            api.call_hook("atexit")
+        except Exception:
+            _log.exception("uwsgi.atexit")
+        # A forked process ends without the interpreter's own doing; there is no public way.
+        atexit._run_exitfuncs()
+
+    def order(self, order: str) -> None:
+        """Leave, as if a signal had come."""
+        self._take(order)
+
+    def _take(self, order: str) -> None:
+        """Take an order; whoever asks twice to stop does not want to wait."""
+        is_leaving = self._order.ready()
+        if order == _HURRY or (order == _STOP and is_leaving and self._order.get() == _STOP):
+            self._server.shorten_drain(0.0)
+            order = _STOP
+        elif order == _STOP and is_leaving:
+            self._server.shorten_drain(self._options.reload_mercy)
+        if order == _STOP or not is_leaving:
+            self._order.set(order)
+
+
+def serve_for_master(
+    options: Options, sockets: Sockets, applications: Applications, place: Place, common: Common, order: Order
+) -> None:
+    """Be a worker that a master looks after, from fork to end."""
+    name_process(options, f"worker {order.worker_id}")
+    pid = os.getpid()
+    scoreboard = common.scoreboard
+    worker = _Worker(
+        options,
+        sockets,
+        applications,
+        place,
+        worker_id=order.worker_id,
+        births=order.births,
+        on_beat=lambda standing: scoreboard.write(order.seat, standing),
+        others=lambda: (standing for standing in scoreboard if standing.pid != pid),
+    )
+
+    def ready() -> None:
+        say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.gevent})")
+        common.notify(What.READY, order.seat, pid)
+
+    if options.no_orphans:
+        loop: Any = gevent.get_hub().loop
+        orphaned = loop.io(common.lifeline, 1, ref=False)
+
+        def stop() -> None:
+            orphaned.stop()
+            say(f"worker {order.worker_id} (pid: {pid}): the master is gone, and nobody shall outlive it")
+            worker.order(_STOP)
+
+        orphaned.start(stop)
+    what = worker.serve({LEAVE: _RELOAD, STOP: _STOP, HURRY: _HURRY}, ready)
+    worker.leave(what)
+    worker.finish()
+
+
+def serve_alone(options: Options, started_in: str) -> int:
+    """Be the whole instance; return the exit status.
+
+    Args:
+        options: Checked already.
+        started_in: The directory that the command line's relative paths start in; a reload goes back there.
+
+    Raises:
+        BootError: it cannot start.
+        OptionError: an option turns out to be unusable, such as a port that is taken.
+    """
+    prepare(options)
+    say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
+    say(f"protocol core: {_build.name()}")
+    name_process(options, "worker")
+    sockets = Sockets.open(options)
+    place = Place(0)
+    place.enter(1)
+    install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
+    pidfile = PidFile(options, "pidfile")
+    applications = load_applications(options)
+    pidfile.write()
+    worker = _Worker(options, sockets, applications, place)
+    orders: dict[int, str] = {signal.SIGINT: _STOP, signal.SIGQUIT: _STOP, signal.SIGHUP: _RELOAD}
+    orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
+
+    def ready() -> None:
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
-        order = self._order.get()
-        return self._leave(order or _STOP)
 
-    def _order_to(self, order: str) -> None:
-        """Take a signal; whoever asks twice to stop does not want to wait."""
-        if order == _STOP and self._order.ready() and self._order.get() == _STOP:
-            self.server.hurry()
-        self._order.set(order)
-
-    def _name_process(self) -> None:
-        options = self._options
-        name = options.procname or ("uwsgi_ws worker" if options.auto_procname else "")
-        if name or options.procname_prefix:
-            api.setprocname((options.procname_prefix or "") + (name or "uwsgi_ws"))
-
-    def _bind(self) -> None:
-        options = self._options
-        for door in _doors(options):
-            try:
-                sock = bind(door.address, options.listen)
-            except OSError as exc:
-                raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
-            self._sockets.append((door, sock))
-            say(f"{door.option} bound on {_bound_name(door.address, sock)} fd {sock.fileno()}")
-        if not self._sockets:
-            raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
-
-    def _load(self) -> None:
-        options = self._options
-        loader.add_paths(options.pythonpath)
-        if options.virtualenv is not None:
-            loader.use_virtualenv(options.virtualenv)
-        if options.chdir is not None:
-            say(f"current working directory: {os.getcwd()}")
-        sys.argv = ["uwsgi", *(options.pyargv or "").split()]
-        targets = [("mount", mount.path, mount.target) for mount in options.mount]
-        if options.wsgi_file is not None:
-            targets.append(("wsgi-file", "", options.wsgi_file))
-        if options.module is not None:
-            targets.append(("module", "", options.module))
-        for number, (option, mount, target) in enumerate(targets):
-            begun = time.monotonic()
-            try:
-                application = loader.load(target, options.callable)
-            except BootError as exc:
-                raise options.error(option, str(exc)) from exc
-            self.server.applications.add(mount, application)
-            took = time.monotonic() - begun
-            say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
-        if not targets:
-            if options.need_app:
-                raise BootError("no application: give --wsgi-file FILE or --module MODULE (--need-app)", 22)
-            say("*** no app loaded. every request is answered with 500 ***")
-
-    def _write_pidfile(self) -> None:
-        if self._options.pidfile is not None:
-            try:
-                Path(self._options.pidfile).write_text(f"{os.getpid()}\n")
-            except OSError as exc:
-                raise self._options.error("pidfile", f"cannot write {self._options.pidfile!r}: {exc.strerror}") from exc
-
-    def _leave(self, order: str) -> int:
-        if order == _RELOAD:
-            say("Gracefully killing worker 1, then starting again...")
-            self.server.drain(1012, _MERCY)
-            if self._order.get() == _RELOAD:  # and nobody has changed his mind since
-                os.chdir(self._started_in)
-                os.execv(sys.executable, sys.orig_argv)
-        say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
-        self.server.drain(1001, _MERCY)
-        for door, _ in self._sockets:
-            if door.address.family == "unix" and not door.address.is_abstract:
-                Path(door.address.path).unlink(missing_ok=True)
-        if self._options.pidfile is not None:
-            Path(self._options.pidfile).unlink(missing_ok=True)
-        say("goodbye to uwsgi_ws.")
-        return 0
+    order = worker.serve(orders, ready)
+    if order == _RELOAD:
+        say("Gracefully killing worker 1, then starting again...")
+        worker.leave(_RELOAD, keep_sockets=True)
+        if not worker.has_changed_its_mind:
+            worker.finish()
+            os.chdir(started_in)
+            sockets.hand_on()
+            os.execv(sys.executable, sys.orig_argv)
+    say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
+    worker.leave(_STOP)
+    worker.finish()
+    sockets.remove_files()
+    pidfile.remove()
+    say("goodbye to uwsgi_ws.")
+    return 0
 
 
 def _keep_freed_memory() -> None:
@@ -188,48 +254,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, 32 << 20)
         mallopt(_M_MMAP_THRESHOLD, 8 << 20)
-
-
-def _doors(options: Options) -> list[Door]:
-    """Return what the options want listened on, in the order in which it is bound."""
-    rows = (("http", options.http), ("http-socket", options.http_socket))
-    return [Door(name, address) for name, addresses in rows for address in addresses]
-
-
-def _bound_name(address: Address, sock: Any) -> str:
-    """Return the address as bound: a port of 0 has become a number."""
-    if address.family == "unix":
-        return str(address)
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _server(options: Options, stats: Stats) -> Server:
-    static = None
-    if options.static_map or options.check_static:
-        static = StaticFiles(options.static_map, options.check_static, options.static_index)
-    return Server(
-        options.gevent,
-        applications=Applications(manage_script_name=options.manage_script_name),
-        http=Http1Settings(
-            limits=http1.Limits(
-                head_size=options.buffer_size,
-                target_size=options.buffer_size,
-                body_size=options.limit_post or None,
-            ),
-            head_timeout=options.socket_timeout,
-            idle_timeout=options.http_timeout,
-            io_timeout=options.socket_timeout,
-        ),
-        websocket=ConnectionSettings(
-            max_message_size=options.max_message_size,
-            keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
-            send_timeout=options.socket_timeout,
-            max_outbox=options.websockets_max_outbox * 1024,
-        ),
-        environ=EnvironBase(api.VERSION, options.gevent),
-        admission=Admission(options.websockets_origin),
-        static=static,
-        access_log=None if options.disable_logging else AccessLog(options.log_format, 1, stats),
-        stats=stats,
-    )

@@ -423,6 +423,11 @@ class Connection:
         return self._engine.state is OPEN
 
     @property
+    def is_ended(self) -> bool:
+        """Whether the stream is closed as well: the closing handshake is over, one way or another."""
+        return self._is_closed
+
+    @property
     def close_code(self) -> int | None:
         """How the connection ended (``ConnectionClosed.code``); None while it is open."""
         return self._engine.close_code

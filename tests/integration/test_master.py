@@ -1,0 +1,523 @@
+"""Several workers under a master: who lives, who is replaced, and what clients notice of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.crowd import Crowd
+from support.eventually import eventually
+from support.http_client import HttpClient, fetch, request_bytes
+from support.server import ROOT, Server, ServerFailed
+from support.websocket_client import RawClient, close_frame
+
+# / tells the process, /chat echoes, /wait ends when its body does, /eval evaluates its body.
+APPLICATION = """
+import os, sys
+import gevent
+import uwsgi
+
+VERSION = 1
+sys.stderr.write("loaded by worker %d\\n" % uwsgi.worker_id())
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/chat":
+        uwsgi.websocket_handshake()
+        try:
+            while True:
+                uwsgi.websocket_send(uwsgi.websocket_recv())
+        finally:
+            gevent.sleep(0)  # it may still do things that switch
+            sys.stderr.write("the application's finally has run\\n")
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/eval":
+        return [repr(eval(body.decode(), globals(), {"environ": environ})).encode()]
+    return [("%d %d" % (os.getpid(), VERSION)).encode()]
+"""
+
+BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
+ANYWHERE = {"PYTHONPATH": str(ROOT)}
+
+
+def wait_for_workers(server: Server, count: int) -> None:
+    """Until so many have come, those included that are gone already."""
+    eventually(lambda: server.log.count("spawned uwsgi_ws worker") >= count, 20)
+
+
+@pytest.fixture
+def serve_many(serve: Any) -> Any:
+    """Start a server and wait until all of its workers serve."""
+
+    def start(application: Any, *options: str, processes: int = 2, **settings: Any) -> Server:
+        server: Server = serve(application, "--processes", str(processes), *options, **settings)
+        wait_for_workers(server, processes)
+        return server
+
+    return start
+
+
+def address(server: Server) -> tuple[str, int]:
+    return server.addresses[-1]
+
+
+def who(server: Server) -> int:
+    """The process that answers."""
+    return int(fetch(address(server)).text.split()[0])
+
+
+def all_workers(server: Server, count: int) -> set[int]:
+    """The processes that answer, once there are ``count`` of them."""
+    seen: set[int] = set()
+
+    def asked() -> bool:
+        seen.add(who(server))
+        return len(seen) == count
+
+    eventually(asked, 20)
+    return seen
+
+
+def evaluate(server: Server, expression: str) -> Any:
+    with HttpClient(address(server)) as client:
+        response = client.request("POST", "/eval", body=expression.encode())
+        assert response.status == 200, server.log[-2_000:]
+        return eval(response.text)  # our own application's repr of our own expression
+
+
+def open_chat(server: Server) -> RawClient:
+    return RawClient.open(address(server)[1], "/chat")
+
+
+def echo(peer: RawClient, message: str) -> None:
+    peer.send_text(message)
+    peer.expect_text(message)
+
+
+def is_closed(peer: RawClient, code: int, reason: str) -> None:
+    peer.expect_close(code, reason)
+    peer.send(close_frame(code))
+    peer.expect_eof()
+    peer.close()
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        socket.create_connection(address(server)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and no mere zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@contextmanager
+def hammering(server: Server) -> Iterator[list[str]]:
+    """Have another thread make requests, a connection each, all the while; yields what went wrong with them."""
+    problems: list[str] = []
+    done = threading.Event()
+
+    def hammer() -> None:
+        while not done.is_set():
+            try:
+                response = fetch(address(server))
+                if response.status != 200:
+                    problems.append(f"status {response.status}")
+            except (OSError, AssertionError) as exc:
+                problems.append(repr(exc))
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        yield problems
+    finally:
+        done.set()
+        thread.join()
+
+
+# What there is
+
+
+def test_the_workers_share_the_clients_and_know_their_places(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--gevent", "5", "--master", processes=3)
+    pids = all_workers(server, 3)
+    assert server.pid not in pids
+    tuples = {evaluate(server, "(uwsgi.worker_id(), os.getpid())") for _ in range(50)}
+    assert {worker_id for worker_id, _ in tuples} <= {1, 2, 3}
+    assert evaluate(server, "uwsgi.masterpid(), os.getppid(), uwsgi.numproc") == (server.pid, server.pid, 3)
+    workers = evaluate(server, "uwsgi.workers()")
+    assert [worker["id"] for worker in workers] == [1, 2, 3]
+    assert {worker["pid"] for worker in workers} == pids
+    assert [worker["respawn_count"] for worker in workers] == [1, 1, 1]
+    asked = evaluate(server, "uwsgi.total_requests()")
+    # The others tell once a second.
+    eventually(lambda: evaluate(server, "uwsgi.total_requests()") >= asked + 3, 5)
+    assert evaluate(server, "uwsgi.is_a_reload") is False
+    assert evaluate(server, "environ['wsgi.multiprocess'], uwsgi.cores") == (True, 5)
+
+
+def test_the_application_is_loaded_once_before_the_workers_are_forked(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, processes=3)
+    assert re.findall("loaded by worker [0-9]+", server.log) == ["loaded by worker 0"]
+
+
+def test_lazy_apps_are_loaded_by_each_worker(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--lazy-apps", processes=2)
+    assert set(re.findall("loaded by worker [0-9]+", server.log)) == {"loaded by worker 1", "loaded by worker 2"}
+
+
+def test_the_master_loads_neither_gevent_nor_the_application(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    assert "gevent" not in Path(f"/proc/{server.pid}/maps").read_text()
+    assert "gevent" in Path(f"/proc/{who(server)}/maps").read_text()
+
+
+def test_hooks_run_in_each_worker(serve_many: Any) -> None:
+    source = APPLICATION + (
+        "def say(text): sys.stderr.write('%s in worker %d\\n' % (text, uwsgi.worker_id()))\n"
+        "import atexit\n"
+        "atexit.register(say, 'python atexit')\n"
+        "uwsgi.post_fork_hook = lambda: say('post_fork')\n"
+        "uwsgi.atexit = lambda: say('uwsgi atexit')\n"
+    )
+    server = serve_many(source)
+    assert server.stop() == 0
+    for text in ("post_fork", "uwsgi atexit", "python atexit"):
+        assert sorted(re.findall(rf"{text} in worker ([0-9]+)", server.log)) == ["1", "2"]
+
+
+def test_a_lock_is_one_for_all_workers(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    first = evaluate(server, "uwsgi.lock(), os.getpid()")[1]
+    holder = {first}
+
+    def other() -> bool:
+        pid, locked = evaluate(server, "os.getpid(), uwsgi.is_locked()")
+        assert locked is True
+        return pid not in holder
+
+    eventually(other)
+    # Its death gives the lock back.
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: evaluate(server, "uwsgi.is_locked()") is False)
+
+
+# Deaths
+
+
+def test_a_killed_worker_is_replaced_and_the_others_notice_nothing(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    pids = all_workers(server, 2)
+    chats = [open_chat(server) for _ in range(20)]
+    victim = min(pids)
+    sockets_of_victim = {os.readlink(f"/proc/{victim}/fd/{fd}") for fd in os.listdir(f"/proc/{victim}/fd")}
+    assert len(sockets_of_victim) > 3
+    os.kill(victim, signal.SIGKILL)
+    server.wait_for_log(rf"DAMN ! worker [12] \(pid: {victim}\) died, killed by signal 9")
+    survivors = 0
+    for chat in chats:
+        with chat:
+            chat.send_text("hello")
+            try:
+                chat.expect_text("hello")
+            except (AssertionError, ConnectionError):
+                continue
+            survivors += 1
+    assert 0 < survivors < 20
+    wait_for_workers(server, 3)
+    new = all_workers(server, 2)
+    assert len(new & pids) == 1
+    assert sorted(worker["respawn_count"] for worker in evaluate(server, "uwsgi.workers()")) == [1, 2]
+
+
+def test_workers_can_be_replaced_even_after_the_nursery_died(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    pids = all_workers(server, 2)
+    (nursery,) = set(children(server.pid)) - pids
+    os.kill(nursery, signal.SIGKILL)
+    server.wait_for_log("the nursery died, killed by signal 9")
+    os.kill(min(pids), signal.SIGKILL)
+    wait_for_workers(server, 3)
+    assert len(all_workers(server, 2) & pids) == 1
+
+
+def test_a_worker_told_to_stop_by_somebody_else_is_replaced(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    victim = who(server)
+    os.kill(victim, signal.SIGTERM)
+    wait_for_workers(server, 3)
+    assert victim not in all_workers(server, 2)
+
+
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["once", "lazy"])
+@pytest.mark.parametrize(
+    ("source", "more", "status", "words"),
+    [
+        ("import no_such_library", [], 1, "ModuleNotFoundError"),
+        ("import sys; sys.exit(7)", [], 7, "goodbye"),
+        (None, ["--need-app"], 22, "--need-app"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", [], 137, ""),
+        ("import uwsgi; uwsgi.post_fork_hook = lambda: 1 / 0; application = print", [], 1, "post_fork_hook failed"),
+    ],
+    ids=["import error", "sys.exit", "no application", "killed", "post_fork_hook"],
+)
+def test_a_boot_that_fails_ends_the_instance_with_its_status(
+    serve: Any, options: list[str], source: str | None, more: list[str], status: int, words: str
+) -> None:
+    with pytest.raises(ServerFailed) as failed:
+        serve(source, "--processes", "2", *options, *more)
+    assert f"exit status {status};" in str(failed.value)
+    assert re.search(words, str(failed.value))
+    assert "spawned uwsgi_ws worker" not in str(failed.value)
+
+
+def test_a_port_in_use_ends_it_too(serve: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerFailed, match="Address already in use"):
+        serve(APPLICATION, "--master", "--http", f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("is_followed", [False, True], ids=["they go on", "--no-orphans"])
+def test_workers_whose_master_is_killed(serve_many: Any, is_followed: bool) -> None:
+    server = serve_many(APPLICATION, *["--no-orphans"] * is_followed)
+    pids = all_workers(server, 2)
+    with open_chat(server) as chat:
+        os.kill(server.pid, signal.SIGKILL)
+        if is_followed:
+            is_closed(chat, 1001, "server stops")
+        else:
+            echo(chat, "still here")
+            assert fetch(address(server)).status == 200
+            for pid in pids:
+                os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not any(is_alive(pid) for pid in pids))
+
+
+# Stopping
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGINT, ()), (signal.SIGQUIT, ()), (signal.SIGTERM, ("--die-on-term",))],
+    ids=["SIGINT", "SIGQUIT", "SIGTERM with --die-on-term"],
+)
+def test_a_stop_closes_websockets_with_1001_and_lets_applications_finish(
+    serve_many: Any, number: int, options: tuple[str, ...]
+) -> None:
+    server = serve_many(APPLICATION, *options)
+    busy = HttpClient(address(server))
+    busy.send(BEGIN_WAIT)
+    chats = [open_chat(server) for _ in range(8)]
+    for chat in chats:
+        echo(chat, "hello")
+    os.kill(server.pid, number)
+    for chat in chats:
+        is_closed(chat, 1001, "server stops")
+    eventually(lambda: is_refused(server))  # the other worker may not have heard yet
+    busy.send(b"en")
+    assert busy.read_response().status == 200
+    busy.close()
+    assert server.wait() == 0
+    assert server.log.count("the application's finally has run") == 8
+    assert server.log.endswith("goodbye to uwsgi_ws.\n")
+
+
+def test_the_terminals_interrupt_reaches_everybody_and_ends_all_in_order(serve_many: Any) -> None:
+    """Ctrl-C goes to every process of the group; the workers leave it to the master."""
+    server = serve_many(APPLICATION)
+    everybody = [server.pid, *children(server.pid)]
+    assert len(everybody) == 4
+    with open_chat(server) as chat:
+        for pid in everybody[1:]:
+            os.kill(pid, signal.SIGINT)
+        echo(chat, "still here")
+        os.kill(server.pid, signal.SIGINT)
+        is_closed(chat, 1001, "server stops")
+    assert server.wait() == 0
+    eventually(lambda: not any(is_alive(pid) for pid in everybody))
+
+
+def test_a_second_signal_hurries_a_stop(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    with HttpClient(address(server)) as busy:
+        busy.send(BEGIN_WAIT)
+        eventually(lambda: fetch(address(server)).status == 200)
+        began = time.monotonic()
+        os.kill(server.pid, signal.SIGINT)
+        server.wait_for_log("stopping all workers")
+        os.kill(server.pid, signal.SIGINT)
+        assert server.wait() == 0
+        assert time.monotonic() - began < 8  # left alone it grants its requests 10 s
+
+
+@pytest.mark.parametrize("function", ["stop", "reload"])
+def test_an_application_may_stop_or_reload_the_instance(serve_many: Any, function: str) -> None:
+    server = serve_many(APPLICATION)
+    assert evaluate(server, f"uwsgi.{function}()") is True
+    if function == "stop":
+        assert server.wait() == 0
+    else:
+        wait_for_workers(server, 4)
+
+
+# Reloading
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["once", "lazy"])
+def test_a_reload_serves_new_code_and_refuses_nobody(
+    serve_many: Any, tmp_path: Path, number: int, options: list[str]
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APPLICATION)
+    server = serve_many(None, "--wsgi-file", "app.py", *options, cwd=tmp_path, env=ANYWHERE)
+    before = all_workers(server, 2)
+    port = address(server)[1]
+    busy = HttpClient(address(server))
+    busy.send(BEGIN_WAIT)
+    chats = [open_chat(server) for _ in range(8)]
+    for chat in chats:
+        echo(chat, "hello")
+    app.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
+    with hammering(server) as problems:
+        os.kill(server.pid, number)
+        for chat in chats:
+            is_closed(chat, 1012, "server restarts")
+        eventually(lambda: fetch(address(server)).text.endswith(" 2"))
+    assert problems == []
+    busy.send(b"en")
+    response = busy.read_response()
+    assert (response.status, int(response.text.split()[0]) in before) == (200, True)  # the old one has finished it
+    busy.close()
+    assert not all_workers(server, 2) & before
+    assert address(server)[1] == port
+    assert evaluate(server, "uwsgi.is_a_reload") is True
+    eventually(lambda: not any(is_alive(pid) for pid in before))
+    assert len(children(server.pid)) == 3
+    assert server.log.count("the application's finally has run") == 8
+
+
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["once", "lazy"])
+def test_a_reload_of_broken_code_changes_nothing_and_says_why(
+    serve_many: Any, tmp_path: Path, options: list[str]
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APPLICATION)
+    server = serve_many(None, "--wsgi-file", "app.py", *options, cwd=tmp_path, env=ANYWHERE, allow_traceback=True)
+    before = all_workers(server, 2)
+    with open_chat(server) as chat, hammering(server) as problems:
+        app.write_text("import no_such_library")
+        os.kill(server.pid, signal.SIGHUP)
+        server.wait_for_log(r"reload failed \(exit status 1\)")
+        assert "ModuleNotFoundError: No module named 'no_such_library'" in server.log
+        echo(chat, "still here")
+    assert problems == []
+    if not options:
+        # The old code is still there to replace who dies.
+        os.kill(max(before), signal.SIGKILL)
+        wait_for_workers(server, 3)
+    assert fetch(address(server)).text.endswith(" 1")
+    app.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_for_log("reloaded: new workers serve")
+    eventually(lambda: fetch(address(server)).text.endswith(" 2"))
+
+
+def test_reloads_that_come_together_end_with_the_newest_code(serve_many: Any, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APPLICATION)
+    server = serve_many(None, "--wsgi-file", "app.py", cwd=tmp_path, env=ANYWHERE)
+    for version in range(2, 6):
+        app.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
+        os.kill(server.pid, signal.SIGHUP)
+    eventually(lambda: server.log.count("reloaded: new workers serve") >= 2, 20)
+    eventually(lambda: fetch(address(server)).text.endswith(" 5"))
+    eventually(lambda: len(children(server.pid)) == 3)
+
+
+def test_a_stop_overrules_a_reload_in_progress(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    with HttpClient(address(server)) as busy, open_chat(server) as chat:
+        busy.send(BEGIN_WAIT)
+        os.kill(server.pid, signal.SIGHUP)
+        is_closed(chat, 1012, "server restarts")
+        os.kill(server.pid, signal.SIGINT)
+        busy.send(b"en")
+        assert busy.read_response().status == 200
+    assert server.wait() == 0
+
+
+def test_a_stop_in_the_middle_of_loading_does_not_wait_for_it(serve_many: Any, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APPLICATION)
+    server = serve_many(None, "--wsgi-file", "app.py", cwd=tmp_path, env=ANYWHERE)
+    app.write_text("print('loading', file=__import__('sys').stderr); import time; time.sleep(60)")
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_for_log("^loading")
+    began = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - began < 5
+
+
+def test_a_request_that_does_not_end_holds_a_reload_up_for_the_mercy_only(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--worker-reload-mercy", "0.5")
+    before = all_workers(server, 2)
+    with HttpClient(address(server)) as busy:
+        busy.send(BEGIN_WAIT)
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: not any(is_alive(pid) for pid in before))
+
+
+def test_a_worker_that_cannot_leave_is_killed(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--worker-reload-mercy", "0.1")
+    before = all_workers(server, 2)
+    with HttpClient(address(server)) as stuck:
+        stuck.send_request("POST", "/eval", body=b"__import__('gevent').monkey.get_original('time', 'sleep')(60)")
+        eventually(lambda: who(server) and True)
+        os.kill(server.pid, signal.SIGHUP)
+        server.wait_for_log("does not leave, it is killed", 10)
+        eventually(lambda: not any(is_alive(pid) for pid in before))
+
+
+def test_hundreds_of_clients_are_sent_away_and_come_back(serve_many: Any) -> None:
+    """None sees 1006, none is refused, and they do not all come at once."""
+    server = serve_many(APPLICATION, "--websockets-drain-rate", "200", "-L")
+    with Crowd(address(server)[1], 300, "/chat") as crowd:
+        eventually(lambda: crowd.open == 300, 20)
+        began = time.monotonic()
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: sum(crowd.codes.values()) == 300, 20)
+        took = time.monotonic() - began
+        eventually(lambda: crowd.open == 300, 20)
+        assert crowd.codes == {1012: 300}
+        assert crowd.refused == 0
+        assert crowd.echoes > 20
+        assert 1.0 < took < 10  # 300 at 200 a second
+
+
+def test_what_drains_too_slowly_for_the_mercy_drains_faster(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--websockets-drain-rate", "1", "--worker-reload-mercy", "2", "-L")
+    with Crowd(address(server)[1], 100, "/chat") as crowd:
+        eventually(lambda: crowd.open == 100, 20)
+        os.kill(server.pid, signal.SIGHUP)
+        eventually(lambda: sum(crowd.codes.values()) == 100, 20)
+        assert crowd.codes == {1012: 100}

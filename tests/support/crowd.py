@@ -1,0 +1,150 @@
+"""Many WebSocket clients in one thread: they chat with an echo, and come back when the server sends them away.
+
+What happened to each connection is counted, and nothing is smoothed over: an end without a close frame is 1006.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import threading
+import time
+from collections import Counter
+
+from support.websocket_client import CLOSE, TEXT, close_frame, handshake, text
+
+_CONNECTING, _SHAKING, _OPEN, _CLOSING = range(4)
+
+
+class _Client:
+    def __init__(self) -> None:
+        self.sock = socket.socket()
+        self.sock.setblocking(False)
+        self.state = _CONNECTING
+        self.buffer = b""
+
+
+class Crowd:
+    """``size`` clients, each connected, or on its way back; a thread of its own drives them.
+
+    Args:
+        port: The server's.
+        size: How many.
+        path: Where the echo is.
+        talkers: How many of them send the next message whenever the last has come back.
+
+    Attributes:
+        codes: Close codes that came, by number of connections; 1006 counts ends without one.
+        refused: Connections that could not be made.
+        opened_at: Monotonic times at which handshakes were completed.
+        echoes: Messages that came back.
+    """
+
+    def __init__(self, port: int, size: int, path: str = "/", talkers: int = 20) -> None:
+        self.codes: Counter[int] = Counter()
+        self.refused = 0
+        self.echoes = 0
+        self.opened_at: list[float] = []
+        self.open = 0
+        self._address = ("127.0.0.1", port)
+        self._handshake = handshake(path)
+        self._talkers = talkers
+        self._selector = selectors.DefaultSelector()
+        self._missing = size  # those that are to connect
+        self._shaking = 0
+        self._talking: set[_Client] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="crowd", daemon=True)
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Drop all connections."""
+        self._stop.set()
+        self._thread.join()
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.leave()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # A browser does not retry at once either; and the backlog is as long as it is.
+            while self._missing and self._shaking < 50:
+                self._connect()
+            for key, _ in self._selector.select(0.05):
+                self._progress(key.data)
+        for key in list(self._selector.get_map().values()):
+            key.data.sock.close()
+        self._selector.close()
+
+    def _connect(self) -> None:
+        client = _Client()
+        self._missing -= 1
+        self._shaking += 1
+        client.sock.connect_ex(self._address)
+        self._selector.register(client.sock, selectors.EVENT_WRITE, client)
+
+    def _progress(self, client: _Client) -> None:
+        if client.state == _CONNECTING:
+            failure = client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if failure:
+                assert failure in (errno.ECONNREFUSED, errno.ECONNRESET), errno.errorcode[failure]
+                self.refused += 1
+                self._drop(client)
+                return
+            client.sock.send(self._handshake)
+            client.state = _SHAKING
+            self._selector.modify(client.sock, selectors.EVENT_READ, client)
+            return
+        try:
+            data = client.sock.recv(65_536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            if client.state != _CLOSING:
+                self.codes[1006] += 1
+            self._drop(client)
+            return
+        client.buffer += data
+        if client.state == _SHAKING:
+            head, end, rest = client.buffer.partition(b"\r\n\r\n")
+            if not end:
+                return
+            assert head.startswith(b"HTTP/1.1 101 "), head
+            client.state, client.buffer = _OPEN, rest
+            self._shaking -= 1
+            self.open += 1
+            self.opened_at.append(time.monotonic())
+            if len(self._talking) < self._talkers:
+                self._talking.add(client)
+                client.sock.send(text("hello"))
+        if client.state == _OPEN:
+            self._read_frames(client)
+
+    def _read_frames(self, client: _Client) -> None:
+        while len(client.buffer) >= 2 and len(client.buffer) >= 2 + client.buffer[1]:
+            opcode, length = client.buffer[0] & 0x0F, client.buffer[1]
+            payload, client.buffer = client.buffer[2 : 2 + length], client.buffer[2 + length :]
+            if opcode == TEXT:
+                assert payload == b"hello", payload
+                self.echoes += 1
+                client.sock.send(text("hello"))
+            elif opcode == CLOSE:
+                code = int.from_bytes(payload[:2], "big")
+                self.codes[code] += 1
+                client.state = _CLOSING
+                client.sock.send(close_frame(code))
+                return
+
+    def _drop(self, client: _Client) -> None:
+        if client.state in (_CONNECTING, _SHAKING):
+            self._shaking -= 1
+        else:
+            self.open -= 1
+        self._talking.discard(client)
+        self._selector.unregister(client.sock)
+        client.sock.close()
+        self._missing += 1

@@ -1,0 +1,97 @@
+"""Listening sockets: what is wanted where, and binding it.
+
+Nothing here imports gevent: the master binds, and hands on what it has bound.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+from uwsgi_ws.addresses import Address
+
+__all__ = ["Door", "bind", "bound_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A listening address, and what is spoken there.
+
+    Args:
+        option: The option that asked for it, for messages.
+        address: Where.
+        dialect: Which front serves its clients.
+    """
+
+    option: str
+    address: Address
+    dialect: str = "http"
+
+
+def bind(address: Address, backlog: int, *, reuse_port: bool = False) -> socket.socket:
+    """Return a listening socket.
+
+    Args:
+        address: Where.
+        backlog: Connections that the kernel keeps waiting.
+        reuse_port: Let further sockets be bound to the same port; the kernel spreads connections over them.
+
+    Raises:
+        OSError: the address cannot be bound; ``strerror`` says why.
+    """
+    if address.family == "unix":
+        if not address.is_abstract:
+            _remove_stale(address.path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        target: Any = address.path
+    else:
+        info = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        sock = socket.socket(info[0], socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Accepted sockets inherit it. A frame must not wait for the acknowledgement of the one before.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if info[0] == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        target = info[4]
+    try:
+        sock.bind(target)
+        sock.listen(backlog)
+        # Several processes may wait for the same client; those that come too late must not block.
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def bound_name(address: Address, sock: socket.socket) -> str:
+    """Return the address as bound: a port of 0 has become a number."""
+    if address.family == "unix":
+        return str(address)
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; never a file of another kind."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(path)
+    except ConnectionRefusedError:
+        os.unlink(path)
+    except OSError:
+        pass
+    finally:
+        probe.close()

@@ -1,0 +1,111 @@
+"""Makes the parts of a worker from the options: applications and server."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from uwsgi_ws import api
+from uwsgi_ws.admission import Admission
+from uwsgi_ws.errors import BootError
+from uwsgi_ws.fronts.http1 import Http1Settings
+from uwsgi_ws.log import AccessLog, say
+from uwsgi_ws.options import Options, opt_dict
+from uwsgi_ws.place import Place
+from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.protocol import http1
+from uwsgi_ws.protocol.keepalive import KeepalivePolicy
+from uwsgi_ws.server import Server
+from uwsgi_ws.static import StaticFiles
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.wsgi import loader
+from uwsgi_ws.wsgi.applications import Applications
+from uwsgi_ws.wsgi.environ import EnvironBase
+
+__all__ = ["install_api", "load_applications", "make_server"]
+
+
+def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
+    """Make ``import uwsgi`` work; before any application is imported."""
+    api.install(
+        place,
+        opt_dict(options),
+        [sock.fileno() for _, sock in sockets],
+        processes=options.processes,
+        cores=options.gevent,
+        buffer_size=options.buffer_size,
+        is_a_reload=is_a_reload,
+    )
+
+
+def load_applications(options: Options) -> Applications:
+    """Import the applications that the options name.
+
+    Raises:
+        BootError: there is none, and ``--need-app``.
+        OptionError: an option names one that is not there.
+        Exception: whatever an application's own code raises while it is imported.
+    """
+    applications = Applications(manage_script_name=options.manage_script_name)
+    loader.add_paths(options.pythonpath)
+    if options.virtualenv is not None:
+        loader.use_virtualenv(options.virtualenv)
+    if options.chdir is not None:
+        say(f"current working directory: {os.getcwd()}")
+    sys.argv = ["uwsgi", *(options.pyargv or "").split()]
+    targets = [("mount", mount.path, mount.target) for mount in options.mount]
+    if options.wsgi_file is not None:
+        targets.append(("wsgi-file", "", options.wsgi_file))
+    if options.module is not None:
+        targets.append(("module", "", options.module))
+    for number, (option, mount, target) in enumerate(targets):
+        begun = time.monotonic()
+        try:
+            application = loader.load(target, options.callable)
+        except BootError as exc:
+            raise options.error(option, str(exc)) from exc
+        applications.add(mount, application)
+        took = time.monotonic() - begun
+        say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
+    if not targets:
+        if options.need_app:
+            raise BootError("no application: give --wsgi-file FILE or --module MODULE (--need-app)", 22)
+        say("*** no app loaded. every request is answered with 500 ***")
+    if options.chdir2 is not None:
+        os.chdir(options.chdir2)
+    return applications
+
+
+def make_server(options: Options, applications: Applications, worker_id: int, stats: Stats) -> Server:
+    """Return a worker's server; in the worker's own process, as it belongs to the hub there."""
+    static = None
+    if options.static_map or options.check_static:
+        static = StaticFiles(options.static_map, options.check_static, options.static_index)
+    return Server(
+        options.gevent,
+        applications=applications,
+        http=Http1Settings(
+            limits=http1.Limits(
+                head_size=options.buffer_size,
+                target_size=options.buffer_size,
+                body_size=options.limit_post or None,
+            ),
+            head_timeout=options.socket_timeout,
+            idle_timeout=options.http_timeout,
+            io_timeout=options.socket_timeout,
+        ),
+        websocket=ConnectionSettings(
+            max_message_size=options.max_message_size,
+            keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
+            send_timeout=options.socket_timeout,
+            max_outbox=options.websockets_max_outbox * 1024,
+        ),
+        environ=EnvironBase(api.VERSION, options.gevent, multiprocess=options.processes > 1),
+        admission=Admission(options.websockets_origin),
+        static=static,
+        access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
+        stats=stats,
+        is_alone=options.processes == 1,
+    )

@@ -1,0 +1,70 @@
+"""What every process of the instance does first, and how one that cannot start says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from uwsgi_ws.errors import BootError, OptionError
+from uwsgi_ws.log import configure
+from uwsgi_ws.options import Options
+
+__all__ = ["complain", "name_process", "prepare", "status_of"]
+
+
+def prepare(options: Options) -> None:
+    """Do what must come before the application: log, environment, directory.
+
+    Raises:
+        OptionError: the log cannot be opened, or there is no such directory.
+    """
+    configure(options.logto)
+    for variable in options.env:
+        os.environ[variable.name] = variable.value
+    if options.chdir is not None:
+        try:
+            os.chdir(options.chdir)
+        except OSError as exc:
+            raise options.error("chdir", f"cannot change to {options.chdir!r}: {exc.strerror}") from exc
+
+
+def status_of(life: Callable[[], int]) -> int:
+    """Run a process's life; return the status it shall end with, having said why if it could not start."""
+    try:
+        return life()
+    except OptionError as exc:
+        return complain(str(exc), 1)
+    except BootError as exc:
+        return complain(str(exc), exc.exit_status)
+    except SystemExit as exc:
+        # The application's own words while it was imported.
+        if exc.code is None or isinstance(exc.code, int):
+            return exc.code or 0
+        return complain(str(exc.code), 1)
+    except KeyboardInterrupt:
+        return complain("interrupted before it was up", 130)
+    except Exception:
+        # The application's own code failed while it was imported: that traceback is the user's to see.
+        traceback.print_exc()
+        return complain("the application could not be loaded", 1)
+
+
+def complain(problem: str, status: int) -> int:
+    """Say in one line what is wrong; return ``status``."""
+    print(f"uwsgi_ws: {problem}", file=sys.stderr, flush=True)
+    return status
+
+
+def name_process(options: Options, part: str) -> None:
+    """Name this process in ps and top as the options say.
+
+    Args:
+        options: Where the names are.
+        part: What it plays, such as ``master``; Linux keeps 15 bytes in all.
+    """
+    name = options.procname or (f"uwsgi_ws {part}" if options.auto_procname else "")
+    if name or options.procname_prefix:
+        with open("/proc/self/comm", "wb") as comm:
+            comm.write(((options.procname_prefix or "") + (name or "uwsgi_ws")).encode()[:15])

@@ -1,0 +1,132 @@
+"""What the processes of an instance have in common: made by the master once, before it forks anybody.
+
+Whoever adds something that workers share, such as pipes between them, makes it in ``Common``, before there is a
+process that would not have it. The master keeps it all open, so that a worker's successor finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from uwsgi_ws.process.scoreboard import Scoreboard
+
+__all__ = ["Common", "Notice", "Order", "What"]
+
+
+class What(IntEnum):
+    """What a notice tells the master."""
+
+    BORN = 1  #: there is a process for the order; told before the process can end
+    STILLBORN = 2  #: there will be none, the kernel refused
+    READY = 3  #: it accepts clients
+    SPENT = 4  #: it has reached a limit, and wants to be replaced
+
+
+class Notice(NamedTuple):
+    """A worker's, or its nursery's, word to the master."""
+
+    what: int
+    seat: int
+    pid: int
+
+
+_NOTICE = struct.Struct("=III")
+
+
+class Order(NamedTuple):
+    """The master's word to a nursery: fork this worker.
+
+    Attributes:
+        worker_id: 1 to N.
+        seat: Its row on the scoreboard, and its ends of whatever connects workers; no living process has the same.
+        birth: Counts all workers ever forked, so that what a predecessor in the seat left behind can be told apart.
+        births: How many processes this worker will then have been.
+    """
+
+    worker_id: int
+    seat: int
+    birth: int
+    births: int
+
+    def pack(self) -> bytes:
+        """Return it as bytes."""
+        return _ORDER.pack(*self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Order:
+        """Read it from bytes."""
+        return cls(*_ORDER.unpack(data))
+
+
+_ORDER = struct.Struct("=IIQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both ends of a pipe."""
+
+    read: int
+    write: int
+
+    @classmethod
+    def open(cls) -> Ends:
+        """Make one whose ends never block, and that no other program inherits."""
+        return cls(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+class Common:
+    """Everything shared.
+
+    Args:
+        processes: How many workers there are.
+    """
+
+    def __init__(self, processes: int) -> None:
+        self.master_pid = os.getpid()
+        # A worker and its successor live at the same time for a while.
+        self.scoreboard = Scoreboard(2 * processes)
+        self._notices = Ends.open()
+        # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
+        self._lifeline = Ends.open()
+
+    # In the master
+
+    @property
+    def notices(self) -> int:
+        """The descriptor that is readable while notices wait."""
+        return self._notices.read
+
+    def take_notices(self) -> Iterator[Notice]:
+        """Yield the notices that came; without waiting."""
+        while True:
+            try:
+                # A multiple of a notice's size; each is written at once, so none is ever cut in two.
+                data = os.read(self._notices.read, _NOTICE.size * 256)
+            except BlockingIOError:
+                return
+            for fields in _NOTICE.iter_unpack(data):
+                yield Notice(*fields)
+
+    # In the others
+
+    def leave_master(self) -> None:
+        """This process is not the master: let go of what only the master may hold."""
+        os.close(self._notices.read)
+        os.close(self._lifeline.write)
+
+    @property
+    def lifeline(self) -> int:
+        """A descriptor that becomes readable when the master is gone."""
+        return self._lifeline.read
+
+    def notify(self, what: What, seat: int, pid: int) -> None:
+        """Tell the master something. It is lost when 5,000 notices wait already, or no master is left."""
+        try:
+            os.write(self._notices.write, _NOTICE.pack(what, seat, pid))
+        except (BlockingIOError, BrokenPipeError):
+            pass

@@ -1,0 +1,64 @@
+"""A worker's heartbeat: about once a second its event loop tells the others how the worker stands."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uwsgi_ws.api import mem
+from uwsgi_ws.server import Server
+from uwsgi_ws.stats import Standing
+
+__all__ = ["Heartbeat"]
+
+_INTERVAL = 1.0  # seconds
+
+
+class Heartbeat:
+    """Beats while the event loop runs.
+
+    Args:
+        server: The worker's.
+        worker_id: 1 to N.
+        births: How many processes this worker has been.
+        on_beat: Called in the hub with each new standing; it must not wait.
+    """
+
+    def __init__(self, server: Server, worker_id: int, births: int, on_beat: Callable[[Standing], None]) -> None:
+        self._server = server
+        self._worker_id = worker_id
+        self._births = births
+        self._on_beat = on_beat
+        loop: Any = server.hub.loop
+        # ref=False: a heartbeat alone does not keep the loop alive.
+        self._timer = loop.timer(_INTERVAL, _INTERVAL, ref=False)
+
+    def start(self) -> None:
+        """Beat once now, and on from there."""
+        self._beat()
+        self._timer.start(self._beat)
+
+    def standing(self) -> Standing:
+        """Return how the worker stands now."""
+        stats = self._server.stats
+        rss, vsz = mem()
+        return Standing(
+            worker_id=self._worker_id,
+            pid=os.getpid(),
+            beat=time.monotonic_ns(),
+            started_at=int(stats.started_at),
+            births=self._births,
+            clients=len(self._server.pool),
+            requests=stats.requests,
+            exceptions=stats.exceptions,
+            bytes_sent=stats.bytes_sent,
+            busy_us=int(stats.busy_seconds * 1e6),
+            websockets=stats.websockets,
+            rss=rss,
+            vsz=vsz,
+        )
+
+    def _beat(self) -> None:
+        self._on_beat(self.standing())

@@ -1,0 +1,469 @@
+"""The master: forks, watches over the workers, replaces them; never in the way of a client's bytes.
+
+It binds the sockets and keeps them open, so that clients are never refused while workers come and go. It loads neither
+the application nor gevent: a nursery for each generation of workers does (see ``nursery``), which it orders to fork.
+
+The rule that all else follows from: each worker, 1 to N, shall have one process of the current generation that serves.
+Whenever anything has changed, the master looks which has none and orders one (``_fill``). A generation becomes current
+when all of its workers accept clients; only then are those of the one before told to leave. So a crash, a worker that
+wants to be replaced, and a reload that fails half-way are no special cases.
+
+Signals and notices only wake the loop; it alone acts, one thing after the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from time import monotonic
+
+from uwsgi_ws import __version__, _build
+from uwsgi_ws.log import say
+from uwsgi_ws.options import Options
+from uwsgi_ws.process import nursery
+from uwsgi_ws.process.boot import name_process, prepare
+from uwsgi_ws.process.common import Common, Notice, Order, What
+from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.signals import HURRY, LEAVE, STOP, SignalQueue
+from uwsgi_ws.process.sockets import Sockets
+
+__all__ = ["Master"]
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+#: Seconds between two looks at what nobody tells the master.
+_INTERVAL = 1.0
+#: Seconds that a worker may take to end, beyond those that it gives its clients.
+_GRACE = 3.0
+#: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
+_INFANCY = 1.0
+#: Seconds before such a one is replaced: at once the first time, then later and later.
+_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+#: Replacements in a row that may fail while no other worker serves; then the instance ends.
+_ATTEMPTS = 5
+
+
+class _Life(Enum):
+    ORDERED = auto()  # there is no process yet
+    STARTING = auto()
+    SERVING = auto()
+    LEAVING = auto()
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """Workers that have the same code.
+
+    Attributes:
+        pid: Their nursery's.
+        control: Our end of the connection to the nursery; None once that has been told to end.
+        is_loaded: Whether the nursery can take orders.
+        kill_at: When a nursery that does not end is killed.
+    """
+
+    pid: int = 0
+    control: socket.socket | None = None
+    is_loaded: bool = False
+    kill_at: float = math.inf
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the nursery has still to say that it can take orders."""
+        return self.control is not None and not self.is_loaded
+
+    def retire(self) -> None:
+        """Let the nursery end, once it has carried out the orders that it has."""
+        # One that still loads may be anywhere in the application's code, and has no orders yet.
+        self.kill_at = monotonic() + (_GRACE if self.is_loaded else 0.0)
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+        self.is_loaded = False
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """One worker process, ordered, alive, or dead and not yet noticed."""
+
+    order: Order
+    generation: _Generation
+    life: _Life = _Life.ORDERED
+    pid: int = 0
+    born_at: float = field(default_factory=monotonic)
+    kill_at: float = math.inf
+    is_spent: bool = False
+
+    def __str__(self) -> str:
+        return f"worker {self.order.worker_id} (pid: {self.pid})"
+
+
+@dataclass(slots=True)
+class _Luck:
+    """How a worker's processes have fared lately."""
+
+    failures: int = 0
+    next_at: float = 0.0
+    births: int = 0
+
+    def fail(self) -> None:
+        """Put the next attempt off."""
+        self.next_at = monotonic() + _DELAYS[min(self.failures, len(_DELAYS) - 1)]
+        self.failures += 1
+
+
+class Master:
+    """The process that was started.
+
+    Args:
+        options: Checked already.
+        read_options: Reads them again, for the next generation.
+        started_in: The directory that the command line's relative paths start in.
+    """
+
+    def __init__(self, options: Options, read_options: Callable[[], Options], started_in: str) -> None:
+        self._options = options
+        self._read_options = read_options
+        self._started_in = started_in
+        self._workers: list[_Worker] = []
+        self._luck = {worker_id: _Luck() for worker_id in range(1, options.processes + 1)}
+        self._births = 0
+        self._generations: list[_Generation] = []  # those that have a nursery
+        self._current: _Generation | None = None  # whose workers serve
+        self._coming: _Generation | None = None  # whose workers shall serve
+        self._wants_reload = False
+        self._is_stopping = False
+        self._is_hurried = False
+        self._status = 0
+
+    def run(self) -> int:
+        """Live; return the exit status.
+
+        Raises:
+            OptionError: an option turns out to be unusable, such as a port that is taken.
+            BootError: there is nothing to listen on.
+        """
+        prepare(self._options)
+        say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
+        say(f"protocol core: {_build.name()}")
+        name_process(self._options, "master")
+        self._sockets = Sockets.open(self._options)
+        self._common = Common(self._options.processes)
+        self._meanings: dict[int, Callable[[], None]] = {
+            signal.SIGHUP: self._reload,
+            signal.SIGINT: self._stop,
+            signal.SIGQUIT: self._stop,
+            signal.SIGTERM: self._stop if self._options.die_on_term else self._reload,
+            signal.SIGCHLD: lambda: None,  # each round of the loop looks for the dead
+        }
+        self._signals = SignalQueue(self._meanings)
+        pidfile = PidFile(self._options, "pidfile")
+        pidfile.write()
+        # Workers are not our own children (see nursery), but shall become so.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
+        try:
+            self._begin_generation()
+            self._loop()
+        finally:
+            self._sockets.remove_files()
+            pidfile.remove()
+        say("goodbye to uwsgi_ws.")
+        return self._status
+
+    # The loop
+
+    def _loop(self) -> None:
+        while self._workers or self._generations or not self._is_stopping:
+            self._wait()
+            for number in self._signals.take():
+                self._meanings[number]()
+            self._hear()
+            self._fill()
+            self._kill_overdue()
+
+    def _wait(self) -> None:
+        """Wait until something may have happened."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        poll.register(self._common.notices, select.POLLIN)
+        for generation in self._generations:
+            if generation.is_loading:
+                assert generation.control is not None, "it is loading"
+                poll.register(generation.control, select.POLLIN)
+        due = [worker.kill_at for worker in self._workers]
+        due += [generation.kill_at for generation in self._generations]
+        due += [luck.next_at for luck in self._luck.values() if luck.next_at > monotonic()]
+        left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
+        poll.poll(max(0, int(left * 1000) + 1))
+
+    def _hear(self) -> None:
+        """Take note of births, readiness and deaths."""
+        # The order matters: a worker's birth is told before its process can be found dead.
+        dead = list(_reap())
+        for notice in self._common.take_notices():
+            self._take_notice(notice)
+        for pid, status in dead:
+            self._bury(pid, status)
+        for generation in self._generations:
+            if generation.is_loading:
+                self._ask_nursery(generation)
+
+    # Generations
+
+    def _begin_generation(self) -> None:
+        """Have the application loaded, and workers born that know it."""
+        self._coming = _Generation()
+        self._open_nursery(self._coming)
+
+    def _open_nursery(self, generation: _Generation) -> None:
+        ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        is_a_reload = self._current is not None
+        pid = self._signals.fork()
+        if not pid:
+            ours.close()
+            for other in self._generations:
+                if other.control is not None:
+                    other.control.close()
+            nursery.run(self._common, self._sockets, its, self._read_options, self._started_in, is_a_reload=is_a_reload)
+        its.close()
+        ours.setblocking(False)
+        generation.pid, generation.control = pid, ours
+        self._generations.append(generation)
+
+    def _ask_nursery(self, generation: _Generation) -> None:
+        assert generation.control is not None
+        try:
+            if generation.control.recv(64) == nursery.LOADED:
+                generation.is_loaded = True
+        except (BlockingIOError, ConnectionError):
+            pass  # not yet; or never, and then its death tells
+
+    def _promote(self) -> None:
+        """All workers of the coming generation accept clients: those before them may leave."""
+        before, self._current, self._coming = self._current, self._coming, None
+        if before is not None:
+            before.retire()
+        for luck in self._luck.values():
+            luck.failures = 0
+        for worker in self._workers:
+            if worker.generation is not self._current:
+                self._dismiss(worker)
+        if before is not None:
+            say("*** reloaded: new workers serve, the old ones leave ***")
+        if self._wants_reload:
+            self._wants_reload = False
+            self._reload()
+
+    def _give_up(self, status: int) -> None:
+        """The coming generation cannot be: go on with the current one, or end where there is none."""
+        coming, self._coming = self._coming, None
+        assert coming is not None
+        coming.retire()
+        for worker in self._workers:
+            if worker.generation is coming and worker.life is not _Life.ORDERED:
+                worker.life, worker.kill_at = _Life.LEAVING, 0.0
+        if self._current is None:
+            self._end(status or 1)
+            return
+        say(f"*** reload failed (exit status {status}), its reason is above: the old workers go on ***")
+        if self._wants_reload:
+            self._wants_reload = False
+            self._reload()
+
+    # Workers
+
+    def _fill(self) -> None:
+        """See that each worker has a process, or will have."""
+        if self._is_stopping:
+            return
+        for generation in (self._current, self._coming):
+            if generation is not None and generation.is_loaded:
+                self._fill_generation(generation)
+        coming = self._coming
+        if coming is not None and coming.is_loaded:
+            serving = [worker for worker in self._workers if worker.generation is coming]
+            if len(serving) == len(self._luck) and all(worker.life is _Life.SERVING for worker in serving):
+                self._promote()
+
+    def _fill_generation(self, generation: _Generation) -> None:
+        taken = {worker.order.seat for worker in self._workers}
+        manned = {
+            worker.order.worker_id
+            for worker in self._workers
+            if worker.generation is generation and worker.life is not _Life.LEAVING and not worker.is_spent
+        }
+        for worker_id, luck in self._luck.items():
+            seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
+            if worker_id in manned or luck.next_at > monotonic() or seat is None:
+                continue
+            taken.add(seat)
+            luck.births += 1
+            self._births += 1
+            worker = _Worker(Order(worker_id, seat, self._births, luck.births), generation)
+            self._common.scoreboard.clear(seat)
+            self._workers.append(worker)
+            assert generation.control is not None, "its nursery is loaded"
+            try:
+                generation.control.send(worker.order.pack())
+            except (BlockingIOError, ConnectionError):
+                self._forget(worker)  # the nursery has just died; the next one gets the order
+
+    def _take_notice(self, notice: Notice) -> None:
+        for worker in self._workers:
+            if worker.order.seat == notice.seat:
+                break
+        else:
+            return
+        if notice.what == What.BORN:
+            worker.pid, worker.life, worker.born_at = notice.pid, _Life.STARTING, monotonic()
+            if self._is_stopping or worker.generation not in (self._current, self._coming):
+                self._dismiss(worker)  # nobody wants it any more
+        elif notice.what == What.STILLBORN:
+            say(f"worker {worker.order.worker_id} could not be forked")
+            self._forget(worker)
+            self._put_off(worker, os.EX_OSERR)
+        elif notice.what == What.READY and worker.life is _Life.STARTING:
+            worker.life = _Life.SERVING
+            for other in self._workers:
+                if other.is_spent and other.order.worker_id == worker.order.worker_id:
+                    self._dismiss(other)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        """Tell a worker to leave; why, and how fast, it knows from the signal."""
+        if worker.life is _Life.ORDERED:
+            return  # it has no process yet; it is told when it is born
+        if self._is_hurried:
+            order, mercy = HURRY, 0.0
+        elif self._is_stopping:
+            order, mercy = STOP, self._options.reload_mercy
+        else:
+            order, mercy = LEAVE, self._options.worker_reload_mercy
+        worker.life = _Life.LEAVING
+        worker.kill_at = min(worker.kill_at, monotonic() + mercy + _GRACE)
+        os.kill(worker.pid, order)
+
+    def _kill_overdue(self) -> None:
+        for worker in self._workers:
+            if worker.kill_at <= monotonic():
+                say(f"{worker} does not leave, it is killed")
+                worker.kill_at = math.inf
+                os.kill(worker.pid, signal.SIGKILL)
+        for generation in self._generations:
+            if generation.kill_at <= monotonic():
+                generation.kill_at = math.inf
+                os.kill(generation.pid, signal.SIGKILL)
+
+    def _bury(self, pid: int, status: int) -> None:
+        """Somebody is dead: one of ours, or what one of ours has left behind."""
+        for worker in self._workers:
+            if worker.pid == pid:
+                self._bury_worker(worker, status)
+                return
+        for generation in self._generations:
+            if generation.pid == pid:
+                self._bury_nursery(generation, status)
+                return
+
+    def _bury_worker(self, worker: _Worker, status: int) -> None:
+        self._forget(worker)
+        if worker.life is _Life.LEAVING or self._is_stopping:
+            say(f"{worker} has left")
+            return
+        if worker.generation is self._coming and worker.life is not _Life.SERVING:
+            say(f"{worker} could not start, {_cause(status)}")
+            self._give_up(_exit_status(status))
+            return
+        say(f"DAMN ! {worker} died, {_cause(status)} :( trying respawn ...")
+        if worker.life is _Life.SERVING and monotonic() - worker.born_at >= _INFANCY:
+            self._luck[worker.order.worker_id].failures = 0
+        self._put_off(worker, _exit_status(status))
+
+    def _bury_nursery(self, generation: _Generation, status: int) -> None:
+        self._generations.remove(generation)
+        was_wanted, was_loaded = generation.control is not None, generation.is_loaded
+        generation.retire()
+        for worker in [worker for worker in self._workers if worker.generation is generation]:
+            if worker.life is _Life.ORDERED:
+                self._forget(worker)
+        if not was_wanted:
+            return
+        if generation is self._coming and not was_loaded:
+            self._give_up(_exit_status(status))
+            return
+        # The workers do not need it, but the next one that dies will.
+        say(f"the nursery died, {_cause(status)}: the application is loaded again")
+        generation.kill_at = math.inf
+        self._open_nursery(generation)
+
+    def _put_off(self, worker: _Worker, status: int) -> None:
+        """A worker is lost that nobody told to leave: replace it, sooner or later; or end, when that is in vain."""
+        luck = self._luck[worker.order.worker_id]
+        luck.fail()
+        nobody_serves = not any(other.life is _Life.SERVING for other in self._workers)
+        if luck.failures > _ATTEMPTS and nobody_serves:
+            say("*** no worker stays alive, giving up ***")
+            self._end(status or 1)
+
+    def _forget(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._common.scoreboard.clear(worker.order.seat)
+
+    # What signals ask for
+
+    def _reload(self) -> None:
+        """Load the application again and replace the workers; one reload at a time."""
+        if self._is_stopping:
+            return
+        if self._coming is not None:
+            self._wants_reload = True
+            return
+        say("*** reloading ***")
+        self._begin_generation()
+
+    def _stop(self) -> None:
+        """End everything; asked a second time, without waiting for clients."""
+        if self._is_stopping:
+            self._is_hurried = True
+        else:
+            say("SIGINT/SIGTERM/SIGQUIT received...stopping all workers")
+        self._end(0)
+
+    def _end(self, status: int) -> None:
+        self._is_stopping = True
+        self._status = self._status or status
+        # Together with those of the workers these are the last ends: clients are refused from here on.
+        self._sockets.close()
+        for generation in self._generations:
+            generation.retire()
+        for worker in self._workers:
+            self._dismiss(worker)
+
+
+def _reap() -> list[tuple[int, int]]:
+    """Return the process ids and wait statuses of children that have ended."""
+    dead: list[tuple[int, int]] = []
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return dead
+        if not pid:
+            return dead
+        dead.append((pid, status))
+
+
+def _exit_status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _cause(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit status {code}" if code >= 0 else f"killed by signal {-code}"

@@ -1,0 +1,148 @@
+"""The nursery: a process that loads the application once, and forks workers when the master orders them.
+
+There is one for each generation of workers, that is for each time the application is loaded. So the master itself
+never runs a line of the application's: a reload is a new nursery beside the old one, and when the new code cannot be
+loaded the old generation has lost nothing, not even the means to replace a worker that dies.
+
+A worker is forked by way of a process in between that ends at once. The kernel then makes it a child of the master,
+which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the nursery.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from uwsgi_ws.process.boot import name_process, prepare, status_of
+from uwsgi_ws.process.common import Common, Order, What
+from uwsgi_ws.process.sockets import Sockets
+
+if TYPE_CHECKING:
+    from uwsgi_ws.options import Options
+    from uwsgi_ws.place import Place
+    from uwsgi_ws.wsgi.applications import Applications
+
+__all__ = ["LOADED", "run"]
+
+#: What a nursery says when it can take orders.
+LOADED = b"loaded"
+
+
+def run(
+    common: Common,
+    sockets: Sockets,
+    control: socket.socket,
+    read_options: Callable[[], Options],
+    started_in: str,
+    *,
+    is_a_reload: bool,
+) -> NoReturn:
+    """Be a nursery; the process has just been forked for it, and ends with it.
+
+    Args:
+        common: From the master.
+        sockets: From the master.
+        control: Where orders come from, and ``LOADED`` goes to; its end is the nursery's.
+        read_options: Reads them again: they may have changed since the master did.
+        started_in: The directory that relative paths start in.
+        is_a_reload: Whether there have been workers before.
+    """
+
+    def life() -> int:
+        common.leave_master()
+        os.chdir(started_in)
+        nursery = _Nursery(common, sockets, control, read_options(), is_a_reload)
+        control.send(LOADED)
+        while order := control.recv(1024):
+            nursery.fork(Order.unpack(order))
+        return 0
+
+    _end(status_of(life))
+
+
+class _Nursery:
+    def __init__(
+        self, common: Common, sockets: Sockets, control: socket.socket, options: Options, is_a_reload: bool
+    ) -> None:
+        self._common = common
+        self._sockets = sockets
+        self._control = control
+        self._options = options
+        if options.monkey_patch:
+            from gevent import monkey
+
+            monkey.patch_all()
+        name_process(options, "nursery")
+        prepare(options)
+        # Not before: it imports what must be patched.
+        from uwsgi_ws.place import Place
+        from uwsgi_ws.process.assembly import install_api, load_applications
+
+        self._place: Place = Place(common.master_pid)
+        install_api(options, sockets, self._place, is_a_reload=is_a_reload)
+        self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
+        # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
+        gc.collect()
+        gc.freeze()
+
+    def fork(self, order: Order) -> None:
+        """Have a worker forked that is not our child."""
+        from gevent.monkey import get_original
+
+        # gevent's versions prepare both sides for an event loop; we, and the process in between, have none.
+        fork, waitpid = get_original("os", "fork"), get_original("os", "waitpid")
+        _flush()
+        try:
+            between = fork()
+        except OSError:
+            self._common.notify(What.STILLBORN, order.seat, 0)
+            return
+        if between:
+            _, status = waitpid(between, 0)
+            if status:
+                self._common.notify(What.STILLBORN, order.seat, 0)
+            return
+        try:
+            pid = fork()
+        except OSError:
+            os._exit(1)
+        if pid:
+            self._common.notify(What.BORN, order.seat, pid)
+            os._exit(0)
+        self._be_worker(order)
+
+    def _be_worker(self, order: Order) -> NoReturn:
+        def life() -> int:
+            import gevent
+
+            from uwsgi_ws.process.assembly import load_applications
+            from uwsgi_ws.process.worker import serve_for_master
+
+            gevent.reinit()
+            self._control.close()
+            self._place.enter(order.worker_id)
+            applications = self._applications
+            if applications is None:
+                applications = load_applications(self._options)
+            serve_for_master(self._options, self._sockets, applications, self._place, self._common, order)
+            return 0
+
+        _end(status_of(life))
+
+
+def _end(status: int) -> NoReturn:
+    """End this process without returning into frames that are another's."""
+    _flush()
+    os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # a full disk, a closed pipe, or closed by the application

@@ -1,0 +1,73 @@
+"""What signals mean between the processes, and how one without an event loop takes them: a handler only enqueues."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+
+__all__ = ["HURRY", "LEAVE", "STOP", "SignalQueue", "ignore_terminal"]
+
+# The master's words to a worker. Three signals, as the kernel makes one of two that are alike and come together.
+LEAVE = signal.SIGHUP  #: a successor has taken over
+STOP = signal.SIGTERM  #: the instance stops
+HURRY = signal.SIGUSR1  #: it stops, and waits for no client
+
+
+class SignalQueue:
+    """Makes signals readable: the interpreter itself writes each one's number into a pipe.
+
+    Args:
+        numbers: Those to take.
+    """
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = frozenset(numbers)
+        self._receiving, self._sending = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # A full pipe holds 65,536 signals that nobody has looked at; one more would change nothing.
+        signal.set_wakeup_fd(self._sending, warn_on_full_buffer=False)
+        for number in self._numbers:
+            signal.signal(number, _do_nothing)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while signals wait."""
+        return self._receiving
+
+    def take(self) -> bytes:
+        """Return the numbers of the signals that came, in order; without waiting."""
+        try:
+            return os.read(self._receiving, 65_536)
+        except BlockingIOError:
+            return b""
+
+    def fork(self) -> int:
+        """Fork; the child has no queue any more, and its signals mean what they mean by default.
+
+        No signal is lost or taken by the wrong process: they wait until both know which one they are.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                for number in self._numbers:
+                    signal.signal(number, signal.SIG_DFL)
+                os.close(self._receiving)
+                os.close(self._sending)
+                ignore_terminal()
+            return pid
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._numbers)
+
+
+def ignore_terminal() -> None:
+    """Leave the Ctrl-C of a terminal to the master, who gets them too and tells everybody what to do.
+
+    They are handled by doing nothing, not ignored: programs that an application starts would inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, _do_nothing)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    pass

@@ -1,0 +1,106 @@
+"""The listening sockets of the instance: opened once, kept over every reload, closed when it stops.
+
+They are opened by the one process that outlives the others: the master, or the only worker. A process that replaces
+itself by ``exec`` hands them on in an environment variable, so that no client is refused meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from uwsgi_ws.errors import BootError
+from uwsgi_ws.log import say
+from uwsgi_ws.net.binding import Door, bind, bound_name
+from uwsgi_ws.options import Options
+
+__all__ = ["Sockets"]
+
+_HANDED_ON = "UWSGI_WS_SOCKETS"
+
+
+class Sockets:
+    """Every listening socket with its door, in the order of the options.
+
+    Args:
+        opened: The doors with their sockets.
+        are_inherited: Whether another program of ours has served them before.
+    """
+
+    def __init__(self, opened: list[tuple[Door, socket.socket]], *, are_inherited: bool) -> None:
+        self._opened = opened
+        self.are_inherited = are_inherited
+        # The application may change the directory later.
+        self._files = [
+            Path(door.address.path).absolute()
+            for door, _ in opened
+            if door.address.family == "unix" and not door.address.is_abstract
+        ]
+
+    def __iter__(self) -> Iterator[tuple[Door, socket.socket]]:
+        return iter(self._opened)
+
+    @classmethod
+    def open(cls, options: Options) -> Sockets:
+        """Bind what the options name, or take it over from the process that we have replaced.
+
+        Raises:
+            OptionError: an address cannot be bound.
+            BootError: none is named.
+        """
+        inherited: dict[str, int] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
+        are_inherited = bool(inherited)
+        opened = []
+        for door in _doors(options):
+            fd = inherited.pop(_key(door), None)
+            if fd is None:
+                sock = _bind(options, door)
+                what = "bound on"
+            else:
+                os.set_inheritable(fd, False)
+                sock = socket.socket(fileno=fd)
+                what = "still bound on"
+            opened.append((door, sock))
+            say(f"{door.option} {what} {bound_name(door.address, sock)} fd {sock.fileno()}")
+        for fd in inherited.values():
+            os.close(fd)
+        if not opened:
+            raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
+        return cls(opened, are_inherited=are_inherited)
+
+    def hand_on(self) -> None:
+        """Leave the sockets to the program that this process is about to become by ``exec``."""
+        for _, sock in self._opened:
+            os.set_inheritable(sock.fileno(), True)
+        os.environ[_HANDED_ON] = json.dumps({_key(door): sock.fileno() for door, sock in self._opened})
+
+    def close(self) -> None:
+        """Close this process's ends: once no process has one, clients are refused."""
+        for _, sock in self._opened:
+            sock.close()
+
+    def remove_files(self) -> None:
+        """Remove the files of unix sockets."""
+        for file in self._files:
+            file.unlink(missing_ok=True)
+
+
+def _doors(options: Options) -> list[Door]:
+    """Return what the options want listened on, in the order in which it is bound."""
+    rows = (("http", options.http), ("http-socket", options.http_socket))
+    return [Door(name, address) for name, addresses in rows for address in addresses]
+
+
+def _bind(options: Options, door: Door) -> socket.socket:
+    try:
+        return bind(door.address, options.listen)
+    except OSError as exc:
+        raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
+
+
+def _key(door: Door) -> str:
+    """Return what names a door in the next program too."""
+    return f"{door.option} {door.address}"
