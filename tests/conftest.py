@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.server import EXAMPLES, Server
+from support.workers import wait_for_workers
 
 # An OSError that leaves the application is how a uWSGI loop ends when its client goes: no fault.
 CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClosed|uwsgi_ws\.ConnectionClosed)\b")
@@ -70,6 +71,18 @@ def serve() -> Iterator[Callable[..., Server]]:
             problems.append(str(exc))
     if problems:
         pytest.fail("\n\n".join(problems))
+
+
+@pytest.fixture
+def serve_many(serve: Any) -> Any:
+    """Start a server and wait until all of its workers serve."""
+
+    def start(application: Any, *options: str, processes: int = 2, **settings: Any) -> Server:
+        server: Server = serve(application, "--processes", str(processes), *options, **settings)
+        wait_for_workers(server, processes)
+        return server
+
+    return start
 
 
 @pytest.fixture(scope="module")

@@ -137,11 +137,11 @@ class Server:
 
     def _end_idle(self) -> None:
         """Take the places of connections that wait for a further request."""
-        for greenlet, front in self._clients():
+        for greenlet, front in self.clients():
             if front.is_idle:
                 greenlet.kill(block=False)
 
-    def _clients(self) -> Iterator[tuple[Any, Http1Front]]:
+    def clients(self) -> Iterator[tuple[Any, Http1Front]]:
         """Yield the greenlets that serve somebody, each with its front."""
         for greenlet in list(self.pool.greenlets):
             front = getattr(greenlet, "front", None)
@@ -218,7 +218,7 @@ class Server:
         closing: list[Connection] = []
         while (now := monotonic()) < self._drained_by:
             still_open: list[Connection] = []
-            for greenlet, front in self._clients():
+            for greenlet, front in self.clients():
                 request = front.request
                 if request is None:
                     if front.is_idle or now >= first_request_by:
@@ -236,7 +236,7 @@ class Server:
                 return
             gevent.sleep(_STEP)
         # Whoever is left is dropped; but nobody without being told.
-        for _, front in self._clients():
+        for _, front in self.clients():
             if front.request is not None and front.request.websocket is not None:
                 front.request.websocket.close(code, _REASONS.get(code, ""))
         self.pool.kill(timeout=1)

@@ -263,6 +263,48 @@ class Options:
         group="Process",
         help="Load the application in each worker, not once before they are forked.",
     )
+    max_requests: int = option(
+        0,
+        short="R",
+        needs_master=True,
+        group="Process",
+        help="Replace a worker after it has begun so many requests, looked at once a second; 0 is never.",
+    )
+    max_worker_lifetime: float = option(
+        0.0, unit="s", needs_master=True, group="Process", help="Replace a worker after this time; 0 is never."
+    )
+    min_worker_lifetime: float = option(
+        10.0, unit="s", group="Process", help="Replace no worker for a limit before this time."
+    )
+    reload_on_rss: int = option(
+        0,
+        unit="MiB",
+        needs_master=True,
+        group="Process",
+        help="Replace a worker that holds so much resident memory; 0 is never.",
+    )
+    harakiri: float = option(
+        0.0,
+        short="t",
+        unit="s",
+        needs_master=True,
+        group="Process",
+        help="End a request that takes longer, by an exception where it waits; kill and replace a worker whose event "
+        "loop has not run for so long. 0 is never.",
+    )
+    websockets_harakiri: bool = option(
+        False,
+        aliases=("websocket-harakiri",),
+        group="Process",
+        help="Let --harakiri end WebSockets too, which are exempt otherwise.",
+    )
+    gevent_stuck_report: float = option(
+        5.0,
+        unit="s",
+        group="Process",
+        help="Have the master log the Python stack of a worker whose event loop has not run for so long, because "
+        "something in it does not yield; 0 is never.",
+    )
     reload_mercy: float = option(
         10.0,
         unit="s",

@@ -23,17 +23,20 @@ class Heartbeat:
         server: The worker's.
         worker_id: 1 to N.
         births: How many processes this worker has been.
-        on_beat: Called in the hub with each new standing; it must not wait.
     """
 
-    def __init__(self, server: Server, worker_id: int, births: int, on_beat: Callable[[Standing], None]) -> None:
+    def __init__(self, server: Server, worker_id: int, births: int) -> None:
         self._server = server
         self._worker_id = worker_id
         self._births = births
-        self._on_beat = on_beat
+        self._on_beat: list[Callable[[Standing], None]] = []
         loop: Any = server.hub.loop
         # ref=False: a heartbeat alone does not keep the loop alive.
         self._timer = loop.timer(_INTERVAL, _INTERVAL, ref=False)
+
+    def on_beat(self, do: Callable[[Standing], None]) -> None:
+        """Have something called in the hub with each new standing; it must not wait."""
+        self._on_beat.append(do)
 
     def start(self) -> None:
         """Beat once now, and on from there."""
@@ -61,4 +64,6 @@ class Heartbeat:
         )
 
     def _beat(self) -> None:
-        self._on_beat(self.standing())
+        standing = self.standing()
+        for do in self._on_beat:
+            do(standing)

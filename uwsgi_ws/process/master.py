@@ -21,8 +21,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 from time import monotonic
 
 from uwsgi_ws import __version__, _build
@@ -31,91 +29,19 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.process import nursery
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Notice, Order, What
+from uwsgi_ws.process.crew import GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.signals import HURRY, LEAVE, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.process.watchdog import Watchdog
 
 __all__ = ["Master"]
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 #: Seconds between two looks at what nobody tells the master.
 _INTERVAL = 1.0
-#: Seconds that a worker may take to end, beyond those that it gives its clients.
-_GRACE = 3.0
-#: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
-_INFANCY = 1.0
-#: Seconds before such a one is replaced: at once the first time, then later and later.
-_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 #: Replacements in a row that may fail while no other worker serves; then the instance ends.
 _ATTEMPTS = 5
-
-
-class _Life(Enum):
-    ORDERED = auto()  # there is no process yet
-    STARTING = auto()
-    SERVING = auto()
-    LEAVING = auto()
-
-
-@dataclass(slots=True, eq=False)
-class _Generation:
-    """Workers that have the same code.
-
-    Attributes:
-        pid: Their nursery's.
-        control: Our end of the connection to the nursery; None once that has been told to end.
-        is_loaded: Whether the nursery can take orders.
-        kill_at: When a nursery that does not end is killed.
-    """
-
-    pid: int = 0
-    control: socket.socket | None = None
-    is_loaded: bool = False
-    kill_at: float = math.inf
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether the nursery has still to say that it can take orders."""
-        return self.control is not None and not self.is_loaded
-
-    def retire(self) -> None:
-        """Let the nursery end, once it has carried out the orders that it has."""
-        # One that still loads may be anywhere in the application's code, and has no orders yet.
-        self.kill_at = monotonic() + (_GRACE if self.is_loaded else 0.0)
-        if self.control is not None:
-            self.control.close()
-            self.control = None
-        self.is_loaded = False
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    """One worker process, ordered, alive, or dead and not yet noticed."""
-
-    order: Order
-    generation: _Generation
-    life: _Life = _Life.ORDERED
-    pid: int = 0
-    born_at: float = field(default_factory=monotonic)
-    kill_at: float = math.inf
-    is_spent: bool = False
-
-    def __str__(self) -> str:
-        return f"worker {self.order.worker_id} (pid: {self.pid})"
-
-
-@dataclass(slots=True)
-class _Luck:
-    """How a worker's processes have fared lately."""
-
-    failures: int = 0
-    next_at: float = 0.0
-    births: int = 0
-
-    def fail(self) -> None:
-        """Put the next attempt off."""
-        self.next_at = monotonic() + _DELAYS[min(self.failures, len(_DELAYS) - 1)]
-        self.failures += 1
 
 
 class Master:
@@ -131,12 +57,12 @@ class Master:
         self._options = options
         self._read_options = read_options
         self._started_in = started_in
-        self._workers: list[_Worker] = []
-        self._luck = {worker_id: _Luck() for worker_id in range(1, options.processes + 1)}
+        self._workers: list[WorkerProcess] = []
+        self._luck = {worker_id: Luck() for worker_id in range(1, options.processes + 1)}
         self._births = 0
-        self._generations: list[_Generation] = []  # those that have a nursery
-        self._current: _Generation | None = None  # whose workers serve
-        self._coming: _Generation | None = None  # whose workers shall serve
+        self._generations: list[Generation] = []  # those that have a nursery
+        self._current: Generation | None = None  # whose workers serve
+        self._coming: Generation | None = None  # whose workers shall serve
         self._wants_reload = False
         self._is_stopping = False
         self._is_hurried = False
@@ -155,6 +81,7 @@ class Master:
         name_process(self._options, "master")
         self._sockets = Sockets.open(self._options)
         self._common = Common(self._options.processes)
+        self._watchdog = Watchdog(self._options, self._common.scoreboard)
         self._meanings: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self._reload,
             signal.SIGINT: self._stop,
@@ -187,6 +114,7 @@ class Master:
             self._hear()
             self._fill()
             self._kill_overdue()
+            self._watchdog.look(self._workers)
 
     def _wait(self) -> None:
         """Wait until something may have happened."""
@@ -219,10 +147,10 @@ class Master:
 
     def _begin_generation(self) -> None:
         """Have the application loaded, and workers born that know it."""
-        self._coming = _Generation()
+        self._coming = Generation()
         self._open_nursery(self._coming)
 
-    def _open_nursery(self, generation: _Generation) -> None:
+    def _open_nursery(self, generation: Generation) -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         is_a_reload = self._current is not None
         pid = self._signals.fork()
@@ -237,7 +165,7 @@ class Master:
         generation.pid, generation.control = pid, ours
         self._generations.append(generation)
 
-    def _ask_nursery(self, generation: _Generation) -> None:
+    def _ask_nursery(self, generation: Generation) -> None:
         assert generation.control is not None
         try:
             if generation.control.recv(64) == nursery.LOADED:
@@ -267,8 +195,8 @@ class Master:
         assert coming is not None
         coming.retire()
         for worker in self._workers:
-            if worker.generation is coming and worker.life is not _Life.ORDERED:
-                worker.life, worker.kill_at = _Life.LEAVING, 0.0
+            if worker.generation is coming and worker.life is not Life.ORDERED:
+                worker.life, worker.kill_at = Life.LEAVING, 0.0
         if self._current is None:
             self._end(status or 1)
             return
@@ -286,19 +214,20 @@ class Master:
         for generation in (self._current, self._coming):
             if generation is not None and generation.is_loaded:
                 self._fill_generation(generation)
-        coming = self._coming
-        if coming is not None and coming.is_loaded:
-            serving = [worker for worker in self._workers if worker.generation is coming]
-            if len(serving) == len(self._luck) and all(worker.life is _Life.SERVING for worker in serving):
+        if self._coming is not None:
+            serving = [worker for worker in self._workers if worker.life is Life.SERVING]
+            if len({worker.order.worker_id for worker in serving if worker.generation is self._coming}) == len(
+                self._luck
+            ):
                 self._promote()
 
-    def _fill_generation(self, generation: _Generation) -> None:
+    def _fill_generation(self, generation: Generation) -> None:
         taken = {worker.order.seat for worker in self._workers}
-        manned = {
-            worker.order.worker_id
-            for worker in self._workers
-            if worker.generation is generation and worker.life is not _Life.LEAVING and not worker.is_spent
-        }
+        staying = [worker for worker in self._workers if worker.generation is generation]
+        staying = [worker for worker in staying if worker.life is not Life.LEAVING]
+        spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
+        # One after the other, as workers born together reach their limits together.
+        manned = {worker.order.worker_id for worker in staying if worker is not spent}
         for worker_id, luck in self._luck.items():
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
             if worker_id in manned or luck.next_at > monotonic() or seat is None:
@@ -306,7 +235,7 @@ class Master:
             taken.add(seat)
             luck.births += 1
             self._births += 1
-            worker = _Worker(Order(worker_id, seat, self._births, luck.births), generation)
+            worker = WorkerProcess(Order(worker_id, seat, self._births, luck.births), generation)
             self._common.scoreboard.clear(seat)
             self._workers.append(worker)
             assert generation.control is not None, "its nursery is loaded"
@@ -322,22 +251,24 @@ class Master:
         else:
             return
         if notice.what == What.BORN:
-            worker.pid, worker.life, worker.born_at = notice.pid, _Life.STARTING, monotonic()
+            worker.pid, worker.life, worker.born_at = notice.pid, Life.STARTING, monotonic()
             if self._is_stopping or worker.generation not in (self._current, self._coming):
                 self._dismiss(worker)  # nobody wants it any more
         elif notice.what == What.STILLBORN:
             say(f"worker {worker.order.worker_id} could not be forked")
             self._forget(worker)
             self._put_off(worker, os.EX_OSERR)
-        elif notice.what == What.READY and worker.life is _Life.STARTING:
-            worker.life = _Life.SERVING
+        elif notice.what == What.SPENT:
+            worker.is_spent = True
+        elif notice.what == What.READY and worker.life is Life.STARTING:
+            worker.life = Life.SERVING
             for other in self._workers:
                 if other.is_spent and other.order.worker_id == worker.order.worker_id:
                     self._dismiss(other)
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: WorkerProcess) -> None:
         """Tell a worker to leave; why, and how fast, it knows from the signal."""
-        if worker.life is _Life.ORDERED:
+        if worker.life is Life.ORDERED:
             return  # it has no process yet; it is told when it is born
         if self._is_hurried:
             order, mercy = HURRY, 0.0
@@ -345,8 +276,8 @@ class Master:
             order, mercy = STOP, self._options.reload_mercy
         else:
             order, mercy = LEAVE, self._options.worker_reload_mercy
-        worker.life = _Life.LEAVING
-        worker.kill_at = min(worker.kill_at, monotonic() + mercy + _GRACE)
+        worker.life = Life.LEAVING
+        worker.kill_at = min(worker.kill_at, monotonic() + mercy + GRACE)
         os.kill(worker.pid, order)
 
     def _kill_overdue(self) -> None:
@@ -371,26 +302,26 @@ class Master:
                 self._bury_nursery(generation, status)
                 return
 
-    def _bury_worker(self, worker: _Worker, status: int) -> None:
+    def _bury_worker(self, worker: WorkerProcess, status: int) -> None:
         self._forget(worker)
-        if worker.life is _Life.LEAVING or self._is_stopping:
+        if worker.life is Life.LEAVING or self._is_stopping:
             say(f"{worker} has left")
             return
-        if worker.generation is self._coming and worker.life is not _Life.SERVING:
+        if worker.generation is self._coming and worker.life is not Life.SERVING:
             say(f"{worker} could not start, {_cause(status)}")
             self._give_up(_exit_status(status))
             return
         say(f"DAMN ! {worker} died, {_cause(status)} :( trying respawn ...")
-        if worker.life is _Life.SERVING and monotonic() - worker.born_at >= _INFANCY:
+        if worker.life is Life.SERVING and monotonic() - worker.born_at >= INFANCY:
             self._luck[worker.order.worker_id].failures = 0
         self._put_off(worker, _exit_status(status))
 
-    def _bury_nursery(self, generation: _Generation, status: int) -> None:
+    def _bury_nursery(self, generation: Generation, status: int) -> None:
         self._generations.remove(generation)
         was_wanted, was_loaded = generation.control is not None, generation.is_loaded
         generation.retire()
         for worker in [worker for worker in self._workers if worker.generation is generation]:
-            if worker.life is _Life.ORDERED:
+            if worker.life is Life.ORDERED:
                 self._forget(worker)
         if not was_wanted:
             return
@@ -402,16 +333,16 @@ class Master:
         generation.kill_at = math.inf
         self._open_nursery(generation)
 
-    def _put_off(self, worker: _Worker, status: int) -> None:
+    def _put_off(self, worker: WorkerProcess, status: int) -> None:
         """A worker is lost that nobody told to leave: replace it, sooner or later; or end, when that is in vain."""
         luck = self._luck[worker.order.worker_id]
         luck.fail()
-        nobody_serves = not any(other.life is _Life.SERVING for other in self._workers)
+        nobody_serves = not any(other.life is Life.SERVING for other in self._workers)
         if luck.failures > _ATTEMPTS and nobody_serves:
             say("*** no worker stays alive, giving up ***")
             self._end(status or 1)
 
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
         self._common.scoreboard.clear(worker.order.seat)
 

@@ -6,12 +6,13 @@ import os
 import signal
 from collections.abc import Iterable
 
-__all__ = ["HURRY", "LEAVE", "STOP", "SignalQueue", "ignore_terminal"]
+__all__ = ["HURRY", "LEAVE", "REPORT", "STOP", "SignalQueue", "ignore_terminal"]
 
-# The master's words to a worker. Three signals, as the kernel makes one of two that are alike and come together.
+# The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
 LEAVE = signal.SIGHUP  #: a successor has taken over
 STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
+REPORT = signal.SIGUSR2  #: write down what you are doing
 
 
 class SignalQueue:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import gc
 import logging
 import os
@@ -29,9 +30,11 @@ from uwsgi_ws.place import Place
 from uwsgi_ws.process.assembly import install_api, load_applications, make_server
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Order, What
+from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
+from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.pidfile import PidFile
-from uwsgi_ws.process.signals import HURRY, LEAVE, STOP
+from uwsgi_ws.process.signals import HURRY, LEAVE, REPORT, STOP
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.stats import Standing, Stats
 from uwsgi_ws.wsgi.applications import Applications
@@ -56,7 +59,6 @@ class _Worker:
         place: The process's.
         worker_id: 1 to N.
         births: How many processes this worker has been.
-        on_beat: See Heartbeat.
         others: Yields how the other workers stand.
     """
 
@@ -69,7 +71,6 @@ class _Worker:
         *,
         worker_id: int = 1,
         births: int = 1,
-        on_beat: Callable[[Standing], None] = lambda standing: None,
         others: Callable[[], Iterator[Standing]] = lambda: iter(()),
     ) -> None:
         self._options = options
@@ -77,10 +78,13 @@ class _Worker:
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
         self._server = make_server(options, applications, worker_id, Stats())
-        self._heartbeat = Heartbeat(self._server, worker_id, births, on_beat)
+        self.heartbeat = Heartbeat(self._server, worker_id, births)
+        if options.harakiri:
+            harakiri = Harakiri(self._server, worker_id, options.harakiri, websockets=options.websockets_harakiri)
+            self.heartbeat.on_beat(lambda standing: harakiri.sweep())
 
         def standings() -> Iterator[Standing]:
-            yield self._heartbeat.standing()
+            yield self.heartbeat.standing()
             yield from others()
 
         place.serve(self._server, standings)
@@ -107,7 +111,7 @@ class _Worker:
         gc.freeze()
         for door, sock in self._sockets:
             self._server.listen(sock, door)
-        self._heartbeat.start()
+        self.heartbeat.start()
         ready()
         return self._order.get() or _STOP
 
@@ -172,9 +176,24 @@ def serve_for_master(
         place,
         worker_id=order.worker_id,
         births=order.births,
-        on_beat=lambda standing: scoreboard.write(order.seat, standing),
         others=lambda: (standing for standing in scoreboard if standing.pid != pid),
     )
+
+    begun = time.monotonic()
+    is_spent = False
+
+    def judge(standing: Standing) -> None:
+        nonlocal is_spent
+        reason = None if is_spent else reason_to_go(options, standing, time.monotonic() - begun)
+        if reason is not None:
+            is_spent = True
+            say(f"worker {order.worker_id} (pid: {pid}) asks to be replaced: {reason}")
+            common.notify(What.SPENT, order.seat, pid)
+
+    worker.heartbeat.on_beat(lambda standing: scoreboard.write(order.seat, standing))
+    worker.heartbeat.on_beat(judge)
+    # For the master to ask what an event loop that does not run is doing.
+    faulthandler.register(REPORT, file=2, all_threads=True)
 
     def ready() -> None:
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.gevent})")

@@ -1,0 +1,137 @@
+"""Instances of several workers: an application that tells who answers, and how to ask it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from support.eventually import eventually
+from support.http_client import HttpClient, fetch, request_bytes
+from support.server import ROOT, Server
+from support.websocket_client import RawClient, close_frame
+
+# / tells the process, /chat echoes, /wait ends when its body does, /eval evaluates its body.
+APPLICATION = """
+import os, sys
+import gevent
+import uwsgi
+
+VERSION = 1
+sys.stderr.write("loaded by worker %d\\n" % uwsgi.worker_id())
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/chat":
+        uwsgi.websocket_handshake()
+        try:
+            while True:
+                uwsgi.websocket_send(uwsgi.websocket_recv())
+        finally:
+            gevent.sleep(0)  # it may still do things that switch
+            sys.stderr.write("the application's finally has run\\n")
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if path == "/eval":
+        return [repr(eval(body.decode(), globals(), {"environ": environ})).encode()]
+    return [("%d %d" % (os.getpid(), VERSION)).encode()]
+"""
+
+BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
+ANYWHERE = {"PYTHONPATH": str(ROOT)}
+
+
+def wait_for_workers(server: Server, count: int) -> None:
+    """Until so many have come, those included that are gone already."""
+    eventually(lambda: server.log.count("spawned uwsgi_ws worker") >= count, 20)
+
+
+def address(server: Server) -> tuple[str, int]:
+    return server.addresses[-1]
+
+
+def who(server: Server) -> int:
+    """The process that answers."""
+    return int(fetch(address(server)).text.split()[0])
+
+
+def all_workers(server: Server, count: int) -> set[int]:
+    """The processes that answer, once there are ``count`` of them."""
+    seen: set[int] = set()
+
+    def asked() -> bool:
+        seen.add(who(server))
+        return len(seen) == count
+
+    eventually(asked, 20)
+    return seen
+
+
+def evaluate(server: Server, expression: str) -> Any:
+    with HttpClient(address(server)) as client:
+        response = client.request("POST", "/eval", body=expression.encode())
+        assert response.status == 200, server.log[-2_000:]
+        return eval(response.text)  # our own application's repr of our own expression
+
+
+def open_chat(server: Server) -> RawClient:
+    return RawClient.open(address(server)[1], "/chat")
+
+
+def echo(peer: RawClient, message: str) -> None:
+    peer.send_text(message)
+    peer.expect_text(message)
+
+
+def is_closed(peer: RawClient, code: int, reason: str) -> None:
+    peer.expect_close(code, reason)
+    peer.send(close_frame(code))
+    peer.expect_eof()
+    peer.close()
+
+
+def is_refused(server: Server) -> bool:
+    try:
+        socket.create_connection(address(server)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and no mere zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@contextmanager
+def hammering(server: Server) -> Iterator[list[str]]:
+    """Have another thread make requests, a connection each, all the while; yields what went wrong with them."""
+    problems: list[str] = []
+    done = threading.Event()
+
+    def hammer() -> None:
+        while not done.is_set():
+            try:
+                response = fetch(address(server))
+                if response.status != 200:
+                    problems.append(f"status {response.status}")
+            except (OSError, AssertionError) as exc:
+                problems.append(repr(exc))
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        yield problems
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,32 @@
+"""When a worker asks to be replaced."""
+
+from __future__ import annotations
+
+import pytest
+
+from uwsgi_ws.options import Options
+from uwsgi_ws.process.limits import reason_to_go
+from uwsgi_ws.stats import Standing
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("options", "standing", "age", "reason"),
+    [
+        (Options(), Standing(requests=10**9, rss=10**12), 10**9, None),
+        (Options(max_requests=5), Standing(requests=4), 99, None),
+        (Options(max_requests=5), Standing(requests=5), 99, "it has begun 5 requests (--max-requests)"),
+        (Options(max_requests=5), Standing(requests=5), 9.9, None),  # --min-worker-lifetime
+        (Options(max_requests=5, min_worker_lifetime=0), Standing(requests=5), 0, "it has begun 5 requests"),
+        (Options(max_worker_lifetime=60), Standing(), 59.9, None),
+        (Options(max_worker_lifetime=60), Standing(), 60, "it has lived for 60 seconds (--max-worker-lifetime)"),
+        (Options(reload_on_rss=100), Standing(rss=100 * MIB - 1), 99, None),
+        (Options(reload_on_rss=100), Standing(rss=100 * MIB), 99, "it holds 100 MiB of memory (--reload-on-rss)"),
+    ],
+)
+def test_a_worker_goes_when_a_limit_is_reached(
+    options: Options, standing: Standing, age: float, reason: str | None
+) -> None:
+    found = reason_to_go(options, standing, age)
+    assert found is None if reason is None else found is not None and found.startswith(reason)

@@ -1,0 +1,29 @@
+"""When a worker has done enough: limits after which it asks to be replaced. Pure, it is told how the worker stands."""
+
+from __future__ import annotations
+
+from uwsgi_ws.options import Options
+from uwsgi_ws.stats import Standing
+
+__all__ = ["reason_to_go"]
+
+
+def reason_to_go(options: Options, standing: Standing, age: float) -> str | None:
+    """Return why a worker should be replaced, in words for the log; None while it should not.
+
+    Args:
+        options: They hold the limits; 0 is none.
+        standing: How the worker stands.
+        age: Seconds since it began to serve. Before ``--min-worker-lifetime`` no limit counts: where an application
+            needs more than a limit from the start, replacing would never end.
+    """
+    if age < options.min_worker_lifetime:
+        return None
+    if options.max_requests and standing.requests >= options.max_requests:
+        return f"it has begun {standing.requests} requests (--max-requests)"
+    if options.max_worker_lifetime and age >= options.max_worker_lifetime:
+        return f"it has lived for {age:.0f} seconds (--max-worker-lifetime)"
+    rss = standing.rss >> 20
+    if options.reload_on_rss and rss >= options.reload_on_rss:
+        return f"it holds {rss} MiB of memory (--reload-on-rss)"
+    return None
