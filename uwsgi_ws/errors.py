@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "BodyError",
     "BootError",
+    "ChannelError",
     "ClientGone",
     "ConnectionClosed",
     "Error",
@@ -155,6 +156,13 @@ class OptionError(Error, ValueError):
         self.option = option
         self.problem = problem
         self.source = source
+
+
+class ChannelError(Error, OSError):
+    """A message could not be published, or no message can be received; OSError is what uWSGI 1.5-dev raised there."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class BootError(Error):

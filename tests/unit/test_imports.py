@@ -17,7 +17,7 @@ FLOORS = (
     ("errors", "options", "log", "stats", "addresses", "_build"),
     ("protocol",),
     ("net",),
-    ("fronts", "websocket"),
+    ("fronts", "websocket", "channels"),
     ("wsgi", "admission", "static", "public"),
     ("api", "place", "server"),
     ("process",),
@@ -119,6 +119,7 @@ def test_no_import_points_upwards(module: str) -> None:
 
 
 PURE = [module for module in MODULES if module.split(".")[0] == "protocol"]
+PURE_OF_CHANNELS = ["channels.records", "channels.registry", "channels.interest"]
 
 
 @pytest.mark.parametrize("module", PURE)
@@ -131,7 +132,12 @@ def test_the_protocol_room_imports_itself_and_errors_only(module: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", [*PURE, "addresses"])
+@pytest.mark.parametrize("module", PURE_OF_CHANNELS)
+def test_the_pure_modules_of_channels_import_errors_only(module: str) -> None:
+    assert {imported for imported, _ in ours(MODULES[module])} <= {"errors"}
+
+
+@pytest.mark.parametrize("module", [*PURE, *PURE_OF_CHANNELS, "addresses"])
 def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
     if module == "addresses":

@@ -1,0 +1,1 @@
+"""Publish and subscribe across workers: what one worker publishes reaches the subscribers of all."""

@@ -1,0 +1,192 @@
+"""What goes between processes: records, and the packets that carry them through a pipe.
+
+A record is one published message: seven bytes of header, the channel's name, the payload. Records follow each other
+without a gap, and a stream of them may be cut anywhere; ``Decoder`` puts them together again.
+
+A packet is a piece of such a stream, at most ``PACKET_SIZE`` bytes with its header, so that the kernel takes it whole
+or not at all. The header names its writer's seat (where one process lives at a time) and the *generations* of writer
+and reader: how many processes have had their seats so far. A stream belongs to one generation of each. So a new
+process never parses the rest of a record whose beginning its dead predecessor took, nor appends its own records to
+half of one.
+
+Pure: bytes in, records out.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from uwsgi_ws.errors import ChannelError
+
+__all__ = [
+    "BODY_SIZE",
+    "OVERHEAD",
+    "PACKET_SIZE",
+    "Assembler",
+    "Decoder",
+    "Record",
+    "encode_name",
+    "encode_packet",
+    "encode_record",
+]
+
+#: Longest write that a pipe takes whole or not at all: PIPE_BUF on Linux (pipe(7)).
+PACKET_SIZE = 4_096
+
+_RECORD = Struct("<BHI")  # opcode, bytes of the name, bytes of the payload
+_PACKET = Struct("<HII")  # the writer's seat, its generation, the reader's generation
+_OPCODES = (1, 2)  # of text and of binary messages (RFC 6455 11.8)
+_MAX_NAME = 65_535
+
+#: Bytes of a record beside its payload, at most.
+OVERHEAD = _RECORD.size + _MAX_NAME
+#: Bytes of a stream that a packet carries.
+BODY_SIZE = PACKET_SIZE - _PACKET.size
+
+
+class Record(NamedTuple):
+    """A published message: opcode 1 for text, in UTF-8, or 2 for binary."""
+
+    channel: str
+    opcode: int
+    payload: bytes
+
+
+def encode_name(channel: str) -> bytes:
+    """Return a channel's name as it goes over the wire.
+
+    Any str will do, surrogates that stand for undecodable bytes included.
+
+    Raises:
+        TypeError: it is no str.
+        ValueError: it is longer than 65,535 bytes.
+    """
+    if not isinstance(channel, str):
+        raise TypeError(f"the name of a channel is a str, not {type(channel).__name__}")
+    try:
+        name = channel.encode()
+    except UnicodeEncodeError:
+        name = channel.encode("utf-8", "surrogatepass")
+    if len(name) > _MAX_NAME:
+        raise ValueError(f"the name of a channel has {len(name)} bytes, {_MAX_NAME} allowed")
+    return name
+
+
+def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
+    """Return a record.
+
+    Args:
+        name: Of ``encode_name``.
+        opcode: 1 or 2.
+        payload: Of any length; the reader has a limit.
+    """
+    return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
+
+
+def encode_packet(writer: int, generation: int, reader_generation: int, body: bytes | bytearray) -> bytes:
+    """Return a packet around ``body``, at most ``BODY_SIZE`` bytes of a stream."""
+    return _PACKET.pack(writer, generation, reader_generation) + body
+
+
+class Decoder:
+    """Turns one stream, cut anywhere, into records.
+
+    Holds one unfinished record at most.
+
+    Args:
+        max_size: Bytes allowed in a payload.
+    """
+
+    __slots__ = ("_buffer", "_max_size", "_needed")
+
+    def __init__(self, max_size: int) -> None:
+        self._buffer = bytearray()
+        self._needed = _RECORD.size  # bytes without which there is nothing to be done
+        self._max_size = max_size
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the stream may end here: no record is unfinished."""
+        return not self._buffer
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take bytes; return the records that they complete, in order.
+
+        Raises:
+            ChannelError: this is no stream of records, or a payload is too large. Nothing more may be fed.
+        """
+        buffer = self._buffer
+        buffer += data
+        records: list[Record] = []
+        size = len(buffer)
+        if size < self._needed:
+            return records
+        begin = 0
+        with memoryview(buffer) as view:
+            while size - begin >= _RECORD.size:
+                opcode, name_size, payload_size = _RECORD.unpack_from(view, begin)
+                if opcode not in _OPCODES:
+                    raise ChannelError(f"not a record: opcode {opcode}")
+                if payload_size > self._max_size:
+                    raise ChannelError(f"message of {payload_size} bytes, {self._max_size} allowed")
+                name_end = begin + _RECORD.size + name_size
+                end = name_end + payload_size
+                if end > size:
+                    self._needed = end - begin
+                    break
+                name = str(view[begin + _RECORD.size : name_end], "utf-8", "surrogatepass")
+                records.append(Record(name, opcode, bytes(view[name_end:end])))
+                begin = end
+            else:
+                self._needed = _RECORD.size
+        del buffer[:begin]
+        return records
+
+
+class Assembler:
+    """Sorts the packets of one inbox by their writers, and turns them into records.
+
+    Args:
+        generation: The reader's, from 1; packets for another are its predecessor's, and dropped.
+        max_size: Bytes allowed in a payload.
+
+    Attributes:
+        stale: Packets dropped because they were a predecessor's, or came after what was no record.
+        torn: Records lost because their writer died before it had written all of them.
+    """
+
+    __slots__ = ("_generation", "_max_size", "_streams", "stale", "torn")
+
+    def __init__(self, generation: int, max_size: int) -> None:
+        self._generation = generation
+        self._max_size = max_size
+        # By the writer's seat, with its generation; without a decoder when it is not worth reading any more.
+        self._streams: dict[int, tuple[int, Decoder | None]] = {}
+        self.stale = 0
+        self.torn = 0
+
+    def feed(self, packet: bytes) -> list[Record]:
+        """Take a packet; return the records that it completes.
+
+        Raises:
+            ChannelError: what its writer sends are no records; the rest of its stream is dropped.
+        """
+        writer, generation, reader_generation = _PACKET.unpack_from(packet)
+        if reader_generation != self._generation:
+            self.stale += 1
+            return []
+        known, decoder = self._streams.get(writer, (0, None))
+        if known != generation:
+            if decoder is not None and not decoder.is_idle:
+                self.torn += 1
+            decoder = Decoder(self._max_size)
+            self._streams[writer] = (generation, decoder)
+        if decoder is None:
+            self.stale += 1
+            return []
+        try:
+            return decoder.feed(packet[_PACKET.size :])
+        except ChannelError:
+            self._streams[writer] = (generation, None)
+            raise
