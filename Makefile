@@ -1,4 +1,4 @@
-# make run: serve the examples on http://127.0.0.1:8080 · make test: run the tests
+# make run: serve the examples on http://127.0.0.1:8080 · make test: run the tests · make long: those that take long
 # Both make their own virtual environment; a machine needs Python 3.10 or newer, and git.
 
 PYTHON ?= python3
@@ -9,7 +9,7 @@ HOT := setup.py $(shell find uwsgi_ws -name '*.pyx' -o -name '*.pxd') \
 	uwsgi_ws/api.py uwsgi_ws/net/stream.py uwsgi_ws/protocol/websocket.py uwsgi_ws/websocket/connection.py
 ADDRESS ?= 127.0.0.1:8080
 
-.PHONY: run test lint types compliance bench wheel clean
+.PHONY: run test long lint types compliance bench wheel clean
 
 run: $(VENV)/.installed
 	@echo "open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -17,6 +17,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q $(ARGS)
+
+# Soak and stress tests, which `make test` leaves out.
+long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m long $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

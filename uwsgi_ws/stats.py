@@ -21,6 +21,10 @@ class Stats:
         websockets: WebSockets opened.
         slow_closed: WebSockets closed because they were too slow for what was broadcast to them.
         slow_dropped: Messages that slow WebSockets did not get.
+        channel_messages: Messages published on channels.
+        channel_deliveries: Of channels' messages, handed to subscribers of this worker, each counted for each of them.
+        channel_drops: Channels' messages that did not reach a worker or a ``Subscription`` because it was too slow, or
+            whose publisher died over them; slow WebSockets are counted above.
     """
 
     requests: int = 0
@@ -30,6 +34,9 @@ class Stats:
     websockets: int = 0
     slow_closed: int = 0
     slow_dropped: int = 0
+    channel_messages: int = 0
+    channel_deliveries: int = 0
+    channel_drops: int = 0
     started_at: float = field(default_factory=time)
 
 

@@ -1,0 +1,198 @@
+"""The bus between forked workers: nothing comes twice or out of order, each loss is counted, whoever dies or sleeps."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+
+import pytest
+from support.bus import Worker, Workers
+from support.eventually import eventually
+
+from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.errors import BootError
+
+
+def assert_in_order(numbers: list[int]) -> None:
+    """No duplicate, no reordering; gaps are for the caller to account for."""
+    assert all(before < after for before, after in itertools.pairwise(numbers))
+
+
+def subscribe_all(workers: list[Worker], channel: str = "lobby") -> None:
+    for worker in workers:
+        worker.ask("subscribe", channel)
+
+
+def test_everybody_gets_everything_once_and_in_order() -> None:
+    with Workers(4) as bus:
+        subscribe_all(bus.workers)
+        for worker in bus.workers:
+            worker.ask("publish_in_background", "lobby", 0, 2_000, 40, 50)
+        for reader, publisher in itertools.product(bus.workers, repeat=2):
+            eventually(lambda r=reader, p=publisher: r.numbers("lobby", p) == list(range(2_000)), 15)
+        assert [worker.ask("drops") for worker in bus.workers] == [[0] * 4] * 4
+        assert [worker.ask("stats")["channel_deliveries"] for worker in bus.workers] == [8_000] * 4
+
+
+def test_messages_go_only_where_somebody_wants_them() -> None:
+    with Workers(3) as bus:
+        one, two, three = bus.workers
+        two.ask("subscribe", "lobby")
+        two.ask("subscribe", "end")
+        three.ask("subscribe", "end")
+        one.ask("publish", "lobby", 0, 10, 40, 1)
+        one.ask("publish", "end", 0, 1, 40, 1)
+        eventually(lambda: two.numbers("end", one) == three.numbers("end", one) == [0])
+        assert two.numbers("lobby", one) == list(range(10))
+        assert three.ask("received", "lobby") == []
+        two.ask("unsubscribe", "lobby")
+        one.ask("publish", "lobby", 10, 10, 40, 1)
+        one.ask("publish", "end", 1, 1, 40, 1)
+        eventually(lambda: two.numbers("end", one) == [0, 1])
+        assert two.numbers("lobby", one) == list(range(10))
+
+
+def test_counts_are_of_all_workers() -> None:
+    with Workers(3) as bus:
+        one, two, three = bus.workers
+        subscribe_all([one, two])
+        assert [worker.ask("count", "lobby") for worker in bus.workers] == [2, 2, 2]
+        two = bus.replace(two)
+        assert [worker.ask("count", "lobby") for worker in (one, two, three)] == [1, 1, 1]
+        one.ask("close")
+        assert three.ask("count", "lobby") == 0
+
+
+@pytest.mark.parametrize("size", [4_000, 4_086, 4_100, 70_000, 1_000_000])
+def test_messages_longer_than_a_packet_come_whole(size: int) -> None:
+    with Workers(3, queue_size=32 << 20) as bus:
+        subscribe_all(bus.workers)
+        for worker in bus.workers:
+            worker.ask("publish_in_background", "lobby", 0, 12, size, 1)
+        for reader, publisher in itertools.product(bus.workers, repeat=2):
+            eventually(lambda r=reader, p=publisher: r.numbers("lobby", p) == list(range(12)), 15)
+
+
+def test_a_worker_that_stands_still_loses_what_is_counted_and_nothing_else() -> None:
+    with Workers(3, queue_size=100_000, max_message_size=10_000) as bus:
+        publisher, sleeper, other = bus.workers
+        subscribe_all([sleeper, other])
+        sleeper.send(signal.SIGSTOP)
+        publisher.ask("publish", "lobby", 0, 20_000, 200, 100)
+        eventually(lambda: len(other.numbers("lobby", publisher)) == 20_000, 15)
+        sleeper.send(signal.SIGCONT)
+        publisher.ask("publish", "lobby", 20_000, 1, 200, 1)
+        eventually(lambda: other.numbers("lobby", publisher)[-1] == 20_000)
+        dropped = publisher.ask("drops")
+        assert dropped[sleeper.seat] > 0
+        assert dropped[other.seat] == 0
+        came = eventually(lambda: (got := sleeper.numbers("lobby", publisher))[-1] >= 20_000 and got)
+        assert_in_order(came)
+        assert len(came) + dropped[sleeper.seat] == 20_001
+        assert publisher.ask("stats")["channel_drops"] == dropped[sleeper.seat]
+    assert f"channel messages dropped: the worker in seat {sleeper.seat} does not read" in bus.log
+    assert bus.log.count("channel messages dropped") < 10, "once a second is enough"
+
+
+def test_a_killed_reader_s_successor_gets_only_what_was_published_since() -> None:
+    """The predecessor leaves a full inbox, and publishers that have the rest of a long message in their queues."""
+    with Workers(3) as bus:
+        one, two, reader = bus.workers
+        reader.ask("subscribe", "lobby")
+        reader.send(signal.SIGSTOP)
+        for publisher in (one, two):
+            publisher.ask("publish", "lobby", 0, 5, 900_000, 1)
+        successor = bus.replace(reader)
+        successor.ask("subscribe", "lobby")
+        for publisher in (one, two):
+            publisher.ask("publish", "lobby", 5, 200, 900, 7)
+        for publisher in (one, two):
+            eventually(lambda p=publisher: successor.numbers("lobby", p) == list(range(5, 205)))
+
+
+def test_a_killed_publisher_tears_one_message_at_most_and_it_is_counted() -> None:
+    with Workers(3, queue_size=32 << 20) as bus:
+        publisher, reader, other = bus.workers
+        reader.ask("subscribe", "lobby")
+        reader.send(signal.SIGSTOP)
+        publisher.ask("publish", "lobby", 0, 4, 900_000, 1)  # more than the inbox holds: cut in the middle
+        successor = bus.replace(publisher)
+        reader.send(signal.SIGCONT)
+        successor.ask("publish", "lobby", 0, 20, 900_000, 1)
+        other.ask("publish", "lobby", 0, 20, 50, 1)
+        eventually(lambda: reader.numbers("lobby", successor) == list(range(20)), 15)
+        eventually(lambda: reader.numbers("lobby", other) == list(range(20)))
+        came = reader.numbers("lobby", publisher)
+        assert came == list(range(len(came)))
+        assert len(came) < 4
+        assert reader.ask("stats")["channel_drops"] == 1
+
+
+def test_many_workers_reach_each_other() -> None:
+    with Workers(16) as bus:
+        subscribe_all(bus.workers)
+        for worker in bus.workers:
+            worker.ask("publish_in_background", "lobby", 0, 20, 300, 5)
+        for reader in bus.workers:
+            eventually(lambda r=reader: len(r.ask("received", "lobby")) == 320, 15)
+            for publisher in bus.workers:
+                assert reader.numbers("lobby", publisher) == list(range(20))
+
+
+def test_there_are_no_more_seats_than_are_said() -> None:
+    with pytest.raises(BootError, match="64 workers at most"):
+        Inboxes(129)
+
+
+def nemesis(pause: float, rounds: int) -> None:
+    """Four workers publish to all; one is killed again and again, one is stopped and continued."""
+    with Workers(4, queue_size=200_000, max_message_size=10_000) as bus:
+        one, two, sleeper, victim = bus.workers
+        subscribe_all(bus.workers)
+        published = 0
+        for number in range(rounds):
+            if number == rounds // 3:
+                sleeper.send(signal.SIGSTOP)
+            for worker in (one, two):
+                worker.ask("publish", "lobby", published, 1_000, 200, 20)
+            published += 1_000
+            victim.ask("publish_in_background", "lobby", 0, 5_000, 3_000, 3)
+            victim = bus.replace(victim)
+            victim.ask("subscribe", "lobby")
+            if number == 2 * rounds // 3:
+                end_of_pause(sleeper, pause)
+        for worker in (one, two):
+            worker.ask("publish", "lobby", published, 1, 200, 1)
+        published += 1
+        for reader, publisher in itertools.product((one, two, sleeper), (one, two)):
+            eventually(lambda r=reader, p=publisher: p is r or r.numbers("lobby", p)[-1] == published - 1, 30)
+            came = reader.numbers("lobby", publisher)
+            assert_in_order(came)
+            lost = 0 if reader is publisher else publisher.ask("drops")[reader.seat]
+            assert len(came) + lost == published, f"{publisher.seat} to {reader.seat}: {lost} counted as lost"
+            if reader is not sleeper:
+                assert lost == 0
+        for reader in (one, two, sleeper):
+            per_process: dict[str, list[int]] = {}
+            for text in reader.ask("received", "lobby"):
+                process, _, number_text = text.partition(":")
+                per_process.setdefault(process, []).append(int(number_text))
+            for numbers in per_process.values():
+                assert_in_order(numbers)
+
+
+def end_of_pause(sleeper: Worker, pause: float) -> None:
+    if pause:
+        time.sleep(pause)  # what is tested is a process that stands still for so long
+    sleeper.send(signal.SIGCONT)
+
+
+def test_order_and_counts_hold_while_workers_are_killed_and_stopped() -> None:
+    nemesis(pause=0.0, rounds=9)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_order_and_counts_hold_for_long() -> None:
+    nemesis(pause=20.0, rounds=60)

@@ -1,0 +1,170 @@
+"""One worker's channels: who is subscribed here, and the backend that knows of everybody else.
+
+Publishing never waits: a message goes into the outboxes of joined WebSockets, encoded once for all of them, into the
+queues of ``Subscription`` objects, and to the backend. All of that may be done from any greenlet, also while another
+one is inside ``recv`` on the same connection; and from a native thread, whose message the hub takes over.
+
+Delivery: at most once; the messages of one publisher on one channel in order; a publisher that is subscribed gets its
+own. Each loss is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gevent import monkey
+from gevent.hub import Hub
+
+from uwsgi_ws.channels.backend import Backend
+from uwsgi_ws.channels.records import encode_name
+from uwsgi_ws.channels.registry import Registry
+from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.errors import ChannelError, InvalidState
+from uwsgi_ws.protocol.frames import encode
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.outbox import Overflow
+
+__all__ = ["Bus", "Joined", "current_bus", "use_bus"]
+
+# Patched it would tell greenlets apart, not threads.
+_thread_id: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+_current: Bus | None = None
+
+
+class Joined(Protocol):
+    """A WebSocket, as the bus knows it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may be sent."""
+
+    def offer(self, frame: bytes, size: int, overflow: Overflow) -> bool:
+        """Send a whole frame soon, without waiting; return whether it was taken. It counts what it does not take."""
+
+
+class Bus:
+    """The channels of one worker.
+
+    Args:
+        backend: Brings what other processes publish; the bus closes it.
+        hub: The hub of the worker's greenlets.
+        stats: The worker's counters.
+        max_message_size: Bytes allowed in a message.
+    """
+
+    __slots__ = ("_backend", "_connections", "_hub", "_max_message_size", "_subscriptions", "_thread", "stats")
+
+    def __init__(self, backend: Backend, hub: Hub, stats: Stats, *, max_message_size: int) -> None:
+        self._backend = backend
+        self._hub: Any = hub
+        self._thread = _thread_id()
+        self.stats = stats
+        self._max_message_size = max_message_size
+        self._connections: Registry[Any, Overflow] = Registry()
+        self._subscriptions: Registry[Subscription, Overflow] = Registry()
+        backend.start(self._deliver)
+
+    # Publishing
+
+    def publish(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None = None) -> None:
+        """Send a message to everyone who is subscribed to a channel now.
+
+        Args:
+            channel: Any name.
+            opcode: TEXT, the payload is UTF-8 then, or BINARY.
+            payload: The message.
+            exclude: A connection that shall not get it, such as the sender's own.
+
+        Raises:
+            ChannelError: the message is too large.
+            ValueError: the channel's name is too long.
+        """
+        if len(payload) > self._max_message_size:
+            raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
+        encode_name(channel)
+        if _thread_id() == self._thread:
+            self._publish(channel, opcode, payload, exclude)
+        else:
+            self._hub.loop.run_callback_threadsafe(self._publish, channel, opcode, payload, exclude)
+
+    def _publish(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None) -> None:
+        self.stats.channel_messages += 1
+        self._backend.publish(channel, opcode, payload)
+        self._deliver(channel, opcode, payload, exclude)
+
+    def _deliver(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None = None) -> None:
+        """Hand a message to those who are subscribed here."""
+        delivered = 0
+        connections = self._connections.subscribers(channel)
+        if connections:
+            frame = encode(opcode, payload)
+            size = len(payload)
+            for connection, overflow in connections:
+                if connection is exclude:
+                    continue
+                if connection.offer(frame, size, overflow):
+                    delivered += 1
+                elif not connection.is_open:
+                    self.leave_all(connection)
+        for subscription, overflow in self._subscriptions.subscribers(channel):
+            delivered += subscription.offer((opcode, payload), overflow)
+        self.stats.channel_deliveries += delivered
+
+    # Subscribing
+
+    def join(self, channel: str, subscriber: Joined | Subscription, slow: str = "close") -> None:
+        """Have a channel's messages given to a subscriber; who has joined already only changes ``slow``.
+
+        Args:
+            channel: Any name.
+            subscriber: A WebSocket, which gets them sent, or a ``Subscription``.
+            slow: What gives when messages come faster than they are taken, and as much waits as may: ``close`` the
+                subscriber, a WebSocket with 1008; ``drop`` the new message; or ``conflate``: drop those that wait,
+                so that the new one takes their place.
+
+        Raises:
+            ValueError: the channel's name is too long, or no such ``slow``.
+        """
+        encode_name(channel)
+        if self._registry(subscriber).add(channel, subscriber, Overflow(slow)):
+            self._backend.subscribe(channel)
+
+    def leave(self, channel: str, subscriber: Joined | Subscription) -> None:
+        """Undo ``join``; without effect when it is undone already."""
+        if self._registry(subscriber).remove(channel, subscriber):
+            self._backend.unsubscribe(channel)
+
+    def leave_all(self, subscriber: Joined | Subscription) -> None:
+        """Have a subscriber leave all of its channels."""
+        for channel in self._registry(subscriber).channels(subscriber):
+            self.leave(channel, subscriber)
+
+    def _registry(self, subscriber: Joined | Subscription) -> Registry[Any, Overflow]:
+        return self._subscriptions if isinstance(subscriber, Subscription) else self._connections
+
+    def count(self, channel: str) -> int:
+        """Return how many WebSockets and subscriptions of all processes are subscribed to a channel."""
+        here = self._connections.count(channel) + self._subscriptions.count(channel)
+        return here + self._backend.count_elsewhere(channel)
+
+    def close(self) -> None:
+        """Leave the bus."""
+        self._backend.close()
+
+
+def use_bus(bus: Bus | None) -> None:
+    """Make a bus the one of this process."""
+    global _current
+    _current = bus
+
+
+def current_bus() -> Bus:
+    """Return this process's bus.
+
+    Raises:
+        InvalidState: it is no worker.
+    """
+    if _current is None:
+        raise InvalidState("no worker runs in this process; from outside there is uwsgi_ws.publish_to")
+    return _current

@@ -1,0 +1,261 @@
+"""One worker's ends of the bus: it reads its own inbox and writes into all others (see ``inboxes``).
+
+Nobody waits. What is published in one turn of the hub's loop goes out at its end, in as few packets as it fits in.
+What a full inbox does not take stays in an ``Outlet``, bounded in bytes; past the bound a record is dropped, counted
+and logged.
+
+Source: the semantics of overload from uWSGI 1.5-dev, core/channels.c.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from time import monotonic
+from typing import Any
+
+from gevent.hub import Hub
+
+from uwsgi_ws.channels.backend import Backend, OnMessage
+from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.interest import Interest
+from uwsgi_ws.channels.records import (
+    BODY_SIZE,
+    OVERHEAD,
+    PACKET_SIZE,
+    Assembler,
+    encode_name,
+    encode_packet,
+    encode_record,
+)
+from uwsgi_ws.websocket.turn import Turn
+
+__all__ = ["PipeBackend"]
+
+#: Packets written to, or read from, one pipe before others have their turn.
+_TURN = 64
+_READ, _WRITE = 1, 2
+
+_log = logging.getLogger("uwsgi_ws.channels")
+
+
+class Outlet:
+    """Where one worker writes what another one is to get: a stream of records into that worker's inbox.
+
+    Bounded to ``limit`` bytes. Records are dropped before their first byte is written, so the stream stays whole. When
+    the reader has died what waits is forgotten, as those whom it was for are gone; that is no loss.
+
+    Args:
+        inboxes: The shared ones.
+        writer: This worker's seat and generation.
+        seat: The reader's.
+        hub: The one that schedules this worker.
+        limit: Bytes that may wait.
+
+    Attributes:
+        dropped: Records dropped because of ``limit``.
+    """
+
+    __slots__ = (
+        "_fd",
+        "_generations",
+        "_limit",
+        "_log_at",
+        "_loop",
+        "_reader_generation",
+        "_seat",
+        "_stream",
+        "_unlogged",
+        "_watcher",
+        "_writer",
+        "dropped",
+    )
+
+    def __init__(self, inboxes: Inboxes, writer: tuple[int, int], seat: int, hub: Hub, limit: int) -> None:
+        self._fd = inboxes.writer(seat)
+        self._generations = inboxes.interest.generations
+        self._writer = writer
+        self._seat = seat
+        self._loop: Any = hub.loop
+        self._limit = limit
+        self._stream = bytearray()
+        self._reader_generation = 0  # the one that what is in the stream is for
+        self._watcher: Any = None  # while the inbox is full
+        self._unlogged = 0
+        self._log_at = 0.0
+        self.dropped = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something to write already, and ``flush`` will be called."""
+        return bool(self._stream)
+
+    def put(self, record: bytes) -> bool:
+        """Take a record; False when it had to be dropped."""
+        self._forget_for_predecessor()
+        if len(self._stream) + len(record) > self._limit:
+            self.dropped += 1
+            self._unlogged += 1
+            self._report()
+            return False
+        self._stream += record
+        return True
+
+    def flush(self) -> None:
+        """Write what the inbox takes; the rest follows when it takes more."""
+        self._forget_for_predecessor()
+        stream = self._stream
+        sent = 0
+        try:
+            for _ in range(_TURN):
+                if sent >= len(stream):
+                    break
+                body = stream[sent : sent + BODY_SIZE]
+                os.write(self._fd, encode_packet(*self._writer, self._reader_generation, body))
+                sent += len(body)
+        except BlockingIOError:
+            pass
+        del stream[:sent]
+        if stream:
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def _forget_for_predecessor(self) -> None:
+        generation = self._generations[self._seat]
+        if generation != self._reader_generation:
+            self._reader_generation = generation
+            self._stream.clear()
+
+    def _wait(self) -> None:
+        if self._watcher is None:
+            self._watcher = self._loop.io(self._fd, _WRITE)
+            self._watcher.start(self.flush)
+
+    def _stop_waiting(self) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+            if self._unlogged:
+                self._log_at = 0.0
+                self._report()
+
+    def _report(self) -> None:
+        """Log what was dropped, once a second."""
+        now = monotonic()
+        if now >= self._log_at:
+            self._log_at = now + 1.0
+            _log.warning(
+                "%d channel messages dropped: the worker in seat %d does not read, %d bytes wait for it already",
+                self._unlogged,
+                self._seat,
+                len(self._stream),
+            )
+            self._unlogged = 0
+
+    def close(self) -> None:
+        """Write what can be written at once, and forget the rest."""
+        if self._stream:
+            self.flush()
+        self._stream.clear()
+        self._stop_waiting()
+
+
+class PipeBackend(Backend):
+    """One worker's ends of the bus.
+
+    Made in the worker, after the fork. It reads its inbox in the hub, whatever the application does.
+
+    Args:
+        inboxes: Made before the fork.
+        seat: This worker's, from 0; nobody else alive has it.
+        hub: The hub that schedules the worker.
+        turn: The worker's.
+        queue_size: Bytes that may wait for each other worker; never less than one message of the largest size.
+        max_message_size: Bytes allowed in a message.
+    """
+
+    def __init__(
+        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Turn, *, queue_size: int, max_message_size: int
+    ) -> None:
+        self._inboxes = inboxes
+        self._seat = seat
+        self._stats = turn.stats
+        self._interest = Interest(inboxes.interest, seat)
+        self._assembler = Assembler(self._interest.generation, max_message_size)
+        limit = max(queue_size, max_message_size + OVERHEAD)
+        writer = (seat, self._interest.generation)
+        self._outlets = [Outlet(inboxes, writer, other, hub, limit) for other in range(inboxes.seats)]
+        self._turn = turn
+        self._inbox = inboxes.reader(seat)
+        loop: Any = hub.loop
+        self._watcher: Any = loop.io(self._inbox, _READ)
+
+    def start(self, on_message: OnMessage) -> None:
+        """See ``Backend``."""
+        self._on_message = on_message
+        self._watcher.start(self._read)
+
+    def subscribe(self, channel: str) -> None:
+        """See ``Backend``."""
+        self._interest.add(encode_name(channel))
+
+    def unsubscribe(self, channel: str) -> None:
+        """See ``Backend``."""
+        self._interest.remove(encode_name(channel))
+
+    def count_elsewhere(self, channel: str) -> int:
+        """See ``Backend``."""
+        return self._inboxes.interest.count(encode_name(channel), except_for=self._seat)
+
+    def drops(self) -> list[int]:
+        """Return for each seat how many messages did not reach it because its worker was too slow."""
+        return [outlet.dropped for outlet in self._outlets]
+
+    def publish(self, channel: str, opcode: int, payload: bytes) -> None:
+        """See ``Backend``; a worker whose queue is full does not get the message, which is counted."""
+        name = encode_name(channel)
+        wanted = self._inboxes.interest.wanted(name)
+        if not any(wanted):
+            return
+        record = b""
+        for seat, is_wanted in enumerate(wanted):
+            if not is_wanted or seat == self._seat:
+                continue
+            record = record or encode_record(name, opcode, payload)
+            outlet = self._outlets[seat]
+            was_waiting = outlet.is_waiting
+            if not outlet.put(record):
+                self._stats.channel_drops += 1
+            elif not was_waiting:
+                self._turn.touch(outlet)
+
+    def _read(self) -> None:
+        """Take packets from the inbox and hand on what they complete."""
+        budget = _TURN
+        while budget > 0:
+            try:
+                packet = os.read(self._inbox, PACKET_SIZE)
+            except BlockingIOError:
+                return
+            budget -= 1
+            try:
+                for record in self._assembler.feed(packet):
+                    budget -= 1
+                    self._on_message(*record)
+            except Exception:
+                # Ours: a worker writes nothing but records, and a delivery raises nothing. The worker goes on.
+                _log.exception("a message from another worker could not be delivered")
+                self._stats.channel_drops += 1
+            if self._assembler.torn:
+                self._stats.channel_drops += self._assembler.torn
+                self._assembler.torn = 0
+
+    def close(self) -> None:
+        """Leave the bus: nothing more comes, and nobody sends here any more."""
+        self._watcher.stop()
+        self._watcher.close()
+        for outlet in self._outlets:
+            outlet.close()
+        self._inboxes.vacate(self._seat)
