@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uwsgi_ws.errors import ConnectionClosed, Error, HandshakeError, InvalidState
-    from uwsgi_ws.public import accept
+    from uwsgi_ws.channels.subscription import Subscription
+    from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
+    from uwsgi_ws.public import accept, count, publish, subscribe
     from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
 
@@ -17,16 +18,34 @@ from uwsgi_ws import _build
 
 __version__ = "0.1.0"
 
-__all__ = ["Connection", "ConnectionClosed", "Error", "HandshakeError", "InvalidState", "accept", "broadcast"]
+__all__ = [
+    "ChannelError",
+    "Connection",
+    "ConnectionClosed",
+    "Error",
+    "HandshakeError",
+    "InvalidState",
+    "Subscription",
+    "accept",
+    "broadcast",
+    "count",
+    "publish",
+    "subscribe",
+]
 
 _HOMES = {
+    "ChannelError": "uwsgi_ws.errors",
     "Connection": "uwsgi_ws.websocket.connection",
     "ConnectionClosed": "uwsgi_ws.errors",
     "Error": "uwsgi_ws.errors",
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
+    "Subscription": "uwsgi_ws.channels.subscription",
     "accept": "uwsgi_ws.public",
     "broadcast": "uwsgi_ws.websocket.broadcast",
+    "count": "uwsgi_ws.public",
+    "publish": "uwsgi_ws.public",
+    "subscribe": "uwsgi_ws.public",
 }
 
 

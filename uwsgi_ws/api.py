@@ -20,6 +20,7 @@ from typing import Any
 import gevent
 from gevent import getcurrent
 
+from uwsgi_ws import api_channels
 from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.log import say
@@ -388,6 +389,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     setprocname,
     mule_id,
     ready,
+    *api_channels.FUNCTIONS,
 )
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.protocol import handshake
+from uwsgi_ws.protocol.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
 from uwsgi_ws.wsgi.runner import check_head
 
-__all__ = ["accept"]
+__all__ = ["accept", "count", "publish", "subscribe"]
+
+#: Bytes of messages that may wait in a subscription: as many as one message may have by default.
+_MAX_WAITING = 1_048_576
 
 
 def accept(
@@ -49,3 +55,58 @@ def accept(
         answer.append(("Sec-WebSocket-Protocol", subprotocol))
     assert request.acceptor is not None, "a request that runs an application has an acceptor"
     return request.acceptor.accept(request, answer, subprotocol)
+
+
+def publish(channel: str, message: Sendable, *, exclude: Connection | None = None) -> None:
+    """Send a message to everyone who is subscribed to a channel, in all workers, and return at once.
+
+    From a request, a WebSocket, any greenlet or thread of a worker. Delivery is at most once, in order for each
+    publisher and channel; publishers that have joined get their own messages.
+
+    Args:
+        channel: Any name.
+        message: ``str`` as text, anything bytes-like as binary.
+        exclude: A connection of this worker that does not get it, such as the sender's.
+
+    Raises:
+        ChannelError: the message is longer than ``--websockets-max-size``.
+        InvalidState: this process is no worker; see ``publish_to``.
+        TypeError: the message is neither.
+    """
+    opcode, payload = as_message(message)
+    current_bus().publish(channel, opcode, payload, exclude)
+
+
+def subscribe(*channels: str, slow: str = "close", max_bytes: int = _MAX_WAITING) -> Subscription:
+    """Receive the messages of channels in this greenlet rather than have them sent to a client.
+
+        with uwsgi_ws.subscribe("prices") as messages:
+            for message in messages: ...
+
+    Args:
+        channels: Any names.
+        slow: What gives when ``max_bytes`` wait: ``close`` the subscription, which ``recv`` tells by a ChannelError;
+            ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
+        max_bytes: Bytes that may wait, 64 counted for each message beside its payload.
+
+    Raises:
+        InvalidState: this process is no worker.
+        ValueError: no such ``slow``, or a name that is too long.
+    """
+    subscription = Subscription(current_bus(), max_bytes)
+    try:
+        for channel in channels:
+            subscription.join(channel, slow)
+    except BaseException:
+        subscription.close()
+        raise
+    return subscription
+
+
+def count(channel: str) -> int:
+    """Return how many WebSockets and subscriptions are on a channel now, in all workers.
+
+    Raises:
+        InvalidState: this process is no worker.
+    """
+    return current_bus().count(channel)

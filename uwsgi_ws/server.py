@@ -171,6 +171,9 @@ class Server:
             stats.bytes_sent += request.websocket.bytes_sent
         if self._access_log is not None and request.log_this:
             self._access_log.write(request)
+        if request.subscriptions is not None:
+            for subscription in request.subscriptions.values():
+                subscription.close()
         # wsgi.input knows the request, so the two would keep each other until a collection.
         request.environ = {}
 

@@ -19,7 +19,7 @@ FLOORS = (
     ("net",),
     ("fronts", "websocket", "channels"),
     ("wsgi", "admission", "static", "public"),
-    ("api", "place", "server"),
+    ("api", "api_channels", "place", "server"),
     ("process",),
     ("cli",),
 )

@@ -35,10 +35,6 @@ _current: Bus | None = None
 class Joined(Protocol):
     """A WebSocket, as the bus knows it."""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether messages may be sent."""
-
     def offer(self, frame: bytes, size: int, overflow: Overflow) -> bool:
         """Send a whole frame soon, without waiting; return whether it was taken. It counts what it does not take."""
 
@@ -101,12 +97,8 @@ class Bus:
             frame = encode(opcode, payload)
             size = len(payload)
             for connection, overflow in connections:
-                if connection is exclude:
-                    continue
-                if connection.offer(frame, size, overflow):
-                    delivered += 1
-                elif not connection.is_open:
-                    self.leave_all(connection)
+                if connection is not exclude:
+                    delivered += connection.offer(frame, size, overflow)
         for subscription, overflow in self._subscriptions.subscribers(channel):
             delivered += subscription.offer((opcode, payload), overflow)
         self.stats.channel_deliveries += delivered

@@ -12,6 +12,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.net.stream import SocketStream
     from uwsgi_ws.websocket.acceptor import Acceptor
     from uwsgi_ws.websocket.connection import Connection
@@ -38,6 +39,7 @@ class Request(ABC):
         head_size: Bytes of the request head.
         core: Which of the worker's places it has, from 0.
         logvars: What the application set with ``uwsgi.set_logvar``.
+        subscriptions: By channel, what it joined with ``uwsgi.channel_join``; closed when the request is over.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Request(ABC):
         "request_id",
         "started_at",
         "status",
+        "subscriptions",
         "variable_count",
         "websocket",
     )
@@ -72,6 +75,7 @@ class Request(ABC):
         self.request_id = 0
         self.logvars: dict[str, str] | None = None
         self.log_this = True
+        self.subscriptions: dict[str, Subscription] | None = None
 
     @property
     def is_head_written(self) -> bool:

@@ -388,6 +388,7 @@ def _ignored(name: str, why: str, *aliases: str, short: str = "", metavar: str =
 
 
 IGNORED = (
+    _ignored("channel", "A channel exists from its first use, under any name.", metavar="NAME"),
     _ignored("http-websockets", "Every address speaks WebSocket."),
     _ignored("http-raw-body", "Nothing stands between a client's bytes and the worker."),
     _ignored("http-keepalive", "It is always on; --http-timeout bounds the idle time."),

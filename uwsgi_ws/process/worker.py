@@ -23,6 +23,8 @@ import gevent
 from gevent.event import AsyncResult
 
 from uwsgi_ws import __version__, _build, api
+from uwsgi_ws.channels.backend import Alone
+from uwsgi_ws.channels.bus import Bus, use_bus
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
@@ -78,6 +80,8 @@ class _Worker:
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
         self._server = make_server(options, applications, worker_id, Stats())
+        self._bus = Bus(Alone(), self._server.hub, self._server.stats, max_message_size=options.max_message_size)
+        use_bus(self._bus)
         self.heartbeat = Heartbeat(self._server, worker_id, births)
         if options.harakiri:
             harakiri = Harakiri(self._server, worker_id, options.harakiri, websockets=options.websockets_harakiri)

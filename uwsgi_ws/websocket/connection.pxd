@@ -5,6 +5,7 @@ from uwsgi_ws.protocol.websocket cimport WebSocket
 
 cdef class Connection:
     cdef double _answered_at
+    cdef object _bus
     cdef object _clock
     cdef double _close_by
     cdef public WebSocket _engine

@@ -27,6 +27,7 @@ from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Hub
 from greenlet import greenlet
 
+from uwsgi_ws.channels.bus import Bus, current_bus
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.stream import SocketStream
@@ -99,6 +100,7 @@ class Connection:
 
     __slots__ = (
         "_answered_at",
+        "_bus",
         "_clock",
         "_close_by",
         "_engine",
@@ -149,6 +151,7 @@ class Connection:
         self._waiting: list[Any] | None = None  # greenlets that want to receive after it
         self._outbox: Outbox | None = None
         self._readiness: Readiness | None = None
+        self._bus: Bus | None = None  # once a channel has been joined
         self._is_paused = False
         self._is_closed = False
         self._is_ping_pending = False
@@ -377,6 +380,30 @@ class Connection:
         self.bytes_sent += size
         return True
 
+    def join(self, channel: str, *, slow: str = "close") -> None:
+        """Have a channel's messages sent to the peer from now on, whatever the application does.
+
+        Without effect when it has been joined already, but for ``slow``. It is left when the connection ends.
+
+        Args:
+            channel: Any name; a channel exists as long as it has subscribers.
+            slow: What gives when a peer does not take them in time, as in ``broadcast``.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+            ValueError: the name is longer than 65,535 bytes, or no such ``slow``.
+        """
+        if self._engine.state is not OPEN:
+            raise self._engine.closed_error()
+        bus = current_bus()
+        bus.join(channel, self, slow)
+        self._bus = bus
+
+    def leave(self, channel: str) -> None:
+        """Undo ``join``; without effect when the channel has not been joined."""
+        if self._bus is not None:
+            self._bus.leave(channel, self)
+
     def ping(self, payload: bytes = b"") -> None:
         """Send a ping of up to 125 bytes; ``latency`` tells how long its pong took.
 
@@ -410,7 +437,7 @@ class Connection:
         self._close_by = monotonic() + self._settings.close_timeout
         self._clock.schedule(self, self._close_by)
         self._write_output()
-        self._wake_later()
+        self._cease()
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake; the peer sees 1006."""
@@ -507,8 +534,10 @@ class Connection:
             timer.stop()
             timer.close()
 
-    def _wake_later(self) -> None:
-        """Have the hub wake everyone who waits for something that will not come any more."""
+    def _cease(self) -> None:
+        """Now that it is not open any more: leave the channels, and have the hub wake whoever waits in vain."""
+        if self._bus is not None:
+            self._bus.leave_all(self)
         if self._readiness is not None:
             self._readiness.set(True)
         if self._waiter is not None:
@@ -680,7 +709,7 @@ class Connection:
         if self._is_paused:
             self._is_paused = False
             self._stream.start_receiving(self._receive)  # to see the peer hang up
-        self._wake_later()
+        self._cease()
 
     def _lose(self) -> None:
         """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
@@ -705,7 +734,7 @@ class Connection:
             self._outbox.close()
             self._outbox = None  # they know each other
         self._stream.close()
-        self._wake_later()
+        self._cease()
 
     def tick(self, now: float) -> float | None:
         """Do what time demands (see ``net.wheel.Scheduled``)."""
