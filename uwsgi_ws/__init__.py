@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uwsgi_ws.channels.client import publish_to
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.public import accept, count, publish, subscribe
@@ -30,6 +31,7 @@ __all__ = [
     "broadcast",
     "count",
     "publish",
+    "publish_to",
     "subscribe",
 ]
 
@@ -45,6 +47,7 @@ _HOMES = {
     "broadcast": "uwsgi_ws.websocket.broadcast",
     "count": "uwsgi_ws.public",
     "publish": "uwsgi_ws.public",
+    "publish_to": "uwsgi_ws.channels.client",
     "subscribe": "uwsgi_ws.public",
 }
 

@@ -18,8 +18,15 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong."""
+    """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong.
+
+    With ``publish`` as first argument, publish a message on a running server instead.
+    """
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] == "publish":
+        from uwsgi_ws.channels.client import main as publish
+
+        return publish(arguments[1:])
     try:
         options = parse(arguments)
     except OptionError as exc:

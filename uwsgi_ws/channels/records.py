@@ -73,6 +73,13 @@ def encode_name(channel: str) -> bytes:
     return name
 
 
+def _decode_name(name: memoryview) -> str:
+    try:
+        return str(name, "utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        raise ChannelError("not a record: the channel's name is not UTF-8") from None
+
+
 def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
     """Return a record.
 
@@ -135,7 +142,7 @@ class Decoder:
                 if end > size:
                     self._needed = end - begin
                     break
-                name = str(view[begin + _RECORD.size : name_end], "utf-8", "surrogatepass")
+                name = _decode_name(view[begin + _RECORD.size : name_end])
                 records.append(Record(name, opcode, bytes(view[name_end:end])))
                 begin = end
             else:

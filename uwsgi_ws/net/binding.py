@@ -31,13 +31,15 @@ class Door:
     dialect: str = "http"
 
 
-def bind(address: Address, backlog: int, *, reuse_port: bool = False) -> socket.socket:
+def bind(address: Address, backlog: int, *, reuse_port: bool = False, is_private: bool = False) -> socket.socket:
     """Return a listening socket.
 
     Args:
         address: Where.
         backlog: Connections that the kernel keeps waiting.
         reuse_port: Let further sockets be bound to the same port; the kernel spreads connections over them.
+        is_private: Make a unix socket's file such that nobody but its owner may open it (mode 0600) from the start.
+            This changes the umask for a moment, so there must be no other thread.
 
     Raises:
         OSError: the address cannot be bound; ``strerror`` says why.
@@ -60,6 +62,7 @@ def bind(address: Address, backlog: int, *, reuse_port: bool = False) -> socket.
         if info[0] == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         target = info[4]
+    umask = os.umask(0o177) if is_private else None
     try:
         sock.bind(target)
         sock.listen(backlog)
@@ -68,6 +71,9 @@ def bind(address: Address, backlog: int, *, reuse_port: bool = False) -> socket.
     except OSError:
         sock.close()
         raise
+    finally:
+        if umask is not None:
+            os.umask(umask)
     return sock
 
 

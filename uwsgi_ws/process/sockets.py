@@ -67,7 +67,7 @@ class Sockets:
             say(f"{door.option} {what} {bound_name(door.address, sock)} fd {sock.fileno()}")
         for fd in inherited.values():
             os.close(fd)
-        if not opened:
+        if all(door.dialect == "channels" for door, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
         return cls(opened, are_inherited=are_inherited)
 
@@ -90,13 +90,21 @@ class Sockets:
 
 def _doors(options: Options) -> list[Door]:
     """Return what the options want listened on, in the order in which it is bound."""
-    rows = (("http", options.http), ("http-socket", options.http_socket))
-    return [Door(name, address) for name, addresses in rows for address in addresses]
+    rows = (
+        ("http", options.http, "http"),
+        ("http-socket", options.http_socket, "http"),
+        ("channel-socket", options.channel_socket, "channels"),
+    )
+    return [Door(name, address, dialect) for name, addresses, dialect in rows for address in addresses]
 
 
 def _bind(options: Options, door: Door) -> socket.socket:
+    is_private = door.dialect == "channels"
+    if is_private and door.address.family != "unix":
+        problem = f"{str(door.address)!r} is no unix socket, which alone tells who is at the other end"
+        raise options.error(door.option, problem)
     try:
-        return bind(door.address, options.listen)
+        return bind(door.address, options.listen, is_private=is_private)
     except OSError as exc:
         raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
 

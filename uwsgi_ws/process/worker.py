@@ -25,6 +25,7 @@ from gevent.event import AsyncResult
 from uwsgi_ws import __version__, _build, api
 from uwsgi_ws.channels.backend import Alone
 from uwsgi_ws.channels.bus import Bus, use_bus
+from uwsgi_ws.channels.entrance import Entrance
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
@@ -82,6 +83,7 @@ class _Worker:
         self._server = make_server(options, applications, worker_id, Stats())
         self._bus = Bus(Alone(), self._server.hub, self._server.stats, max_message_size=options.max_message_size)
         use_bus(self._bus)
+        self._entrances: list[Entrance] = []
         self.heartbeat = Heartbeat(self._server, worker_id, births)
         if options.harakiri:
             harakiri = Harakiri(self._server, worker_id, options.harakiri, websockets=options.websockets_harakiri)
@@ -114,7 +116,12 @@ class _Worker:
         gc.collect()
         gc.freeze()
         for door, sock in self._sockets:
-            self._server.listen(sock, door)
+            if door.dialect == "channels":
+                entrance = Entrance(sock, self._bus, self._options.max_message_size)
+                entrance.start()
+                self._entrances.append(entrance)
+            else:
+                self._server.listen(sock, door)
         self.heartbeat.start()
         ready()
         return self._order.get() or _STOP
@@ -127,6 +134,8 @@ class _Worker:
             keep_sockets: Leave the listening sockets open; who comes meanwhile waits in the kernel.
         """
         self._server.stop_accepting()
+        for entrance in self._entrances:
+            entrance.stop()
         if not keep_sockets:
             self._sockets.close()
         rate = self._options.websockets_drain_rate / self._options.processes

@@ -1,0 +1,80 @@
+"""Publishing from outside of the server: a cron job, a task queue, a shell. Needs no gevent, and blocks.
+
+The other end is ``channels.entrance``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from collections.abc import Sequence
+
+from uwsgi_ws.channels.records import encode_name, encode_record
+from uwsgi_ws.errors import ChannelError
+from uwsgi_ws.protocol.messages import Sendable, as_message
+
+__all__ = ["main", "publish_to"]
+
+_LONGEST_ANSWER = 4_096
+
+
+def publish_to(address: str, channel: str, message: Sendable, *, timeout: float = 5.0) -> None:
+    """Publish a message on a running server; returns once a worker has it.
+
+    Args:
+        address: What the server was given as ``--channel-socket``.
+        channel: Any name.
+        message: ``str`` as text, anything bytes-like as binary.
+        timeout: Seconds for each step.
+
+    Raises:
+        ChannelError: nobody listens there or answers in time, this user may not publish there, or the message is
+            longer than the server's ``--websockets-max-size``.
+        TypeError: the message is neither.
+        ValueError: the channel's name is too long.
+    """
+    record = encode_record(encode_name(channel), *as_message(message))
+    target = "\0" + address[1:] if address.startswith("@") else address
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(timeout)
+            sock.connect(target)
+            try:
+                sock.sendall(record)
+            except ConnectionError:
+                pass  # refused before it had all come: the answer says why
+            answer = _read_line(sock)
+    except OSError as exc:
+        raise ChannelError(f"cannot publish to {address}: {exc.strerror or exc}") from exc
+    if answer != "ok":
+        raise ChannelError(f"cannot publish to {address}: {answer.removeprefix('error ') or 'it gave no answer'}")
+
+
+def _read_line(sock: socket.socket) -> str:
+    answer = b""
+    while not answer.endswith(b"\n") and len(answer) < _LONGEST_ANSWER:
+        data = sock.recv(_LONGEST_ANSWER)
+        if not data:
+            break
+        answer += data
+    return answer.decode(errors="replace").rstrip("\n")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``python -m uwsgi_ws publish``; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m uwsgi_ws publish", description="Publish a message to all who have joined a channel."
+    )
+    parser.add_argument("--to", required=True, metavar="ADDRESS", help="the server's --channel-socket")
+    parser.add_argument("--binary", action="store_true", help="as a binary message; without it as text")
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("message", metavar="MESSAGE", help="the message, or - to read it from standard input")
+    arguments = parser.parse_args(argv)
+    try:
+        payload = sys.stdin.buffer.read() if arguments.message == "-" else arguments.message.encode()
+        publish_to(arguments.to, arguments.channel, payload if arguments.binary else payload.decode())
+    except (ChannelError, ValueError) as exc:
+        print(f"uwsgi_ws: {exc}", file=sys.stderr)
+        return 1
+    return 0
