@@ -84,6 +84,15 @@ WORKLOADS = {
         _load_columns("deliveries/s", "delivery"),
         metric_title="CPU µs per delivery",
     ),
+    "channels": Workload(
+        "Fan-out to the clients of four workers",
+        "channels",
+        "fanout",
+        {"connections": 400, "size": 64, "depth": 4, "publishers": 1},
+        _load_columns("deliveries/s", "delivery"),
+        metric_title="CPU µs per delivery",
+        against=("uwsgi + redis", "websockets + redis"),
+    ),
     "http": Workload(
         "HTTP hello over keep-alive",
         "http",

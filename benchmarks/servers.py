@@ -17,7 +17,7 @@ PEERS = HERE / "peers"
 
 @dataclass(frozen=True)
 class Server:
-    """One server; a command per application that it can serve (``echo``, ``fanout``, ``http``).
+    """One server; a command per application that it can serve (``echo``, ``fanout``, ``channels``, ``http``).
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit and
@@ -80,9 +80,9 @@ def _uwsgi(program: str) -> str:
     return f"{{bin}}/uwsgi --gevent {{slots}} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
 
 
-def _own(program: str) -> str:
+def _own(program: str, *options: str) -> str:
     common = "--http-socket 127.0.0.1:{port} --gevent {slots} --disable-logging"
-    return f"{{python}} -m uwsgi_ws {common} --wsgi-file {program}"
+    return " ".join([f"{{python}} -m uwsgi_ws {common} --wsgi-file {program}", *options])
 
 
 def _script(name: str, *applications: str) -> dict[str, str]:
@@ -97,6 +97,7 @@ _OWN_COMMANDS = {
     "echo": _own("wsgi_app.py"),
     "http": _own("wsgi_app.py"),
     "fanout": _own("fanout_uwsgi_ws.py"),
+    "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
 
 SERVERS = (
@@ -113,6 +114,17 @@ SERVERS = (
         ("uwsgi", "gevent"),
     ),
     Server(
+        "uwsgi + redis",
+        {
+            "channels": "{python} with_redis.py "
+            + _uwsgi(
+                "--http-socket 127.0.0.1:{port} --gevent-monkey-patch --master --processes 4 "
+                "--wsgi-file channels_uwsgi.py"
+            )
+        },
+        ("uwsgi", "gevent", "redis"),
+    ),
+    Server(
         "uwsgi router",
         {
             "echo": _uwsgi("--http 127.0.0.1:{port} --http-websockets --wsgi-file wsgi_app.py"),
@@ -127,6 +139,11 @@ SERVERS = (
     ),
     Server("gevent.pywsgi", _script("gevent_websocket_server.py", "http"), ("gevent", "gevent-websocket")),
     Server("websockets", _script("websockets_server.py", "echo", "fanout"), ("websockets",)),
+    Server(
+        "websockets + redis",
+        {"channels": "{python} with_redis.py {python} channels_websockets.py {port}"},
+        ("websockets", "redis"),
+    ),
     Server("aiohttp", _script("aiohttp_server.py", "echo", "fanout", "http"), ("aiohttp", "uvloop")),
     Server("picows", _script("picows_server.py", "echo", "fanout"), ("picows", "uvloop")),
     Server("socketify", _script("socketify_server.py", "echo", "fanout", "http"), ("socketify",)),
