@@ -1,4 +1,4 @@
-# python -m uwsgi_ws --http 127.0.0.1:8080 --gevent 1000 --wsgi-file examples/chat.py
+# python -m uwsgi_ws --http 127.0.0.1:8080 --processes 4 --gevent 1000 --wsgi-file examples/chat.py
 """A chat at http://127.0.0.1:8080/. A room is a channel: who is in it hears all of it, whichever worker serves him."""
 
 import json

@@ -11,7 +11,6 @@ from support.server import EXAMPLES, Server
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-WORKERS = 1
 Serve = Callable[..., Server]
 
 
@@ -46,7 +45,7 @@ def wait_for_last(page: Page, name: str, text: str) -> None:
 
 
 def test_two_windows_on_different_workers_talk(serve: Serve) -> None:
-    server = serve(EXAMPLES / "chat.py", "--gevent", "100", *(["--processes", str(WORKERS)] if WORKERS > 1 else []))
+    server = serve(EXAMPLES / "chat.py", "--gevent", "100", "--processes", "4")
     with chromium_page() as ann:
         bob = another_window(ann)
         errors: list[str] = []
@@ -55,9 +54,9 @@ def test_two_windows_on_different_workers_talk(serve: Serve) -> None:
         # Which worker accepts is the kernel's choice.
         for _ in range(50):
             workers.add(enter(bob, server, "Bob"))
-            if len(workers) == min(2, WORKERS):
+            if len(workers) == 2:
                 break
-        assert len(workers) == min(2, WORKERS)
+        assert len(workers) == 2
         ann.locator("#log .event", has_text="Bob came in").last.wait_for()
         say(ann, "Grüße <b>an</b> 世界")
         for page in (ann, bob):

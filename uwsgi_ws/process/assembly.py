@@ -8,6 +8,10 @@ import time
 
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission
+from uwsgi_ws.channels.backend import Alone, Backend
+from uwsgi_ws.channels.bus import Bus
+from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.http1 import Http1Settings
 from uwsgi_ws.log import AccessLog, say
@@ -20,11 +24,12 @@ from uwsgi_ws.server import Server
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.websocket.turn import Turn
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
 
-__all__ = ["install_api", "load_applications", "make_server"]
+__all__ = ["install_api", "load_applications", "make_bus", "make_server"]
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
@@ -109,3 +114,25 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         stats=stats,
         is_alone=options.processes == 1,
     )
+
+
+def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:
+    """Return a worker's channels; in the worker's own process, as ``make_server``.
+
+    Args:
+        options: Checked already.
+        server: The worker's.
+        inboxes: Shared with other workers; None when there are none.
+        seat: Whose inbox is this worker's.
+    """
+    backend: Backend = Alone()
+    if inboxes is not None:
+        backend = PipeBackend(
+            inboxes,
+            seat,
+            server.hub,
+            Turn(server.hub.loop, server.stats),
+            queue_size=options.channel_queue * 1024,
+            max_message_size=options.max_message_size,
+        )
+    return Bus(backend, server.hub, server.stats, max_message_size=options.max_message_size)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.process.scoreboard import Scoreboard
 
 __all__ = ["Common", "Notice", "Order", "What"]
@@ -84,17 +85,28 @@ class Common:
 
     Args:
         processes: How many workers there are.
+
+    Raises:
+        BootError: too many for the descriptors that this process may have, or for channels.
     """
 
     def __init__(self, processes: int) -> None:
         self.master_pid = os.getpid()
         # A worker and its successor live at the same time for a while.
         self.scoreboard = Scoreboard(2 * processes)
+        #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.
+        self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         self._notices = Ends.open()
         # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
         self._lifeline = Ends.open()
 
     # In the master
+
+    def vacate(self, seat: int) -> None:
+        """Forget who had a seat; the process is dead, or does not live yet."""
+        self.scoreboard.clear(seat)
+        if self.inboxes is not None:
+            self.inboxes.vacate(seat)
 
     @property
     def notices(self) -> int:

@@ -344,7 +344,7 @@ class Master:
 
     def _forget(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
-        self._common.scoreboard.clear(worker.order.seat)
+        self._common.vacate(worker.order.seat)
 
     # What signals ask for
 

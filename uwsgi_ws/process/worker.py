@@ -23,14 +23,14 @@ import gevent
 from gevent.event import AsyncResult
 
 from uwsgi_ws import __version__, _build, api
-from uwsgi_ws.channels.backend import Alone
-from uwsgi_ws.channels.bus import Bus, use_bus
+from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.entrance import Entrance
+from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.place import Place
-from uwsgi_ws.process.assembly import install_api, load_applications, make_server
+from uwsgi_ws.process.assembly import install_api, load_applications, make_bus, make_server
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
@@ -62,6 +62,8 @@ class _Worker:
         place: The process's.
         worker_id: 1 to N.
         births: How many processes this worker has been.
+        inboxes: What channels go through to other workers; None where there are none.
+        seat: Whose inbox is this worker's.
         others: Yields how the other workers stand.
     """
 
@@ -74,6 +76,8 @@ class _Worker:
         *,
         worker_id: int = 1,
         births: int = 1,
+        inboxes: Inboxes | None = None,
+        seat: int = 0,
         others: Callable[[], Iterator[Standing]] = lambda: iter(()),
     ) -> None:
         self._options = options
@@ -81,7 +85,7 @@ class _Worker:
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
         self._server = make_server(options, applications, worker_id, Stats())
-        self._bus = Bus(Alone(), self._server.hub, self._server.stats, max_message_size=options.max_message_size)
+        self._bus = make_bus(options, self._server, inboxes, seat)
         use_bus(self._bus)
         self._entrances: list[Entrance] = []
         self.heartbeat = Heartbeat(self._server, worker_id, births)
@@ -158,6 +162,7 @@ class _Worker:
             _log.exception("uwsgi.atexit")
         # A forked process ends without the interpreter's own doing; there is no public way.
         atexit._run_exitfuncs()
+        self._bus.close()
 
     def order(self, order: str) -> None:
         """Leave, as if a signal had come."""
@@ -189,6 +194,8 @@ def serve_for_master(
         place,
         worker_id=order.worker_id,
         births=order.births,
+        inboxes=common.inboxes,
+        seat=order.seat,
         others=lambda: (standing for standing in scoreboard if standing.pid != pid),
     )
 
