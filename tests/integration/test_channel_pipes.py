@@ -129,13 +129,14 @@ def test_a_killed_publisher_tears_one_message_at_most_and_it_is_counted() -> Non
         assert reader.ask("stats")["channel_drops"] == 1
 
 
-def test_many_workers_reach_each_other() -> None:
-    with Workers(16) as bus:
+@pytest.mark.parametrize("number", [16, pytest.param(64, marks=pytest.mark.long)])
+def test_many_workers_reach_each_other(number: int) -> None:
+    with Workers(number) as bus:
         subscribe_all(bus.workers)
         for worker in bus.workers:
             worker.ask("publish_in_background", "lobby", 0, 20, 300, 5)
         for reader in bus.workers:
-            eventually(lambda r=reader: len(r.ask("received", "lobby")) == 320, 15)
+            eventually(lambda r=reader: len(r.ask("received", "lobby")) == 20 * number, 30)
             for publisher in bus.workers:
                 assert reader.numbers("lobby", publisher) == list(range(20))
 

@@ -25,7 +25,8 @@ from uwsgi_ws.errors import BootError
 
 __all__ = ["MAX_SEATS", "Inboxes"]
 
-#: 64 workers, and as many that leave while those that replace them are there already.
+#: 64 workers, and as many that leave while those that replace them are there already: 140 MiB of address space, of
+#: which only what is used takes memory.
 MAX_SEATS = 128
 #: Descriptors that the application and its clients should still have.
 _SPARE = 256
@@ -49,17 +50,17 @@ class Inboxes:
         if not 1 <= seats <= MAX_SEATS:
             raise BootError(f"channels connect {MAX_SEATS // 2} workers at most")
         self.seats = seats
-        # Anonymous and shared: forked processes see the same pages, and nobody else does.
-        self._memory = mmap.mmap(-1, InterestMap.size(seats))
-        self.interest = InterestMap(memoryview(self._memory), seats)
         self._ends: list[tuple[int, int]] = []
         _raise_descriptor_limit(2 * seats)
         try:
+            # Anonymous and shared: forked processes see the same pages, and nobody else does.
+            self._memory = mmap.mmap(-1, InterestMap.size(seats))
+            self.interest = InterestMap(memoryview(self._memory), seats)
             for _ in range(seats):
                 self._ends.append(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC | os.O_DIRECT))
         except OSError as exc:
             self.close()
-            raise BootError(f"cannot make the pipes of {seats} workers' channels: {exc.strerror}") from exc
+            raise BootError(f"cannot make what the channels of {seats // 2} workers need: {exc.strerror}") from exc
         for reader, _ in self._ends:
             _enlarge(reader)
 
