@@ -18,7 +18,8 @@ from gevent import get_hub, getcurrent
 from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.http1 import Http1Front, Http1Settings, Peer
+from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
+from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.log import AccessLog
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
@@ -67,7 +68,7 @@ class Server:
         places: int,
         *,
         applications: Applications,
-        http: Http1Settings,
+        http: StreamSettings,
         websocket: ConnectionSettings,
         environ: EnvironBase,
         admission: Admission,

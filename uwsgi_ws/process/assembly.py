@@ -13,7 +13,7 @@ from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.errors import BootError
-from uwsgi_ws.fronts.http1 import Http1Settings
+from uwsgi_ws.fronts.bytestream import StreamSettings
 from uwsgi_ws.log import AccessLog, say
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
@@ -91,7 +91,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
     return Server(
         options.gevent,
         applications=applications,
-        http=Http1Settings(
+        http=StreamSettings(
             limits=http1.Limits(
                 head_size=options.buffer_size,
                 target_size=options.buffer_size,
