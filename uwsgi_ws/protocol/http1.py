@@ -276,6 +276,15 @@ class RequestParser:
         self._body_size = 0  # bytes of all chunks so far
         self._error: RequestError | None = None
 
+    @classmethod
+    def of_body(cls, limits: Limits, head: Head) -> RequestParser:
+        """Return a parser for the body behind a head that came in another protocol, and for nothing after it."""
+        parser = cls(limits)
+        parser._keep_alive = False
+        parser._body_left = head.content_length or 0
+        parser._stage = _CHUNK_SIZE if head.chunked else _COUNTED if parser._body_left else _LAST
+        return parser
+
     def receive(self, data: bytes) -> None:
         """Add bytes from the peer; they are kept, not copied, when nothing else is held.
 
