@@ -1,4 +1,4 @@
-"""Where a server listens: the text of an option, read into an `Address`.
+"""Where a server listens, and whom it trusts: the texts of options, read into an `Address` or a `Trusted`.
 
 Pure: it resolves no name, opens no socket and looks at no file. It says what an address is, not
 whether it can be bound, and it depends on nothing of ours, so that the option table may use it.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address
+from ipaddress import AddressValueError, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "Trusted", "User", "parse_address", "parse_trusted"]
 
 _ALL_IPV4 = "0.0.0.0"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")  # a name or dotted IPv4
@@ -40,6 +40,17 @@ class Address:
     def is_abstract(self) -> bool:
         """Whether this is a unix socket without a file (Linux)."""
         return self.path.startswith("\0")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether machines of foreign networks may reach it; a host's name is taken for one that they cannot."""
+        if self.family == "unix":
+            return False
+        try:
+            address = ip_address(self.host.partition("%")[0])
+        except ValueError:
+            return False
+        return address.is_unspecified or address.is_global
 
     def __str__(self) -> str:
         if self.family == "unix":
@@ -71,6 +82,34 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{text!r} is no address, give host:port, :port or the path of a unix socket")
     number = _port(text, port)
     return Address("tcp", host=_host(text, host), port=number)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of this machine, by name or number."""
+
+    name: str
+
+
+#: Peers to believe: those with an address of a network, or a unix socket's of a user.
+Trusted = IPv4Network | IPv6Network | User
+
+
+def parse_trusted(text: str) -> Trusted:
+    """Read ``10.1.2.3``, ``10.1.0.0/16``, ``fd00::/8``, ``uid:33`` or ``uid:www-data``.
+
+    Raises:
+        ValueError: The text is none of these; the message holds the text and says why.
+    """
+    if text.startswith("uid:"):
+        name = text[4:]
+        if not re.fullmatch(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*", name):
+            raise ValueError(f"{text!r} names no user, give uid:NUMBER or uid:NAME")
+        return User(name)
+    try:
+        return ip_network(text)
+    except ValueError as exc:
+        raise ValueError(f"{text!r} is no IP address, network (10.1.0.0/16) or uid:USER: {exc}") from None
 
 
 def _unix(text: str, path: str) -> Address:

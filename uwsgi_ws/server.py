@@ -16,14 +16,17 @@ import gevent
 from gevent import get_hub, getcurrent
 
 from uwsgi_ws.admission import Admission
-from uwsgi_ws.errors import RequestError
+from uwsgi_ws.errors import PeerError, RequestError
 from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
+from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
+from uwsgi_ws.fronts.proxy import proxied_peer
+from uwsgi_ws.fronts.uwsgi import UwsgiFront
 from uwsgi_ws.log import AccessLog
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.net.peers import peer_name
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
@@ -37,6 +40,9 @@ from uwsgi_ws.wsgi.runner import respond, respond_error, run
 __all__ = ["Server"]
 
 _log = logging.getLogger("uwsgi_ws.server")
+
+#: What serves a client, by its door's dialect.
+_FRONTS: dict[str, type[StreamFront]] = {"http": Http1Front, "uwsgi": UwsgiFront}
 
 _REASONS = {1001: "server stops", 1012: "server restarts"}
 #: Seconds between two batches of a drain, and between two looks at what is left.
@@ -111,6 +117,10 @@ class Server:
         self.listeners.append(listener)
 
     def _serve_client(self, client: Any, address: Any, door: Door, server_port: str) -> None:
+        if door.admits is not None and not door.admits.admits(client, address):
+            _log.warning("%s may not connect to --%s %s", peer_name(client, address), door.option, door.address)
+            client.close()
+            return
         if isinstance(address, tuple):
             peer = Peer(address[0], str(address[1]), self._server_name, server_port)
         else:
@@ -118,6 +128,11 @@ class Server:
         core = self._free_cores.pop()
         try:
             stream = SocketStream(client, self.hub, self.clock)
+            if door.has_proxy_header:
+                proxied = self._proxied(stream, peer)
+                if proxied is None:
+                    return
+                peer = proxied
             front = self._front(door, stream, peer, core)
             greenlet: Any = getcurrent()
             greenlet.front = front
@@ -127,10 +142,23 @@ class Server:
         finally:
             self._free_cores.append(core)
 
-    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> Http1Front:
+    def _proxied(self, stream: SocketStream, peer: Peer) -> Peer | None:
+        """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say."""
+        proxied = None
+        try:
+            proxied = proxied_peer(stream, peer, self._http.head_timeout)
+        except PeerError as error:
+            _log.warning("%s: %s", peer.remote_address or "unix", error)
+        except OSError:
+            pass  # the proxy is gone
+        finally:
+            if proxied is None:
+                stream.close()
+        return proxied
+
+    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> StreamFront:
         """Return what serves a client in the door's dialect."""
-        assert door.dialect == "http", "the only dialect"
-        return Http1Front(stream, self._http, peer, core, self.handle, self._may_keep_alive)
+        return _FRONTS[door.dialect](stream, self._http, peer, core, self.handle, self._may_keep_alive)
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
@@ -142,7 +170,7 @@ class Server:
             if front.is_idle:
                 greenlet.kill(block=False)
 
-    def clients(self) -> Iterator[tuple[Any, Http1Front]]:
+    def clients(self) -> Iterator[tuple[Any, StreamFront]]:
         """Yield the greenlets that serve somebody, each with its front."""
         for greenlet in list(self.pool.greenlets):
             front = getattr(greenlet, "front", None)

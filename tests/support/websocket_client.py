@@ -107,33 +107,41 @@ class RawClient:
     """One connection to a server on this machine.
 
     Args:
-        port: The server's.
+        peer: The server's port, or a socket that is connected to it already.
         receive_buffer: Bytes that the kernel keeps for us, to be a slow reader; None leaves it alone.
     """
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, peer: int | socket.socket, *, receive_buffer: int | None = None) -> None:
+        self._buffer = bytearray()
+        if not isinstance(peer, int):
+            self.sock = peer
+            return
         self.sock = socket.socket()
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(DEADLINE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.connect(("127.0.0.1", port))
-        self._buffer = bytearray()
+        self.sock.connect(("127.0.0.1", peer))
 
     @classmethod
     def open(cls, port: int, path: str = "/", *, early: bytes = b"", receive_buffer: int | None = None) -> RawClient:
         """Return a client that has completed the opening handshake; ``early`` goes with the request."""
         client = cls(port, receive_buffer=receive_buffer)
         try:
-            client.send(handshake(path) + early)
-            response = client.read_response()
-            digest = hashlib.sha1(NONCE.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-            assert response.status == 101, response
-            assert response.headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
+            client.shake_hands(handshake(path) + early)
         except BaseException:
             client.close()
             raise
         return client
+
+    def shake_hands(self, request: bytes) -> Response:
+        """Send an opening handshake and return the answer, which must accept it."""
+        self.send(request)
+        response = self.read_response()
+        digest = hashlib.sha1(NONCE.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        assert response.status == 101, response
+        assert response.headers["sec-websocket-accept"] == base64.b64encode(digest).decode()
+        return response
 
     # Sending
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
-from uwsgi_ws.addresses import Address, parse_address
+from uwsgi_ws.addresses import Address, User, parse_address, parse_trusted
 
 
 def test_a_colon_and_a_port_are_every_ipv4_address():
@@ -89,4 +91,40 @@ def test_a_unix_path_may_fill_the_field_of_the_kernel_and_no_more():
 def test_anything_else_is_refused_with_its_text_and_the_reason(text: str, reason: str):
     with pytest.raises(ValueError, match=reason) as caught:
         parse_address(text)
+    assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_public"),
+    [
+        (":80", True),
+        ("[::]:80", True),
+        ("8.8.8.8:80", True),
+        ("[2606:4700::1]:80", True),
+        ("127.0.0.1:80", False),
+        ("[::1]:80", False),
+        ("10.1.2.3:80", False),
+        ("[fe80::1%eth0]:80", False),
+        ("localhost:80", False),
+        ("/run/app.sock", False),
+    ],
+)
+def test_an_address_tells_whether_foreign_machines_may_reach_it(text: str, is_public: bool):
+    assert parse_address(text).is_public == is_public
+
+
+@pytest.mark.parametrize("text", ["10.1.2.3", "10.1.0.0/16", "0.0.0.0/0", "::1", "fd00::/8"])
+def test_peers_are_an_address_or_a_network(text: str):
+    assert parse_trusted(text) == ip_network(text)
+
+
+@pytest.mark.parametrize("name", ["33", "www-data", "_nginx", "j.doe"])
+def test_peers_are_a_user(name: str):
+    assert parse_trusted(f"uid:{name}") == User(name)
+
+
+@pytest.mark.parametrize("text", ["", "*", "example.org", "10.1.2.3/16", "10.1.2.3:80", "uid:", "uid:a b", "uid:-1"])
+def test_whatever_else_names_no_peers(text: str):
+    with pytest.raises(ValueError, match=r"give uid:|is no IP address") as caught:
+        parse_trusted(text)
     assert repr(text) in str(caught.value)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from ipaddress import ip_network
 from itertools import groupby
 from typing import Any
 
@@ -40,6 +41,8 @@ SAMPLES = {  # a good value for each type
     "float": ("2.5", 2.5),
     "str": ("text", "text"),
     "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),
+    "Dialect": ("http", "http"),
+    "Trusted": ("10.1.0.0/16", ip_network("10.1.0.0/16")),
     "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
     "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),
     "Origin": ("https://example.org", "https://example.org"),

@@ -53,6 +53,7 @@ class Http1Front(StreamFront):
                 environ["SERVER_PORT"] = peer.server_port
                 environ["REMOTE_ADDR"] = peer.remote_address
                 environ["REMOTE_PORT"] = peer.remote_port
+                environ["UWSGI_ROUTER"] = "http"
                 return StreamRequest(self, head)
             if deadline is None and parser.has_partial:
                 deadline = monotonic() + self.settings.head_timeout

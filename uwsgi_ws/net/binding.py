@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uwsgi_ws.addresses import Address
+from uwsgi_ws.net.peers import PeerFilter
 
 __all__ = ["Door", "bind", "bound_name"]
 
@@ -23,12 +24,16 @@ class Door:
     Args:
         option: The option that asked for it, for messages.
         address: Where.
-        dialect: Which front serves its clients.
+        dialect: Which front serves its clients: ``http`` or ``uwsgi``; ``channels`` is no front's.
+        admits: The peers that may connect; None for all.
+        has_proxy_header: Whether each connection begins with a PROXY header.
     """
 
     option: str
     address: Address
     dialect: str = "http"
+    admits: PeerFilter | None = None
+    has_proxy_header: bool = False
 
 
 def bind(address: Address, backlog: int, *, reuse_port: bool = False, is_private: bool = False) -> socket.socket:

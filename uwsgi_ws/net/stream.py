@@ -119,6 +119,19 @@ class SocketStream:
         except BlockingIOError:
             return None
 
+    def peek(self, timeout: float | None) -> bytes:
+        """Wait for bytes and return them, but leave them there: see ``skip``. Otherwise like ``recv``."""
+        while True:
+            self._wait_readable(timeout)
+            try:
+                return self._sock.recv(_READ_SIZE, socket.MSG_PEEK)  # type: ignore[no-any-return]  # as in fileno
+            except BlockingIOError:
+                continue
+
+    def skip(self, count: int) -> None:
+        """Take bytes that ``peek`` has shown. Who leaves them there would be woken for them again and again."""
+        self._recv(count)
+
     def _wait_readable(self, timeout: float | None) -> None:
         if not self._is_reading:
             self._io.start(self._on_readable)

@@ -23,12 +23,13 @@ from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Setting
 from uwsgi_ws.options.table import IGNORED, ROWS, Options, build, opt_dict
 from uwsgi_ws.options.texts import help_text, markdown_table
-from uwsgi_ws.options.values import TYPES, Mount, Origin, Type, Variable
+from uwsgi_ws.options.values import TYPES, Dialect, Mount, Origin, Type, Variable
 
 __all__ = [
     "IGNORED",
     "ROWS",
     "TYPES",
+    "Dialect",
     "Mount",
     "Options",
     "Origin",

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uwsgi_ws.addresses import Address
+from uwsgi_ws.addresses import Address, Trusted
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Setting
-from uwsgi_ws.options.values import Mount, Origin, Variable
+from uwsgi_ws.options.values import Dialect, Mount, Origin, Variable
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
 
@@ -44,6 +44,41 @@ class Options:
         aliases=("http11-socket",),
         group="Listening",
         help="The same as --http: workers serve their clients themselves, without a router process.",
+    )
+    socket: tuple[Address, ...] = option(
+        (),
+        short="s",
+        group="Listening",
+        help="Serve a front server here, such as nginx by uwsgi_pass, in the uwsgi protocol, or in the one that "
+        "--protocol names.",
+    )
+    uwsgi_socket: tuple[Address, ...] = option(
+        (), group="Listening", help="The same as --socket, in the uwsgi protocol whatever --protocol says."
+    )
+    protocol: Dialect = option(  # noqa: RUF009  # ruff takes only built-in types for immutable
+        "uwsgi",
+        aliases=("socket-protocol",),
+        group="Listening",
+        help="What is spoken at the addresses of --socket.",
+    )
+    uwsgi_allow_from: tuple[Trusted, ...] = option(
+        (),
+        group="Listening",
+        help="Let only these connect to a uwsgi socket: an IP address, a network such as 10.1.0.0/16, or, for a "
+        "unix socket, uid:USER. Whoever may connect can say anything about clients. Default: everyone, as in uWSGI.",
+    )
+    enable_proxy_protocol: bool = option(
+        False,
+        aliases=("http-enable-proxy-protocol",),
+        group="Listening",
+        help="Expect a PROXY header, version 1 or 2, at the beginning of each HTTP connection, and believe it "
+        "about the client's address and TLS; a connection without one is dropped.",
+    )
+    proxy_allow_from: tuple[Trusted, ...] = option(
+        (),
+        group="Listening",
+        help="With --enable-proxy-protocol, let only these connect, written as for --uwsgi-allow-from. "
+        "Default: this machine.",
     )
     listen: int = option(
         100,

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, NewType
 
-from uwsgi_ws.addresses import parse_address
+from uwsgi_ws.addresses import parse_address, parse_trusted
 
-__all__ = ["TYPES", "Mount", "Origin", "Type", "Variable"]
+__all__ = ["TYPES", "Dialect", "Mount", "Origin", "Type", "Variable"]
 
+Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
 
 
@@ -57,6 +58,12 @@ def _variable(text: str) -> Variable:
     return Variable(name, value)
 
 
+def _dialect(text: str) -> Dialect:
+    if text not in ("uwsgi", "http"):
+        raise ValueError(f"{text!r} is not spoken here, only uwsgi and http")
+    return Dialect(text)
+
+
 def _origin(text: str) -> Origin:
     if not re.fullmatch(r"same|[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
         raise ValueError(f"{text!r} is neither 'same' nor of the form https://example.org[:port]")
@@ -76,6 +83,8 @@ TYPES = {
     "float": Type(_seconds, "SECONDS"),
     "str": Type(str),
     "Address": Type(parse_address, "ADDRESS"),
+    "Dialect": Type(_dialect, "NAME"),
+    "Trusted": Type(parse_trusted, "PEERS"),
     "Mount": Type(_mount),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),

@@ -12,9 +12,11 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from uwsgi_ws.addresses import Trusted
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import Door, bind, bound_name
+from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
 
 __all__ = ["Sockets"]
@@ -65,6 +67,11 @@ class Sockets:
                 what = "still bound on"
             opened.append((door, sock))
             say(f"{door.option} {what} {bound_name(door.address, sock)} fd {sock.fileno()}")
+            if door.dialect == "uwsgi" and door.admits is None and door.address.is_public:
+                say(
+                    f"*** WARNING: {door.address} can be reached from outside, and a uwsgi socket believes what it is "
+                    "told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
+                )
         for fd in inherited.values():
             os.close(fd)
         if all(door.dialect == "channels" for door, _ in opened):
@@ -90,12 +97,28 @@ class Sockets:
 
 def _doors(options: Options) -> list[Door]:
     """Return what the options want listened on, in the order in which it is bound."""
+    proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
+    fronts = _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from) if options.uwsgi_allow_from else None
     rows = (
         ("http", options.http, "http"),
         ("http-socket", options.http_socket, "http"),
+        ("socket", options.socket, options.protocol),
+        ("uwsgi-socket", options.uwsgi_socket, "uwsgi"),
         ("channel-socket", options.channel_socket, "channels"),
     )
-    return [Door(name, address, dialect) for name, addresses, dialect in rows for address in addresses]
+    doors = []
+    for name, addresses, dialect in rows:
+        has_proxy_header = options.enable_proxy_protocol and dialect == "http"
+        admits = fronts if dialect == "uwsgi" else proxies if has_proxy_header else None
+        doors += [Door(name, address, dialect, admits, has_proxy_header) for address in addresses]
+    return doors
+
+
+def _filter(options: Options, name: str, rules: tuple[Trusted, ...]) -> PeerFilter:
+    try:
+        return PeerFilter(rules)
+    except ValueError as exc:
+        raise options.error(name, str(exc)) from None
 
 
 def _bind(options: Options, door: Door) -> socket.socket:

@@ -36,7 +36,6 @@ class EnvironBase:
             "wsgi.input_terminated": True,
             "uwsgi.version": version,
             "uwsgi.node": socket.gethostname().encode(),
-            "UWSGI_ROUTER": "http",
         }
 
     def complete(self, request: Request) -> None:

@@ -1,0 +1,47 @@
+"""The PROXY protocol over a stream: who the client behind a proxy is, before any front looks at its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic
+
+from uwsgi_ws.errors import PeerError
+from uwsgi_ws.fronts.bytestream import Peer
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.protocol.proxy import parse_header
+
+__all__ = ["proxied_peer"]
+
+
+def proxied_peer(stream: SocketStream, peer: Peer, timeout: float) -> Peer | None:
+    """Read the header and return the client that it tells of; None when the proxy has left.
+
+    Not a byte behind the header is taken: what follows, be it HTTP or TLS, is for another to read.
+
+    Args:
+        stream: A new connection.
+        peer: Who is at its ends.
+        timeout: Seconds for all of the header.
+
+    Raises:
+        PeerError: there is no header, or it is malformed or late.
+        OSError: the connection is broken.
+    """
+    deadline = monotonic() + timeout
+    seen = b""
+    while True:
+        try:
+            data = stream.peek(max(0.0, deadline - monotonic()))
+        except TimeoutError:
+            raise PeerError("the PROXY header did not come in time") from None
+        if not data:
+            return None
+        header = parse_header(seen + data)
+        if header is not None:
+            stream.skip(header.size - len(seen))
+            break
+        stream.skip(len(data))
+        seen += data
+    if header.source is not None:
+        peer = replace(peer, remote_address=header.source[0], remote_port=header.source[1])
+    return replace(peer, scheme="https") if header.is_tls else peer

@@ -1,0 +1,86 @@
+"""The uwsgi protocol over a stream: one packet, one response, and the connection ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamRequest, StreamSettings
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.protocol.http1 import Head, RequestParser
+from uwsgi_ws.protocol.uwsgi import PacketParser
+
+__all__ = ["UwsgiFront"]
+
+
+class UwsgiFront(StreamFront):
+    """Reads a request by ``protocol.uwsgi``. For the arguments see StreamFront."""
+
+    def __init__(
+        self,
+        stream: SocketStream,
+        settings: StreamSettings,
+        peer: Peer,
+        core: int,
+        handle: Callable[[Request], None],
+        may_keep_alive: Callable[[], bool],
+    ) -> None:
+        super().__init__(stream, settings, peer, core, handle, may_keep_alive)
+        self._packet = PacketParser(settings.limits)
+
+    @property
+    def is_idle(self) -> bool:
+        """See StreamFront: nobody keeps such a connection for another request."""
+        return False
+
+    def _next_request(self) -> StreamRequest | None:
+        """See StreamFront."""
+        stream = self.stream
+        assert stream is not None
+        packet = self._packet
+        deadline = monotonic() + self.settings.head_timeout
+        while (head := packet.next_head()) is None:
+            try:
+                data = stream.recv(max(0.0, deadline - monotonic()))
+            except TimeoutError:
+                if packet.has_partial:
+                    raise RequestError(408, "the uwsgi packet did not come in time") from None
+                data = b""
+            if not data:
+                return None
+            packet.receive(data)
+        self.parser = RequestParser.of_body(self.settings.limits, head)
+        rest = packet.take_rest()
+        if rest:
+            self.parser.receive(rest)
+        return UwsgiRequest(self, head)
+
+
+class UwsgiRequest(StreamRequest):
+    """A request that a front server made a packet of."""
+
+    __slots__ = ()
+
+    #: How long its client's connection lives is the front server's to say: uWSGI's router keeps it only when nothing
+    #: here asks it not to.
+    _CLOSE = ""
+
+    def __init__(self, front: UwsgiFront, head: Head) -> None:
+        environ = head.variables
+        peer = front.peer
+        # PEP 3333 wants them; a front server knows better and usually says so.
+        environ.setdefault("SERVER_NAME", peer.server_name)
+        environ.setdefault("SERVER_PORT", peer.server_port)
+        environ.setdefault("REMOTE_ADDR", peer.remote_address)
+        environ.setdefault("REMOTE_PORT", peer.remote_port)
+        super().__init__(front, head)
+        # The response is passed on to a client of any version, and fronts do not take a transfer coding off.
+        self._takes_chunks = False
+
+    @property
+    def scheme(self) -> str:
+        """See Request."""
+        https = self.environ.get("HTTPS", "")
+        return "https" if https[:2].lower() == "on" or https[:1] == "1" else "http"  # as uWSGI reads it
