@@ -42,8 +42,11 @@ class KeepalivePolicy:
         """
         if pinged_at > heard_at:
             deadline = pinged_at + self.pong_tolerance
-            return (Action.FAIL, now) if now >= deadline else (Action.WAIT, deadline)
+            if now >= deadline:
+                return Action.FAIL, now
+            # Not only then: an answer that has come meanwhile makes the next ping due earlier.
+            return Action.WAIT, min(deadline, now + self.ping_freq)
         due = heard_at + self.ping_freq
         if now >= due:
-            return Action.PING, now + self.pong_tolerance
+            return Action.PING, now + min(self.pong_tolerance, self.ping_freq)
         return Action.WAIT, due

@@ -22,6 +22,15 @@ def test_a_silent_peer_is_pinged_and_looked_at_again_when_its_pong_is_due() -> N
     assert POLICY.judge(heard_at=100.0, pinged_at=NEVER, now=150.0) == (Action.PING, 153.0)
 
 
+def test_a_tolerance_longer_than_the_frequency_makes_pings_no_rarer() -> None:
+    """Who answers at once is asked again, or found due, after each silence of ping_freq."""
+    policy = KeepalivePolicy(ping_freq=5.0, pong_tolerance=60.0)
+    assert policy.judge(heard_at=100.0, pinged_at=NEVER, now=105.0) == (Action.PING, 110.0)
+    assert policy.judge(heard_at=100.0, pinged_at=105.0, now=110.0) == (Action.WAIT, 115.0)
+    assert policy.judge(heard_at=111.0, pinged_at=105.0, now=115.0) == (Action.WAIT, 116.0)
+    assert policy.judge(heard_at=100.0, pinged_at=105.0, now=163.0) == (Action.WAIT, 165.0)
+
+
 def test_a_pinged_peer_is_waited_for_while_its_pong_may_come() -> None:
     assert POLICY.judge(heard_at=100.0, pinged_at=130.0, now=130.0) == (Action.WAIT, 133.0)
     assert POLICY.judge(heard_at=100.0, pinged_at=130.0, now=132.9) == (Action.WAIT, 133.0)
@@ -63,7 +72,7 @@ def test_a_silent_peer_is_given_up_after_one_ping_and_never_late(freq: float, to
     policy = KeepalivePolicy(freq, tolerance)
     heard_at, pinged_at, now = 1.0, NEVER, 1.0
     actions = []
-    for _ in range(10):
+    for _ in range(1_010):  # asked once per ping_freq
         action, due = policy.judge(heard_at, pinged_at, now)
         if action is not Action.WAIT:
             actions.append(action)
