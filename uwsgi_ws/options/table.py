@@ -174,10 +174,10 @@ class Options:
         short="b",
         unit="bytes",
         at_least=1_024,
-        at_most=65_535,  # what the length field of a uwsgi packet can say
+        at_most=65_535,
         group="HTTP",
-        help="Largest request line and headers together. uWSGI's default, 4096, is too small for the "
-        "cookies and tokens of today.",
+        help="Largest request line and headers together; uwsgi packets may have their 64 KiB in any case. "
+        "uWSGI's default, 4096, is too small for the cookies and tokens of today.",
     )
     socket_timeout: float = option(
         30.0,  # what uWSGI raises its 4 to under --gevent

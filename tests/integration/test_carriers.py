@@ -1,0 +1,207 @@
+"""One behaviour, whatever carries it: a suite over every way from a client to an application (support/carriers.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import finish
+from support.carriers import CARRIERS, DEPLOY, Carrier
+from support.eventually import eventually
+from support.server import ROOT, Server
+from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
+
+APPLICATION = """\
+import gevent.select
+import uwsgi
+import uwsgi_ws
+
+def echo(ws):
+    while True:
+        ws.send(ws.recv())
+
+def close(ws):
+    ws.recv()
+    ws.close(4001, "enough")
+
+def nonblocking(ws):
+    fd = uwsgi.connection_fd()
+    while True:
+        gevent.select.select([fd], [], [])
+        message = uwsgi.websocket_recv_nb()
+        if message:
+            uwsgi.websocket_send(message)
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/body":
+        start_response("200 OK", [("X-Method", environ["REQUEST_METHOD"])])
+        return [environ["wsgi.input"].read()]
+    if path == "/client":
+        start_response("200 OK", [])
+        return [f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode()]
+    ws = uwsgi_ws.accept(environ, subprotocols=["chat.v2", "chat.v1"])
+    try:
+        globals()[path[1:]](ws)
+    except OSError as exc:
+        uwsgi.log(f"{environ['QUERY_STRING']} ended {ws.close_code} {ws.close_reason}")
+    return []
+"""
+# A ping after so little silence that idle clients get several; a tolerance that slow machines keep to.
+OPTIONS = ("--gevent", "50", "--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10")
+
+
+@pytest.fixture(scope="module", params=CARRIERS, ids=lambda carry: carry.__name__)
+def carrier(request: Any, tmp_path_factory: Any) -> Iterator[Carrier]:
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str) -> Server:
+            server = Server(APPLICATION, *OPTIONS, *options)
+            stack.callback(finish, server, allow_traceback=False)
+            return server
+
+        folder = tmp_path_factory.mktemp(request.param.__name__)
+        yield stack.enter_context(request.param(start, folder))
+
+
+# Lengths on both sides of the frame header's three forms (RFC 6455 5.2).
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_messages_come_back(carrier: Carrier, length: int) -> None:
+    with carrier.open("/echo") as client:
+        client.send_text("x" * length)
+        client.expect_text("x" * length)
+        client.send(frame(BINARY, bytes(length)))
+        client.expect_binary(bytes(length))
+        client.finish()
+
+
+def test_the_largest_message_comes_back(carrier: Carrier) -> None:
+    message = os.urandom(1 << 20)
+    with carrier.open("/echo") as client:
+        client.send(frame(BINARY, message))
+        client.expect_binary(message)
+        client.finish()
+
+
+def test_fragments_come_back_as_one_message_and_a_ping_between_them_at_once(carrier: Carrier) -> None:
+    with carrier.open("/echo") as client:
+        client.send(frame(TEXT, b"Gr\xc3", fin=False))
+        client.send(frame(PING, b"still there?"))
+        client.expect(PONG, b"still there?")
+        client.send(frame(CONTINUATION, b"\xbc\xc3\x9f", fin=False) + frame(CONTINUATION, b"e"))
+        client.expect_text("Grüße")
+        client.finish()
+
+
+def test_what_is_sent_with_the_handshake_is_the_first_message(carrier: Carrier) -> None:
+    """A frame and a half: the rest comes when the connection is open."""
+    if not carrier.takes_early:
+        pytest.skip("the program in front loses it")
+    with carrier.open("/echo", early=text("early") + text("late")[:4]) as client:
+        client.expect_text("early")
+        client.send(text("late")[4:])
+        client.expect_text("late")
+        client.finish()
+
+
+@pytest.mark.parametrize("code", [1000, 3001, 4999])
+def test_the_clients_close_code_reaches_the_application_and_comes_back(carrier: Carrier, code: int) -> None:
+    with carrier.open(f"/echo?{code}") as client:
+        client.send(close_frame(code, b"that was it"))
+        client.expect_close(code)
+        client.expect_eof()
+    carrier.server.wait_for_log(f"^{code} ended {code} that was it$")
+
+
+def test_the_applications_close_code_reaches_the_client(carrier: Carrier) -> None:
+    with carrier.open("/close") as client:
+        client.send_text("go on")
+        client.expect_close(4001, "enough")
+        client.send(close_frame(4001))
+        client.expect_eof()
+
+
+def test_a_subprotocol_is_agreed_on(carrier: Carrier) -> None:
+    with carrier.open("/echo", {"Sec-WebSocket-Protocol": "chat.v1, chat.v2"}) as client:
+        assert client.response.headers["sec-websocket-protocol"] == "chat.v2"
+        client.finish()
+
+
+def test_a_half_closed_connection_ends(carrier: Carrier) -> None:
+    with carrier.open("/echo?half") as client:
+        client.send_text("one")
+        client.expect_text("one")
+        client.half_close()
+        client.expect_end()
+    carrier.server.wait_for_log("^half ended 1006 $")
+
+
+def test_a_client_that_is_gone_ends_its_application(carrier: Carrier) -> None:
+    client = carrier.open("/echo?gone")
+    client.send_text("one")
+    client.expect_text("one")
+    client.reset()
+    carrier.server.wait_for_log("^gone ended 1006 $")
+
+
+def test_one_call_of_recv_nb_per_readiness_of_connection_fd_gets_every_message(carrier: Carrier) -> None:
+    with carrier.open("/nonblocking") as client:
+        client.send(b"".join(text(f"message {number}") for number in range(20)))
+        for number in range(20):
+            client.expect_text(f"message {number}")
+        client.finish()
+
+
+def test_pings_keep_an_idle_connection_longer_than_anybody_on_the_way_has_patience(carrier: Carrier) -> None:
+    with carrier.open("/echo") as client:
+        client.stay_idle(1.5 * carrier.patience, pings=2)
+        client.send_text("awake")
+        client.expect_text("awake")
+        client.finish()
+
+
+def test_fifty_messages_may_be_under_way(carrier: Carrier) -> None:
+    with carrier.open("/echo") as client:
+        client.send(b"".join(frame(BINARY, bytes((number,)) * 10_000) for number in range(50)))
+        for number in range(50):
+            client.expect_binary(bytes((number,)) * 10_000)
+        client.finish()
+
+
+@pytest.mark.parametrize(("method", "size"), [("GET", 0), ("POST", 1), ("PUT", 100_000)])
+def test_ordinary_requests_are_answered(carrier: Carrier, method: str, size: int) -> None:
+    body = os.urandom(size)
+    response, came, _ = carrier.fetch(method, "/body", body)
+    assert (response.status, response.headers["x-method"]) == (200, method)
+    assert came == body
+
+
+def test_the_application_learns_who_the_client_is(carrier: Carrier) -> None:
+    _, who, port = carrier.fetch("GET", "/client")
+    if carrier.tells_client:
+        assert who.decode() == f"127.0.0.1 {port}"
+
+
+def test_a_stop_closes_with_1001(carrier: Carrier) -> None:
+    """The last test of a carrier: afterwards its server is gone."""
+    with carrier.open("/echo?drained") as client:
+        client.send_text("one")
+        client.expect_text("one")
+        os.kill(carrier.server.pid, signal.SIGINT)
+        client.expect_close(1001, "server stops")
+        client.send(close_frame(1001))
+        client.expect_end()
+    eventually(lambda: "drained ended 1001 " in carrier.server.log)
+    assert carrier.server.wait() == 0
+
+
+def test_every_file_for_a_deployment_is_a_carrier_and_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    support = (ROOT / "tests" / "support" / "carriers.py").read_text()
+    for path in DEPLOY.iterdir():
+        assert f'"{path.name}"' in support
+        assert f"(examples/deploy/{path.name})" in readme

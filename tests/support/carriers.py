@@ -1,0 +1,302 @@
+"""The ways from a client to the server: directly, by another protocol, or through other people's programs.
+
+A carrier is one function, marked by ``@carrier``: it starts a server, whatever stands in front of it, and yields a
+``Carrier``. ``test_carriers.py`` runs one suite over all of them. The programs in front run the very files of
+``examples/deploy``, with addresses and timeouts replaced where ``deployed`` is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from .eventually import eventually
+from .peers import missing, require_program
+from .server import EXAMPLES, Server
+from .uwsgi_client import packet_of
+from .websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
+
+Address = tuple[str, int] | str  # TCP, or a unix socket's path
+Start = Callable[..., Server]  # start(*options): a running server with the suite's application
+
+DEPLOY = EXAMPLES / "deploy"
+BACKEND = "127.0.0.1:3031"  # in all of those files
+SILENCE = 1  # seconds: what the files' timeouts are shortened to
+
+
+class PoliteClient(RawClient):
+    """Answers the pings that come between the frames a test waits for.
+
+    Attributes:
+        response: The answer to its opening handshake.
+    """
+
+    response: Response
+
+    def read_frame(self) -> Frame:
+        end = time.monotonic() + DEADLINE
+        while (came := super().read_frame()).opcode == PING:
+            assert time.monotonic() < end, "nothing but pings came"
+            self.send(frame(PONG, came.payload))
+        return came
+
+    def stay_idle(self, seconds: float, pings: int) -> None:
+        """Do nothing but answer pings for so long, and until so many have come."""
+        end = time.monotonic() + seconds
+        answered = 0
+        while time.monotonic() < end or answered < pings:
+            came = super().read_frame()
+            assert came.opcode == PING, came
+            self.send(frame(PONG, came.payload))
+            answered += 1
+
+
+class Carrier:
+    """A way to a running server.
+
+    Args:
+        server: Where it leads.
+        address: Where clients begin.
+        wire: What becomes of an HTTP request's bytes before they are sent.
+        patience: Seconds of silence after which something on the way would give up; 0 when nothing is there.
+        tells_client: Whether REMOTE_ADDR and REMOTE_PORT are the client's own.
+        takes_early: Whether what a client sends right behind its opening handshake arrives.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        address: Address,
+        *,
+        wire: Callable[[bytes], bytes] = bytes,
+        patience: float = 0,
+        tells_client: bool = True,
+        takes_early: bool = True,
+    ) -> None:
+        self.server = server
+        self.address = address
+        self.wire = wire
+        self.patience = patience
+        self.tells_client = tells_client
+        self.takes_early = takes_early
+
+    def connect(self) -> socket.socket:
+        """Return a connected socket, or what has a socket's methods."""
+        if isinstance(self.address, str):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(DEADLINE)
+            sock.connect(self.address)
+            return sock
+        sock = socket.create_connection(self.address, DEADLINE)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def open(self, path: str, headers: Mapping[str, str] | None = None, early: bytes = b"") -> PoliteClient:
+        """Return a client that has completed the opening handshake; ``early`` goes with the request."""
+        client = PoliteClient(self.connect())
+        try:
+            client.response = client.shake_hands(self.wire(handshake(path, (headers or {}).items()) + early))
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def fetch(self, method: str, path: str, body: bytes = b"") -> tuple[Response, bytes, int]:
+        """Send a request; return the response, its body, and the port that it was sent from (0: none)."""
+        with PoliteClient(self.connect()) as client:
+            head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.send(self.wire(head.encode() + body))
+            response = client.read_response()
+            name = client.sock.getsockname()
+            return response, client.read(int(response.headers["content-length"])), name[1] if name and name[1:] else 0
+
+
+Carry = Callable[[Start, Path], contextlib.AbstractContextManager[Carrier]]
+CARRIERS: list[Carry] = []
+
+
+def carrier(function: Callable[[Start, Path], Iterator[Carrier]]) -> Callable[[Start, Path], Iterator[Carrier]]:
+    """Add a carrier: a generator that gets the function that starts the server, and a folder of its own."""
+    CARRIERS.append(contextlib.contextmanager(function))
+    return function
+
+
+# Nothing in between
+
+
+@carrier
+def http1(start: Start, folder: Path) -> Iterator[Carrier]:
+    server = start()
+    yield Carrier(server, server.addresses[0])
+
+
+@carrier
+def http1_unix(start: Start, folder: Path) -> Iterator[Carrier]:
+    path = str(folder / "http.sock")
+    yield Carrier(start("--http", path), path, tells_client=False)
+
+
+@carrier
+def uwsgi(start: Start, folder: Path) -> Iterator[Carrier]:
+    server = start("--uwsgi-socket", "127.0.0.1:0")
+    yield Carrier(server, server.addresses[1], wire=packet_of, tells_client=False)
+
+
+@carrier
+def uwsgi_unix(start: Start, folder: Path) -> Iterator[Carrier]:
+    path = str(folder / "uwsgi.sock")
+    yield Carrier(start("--uwsgi-socket", path), path, wire=packet_of, tells_client=False)
+
+
+# Other people's programs
+
+
+def deployed(name: str, changes: Mapping[str, str]) -> str:
+    """Return a file of examples/deploy with some of its texts replaced, each of which must be there."""
+    text = (DEPLOY / name).read_text()
+    for old, new in changes.items():
+        assert old in text, f"{name} has no {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+def backend(start: Start, name: str) -> tuple[Server, str]:
+    """Start the server by the first line of a file of examples/deploy; return it, and where it is found."""
+    first = (DEPLOY / name).read_text().splitlines()[0]
+    assert BACKEND in first
+    words = shlex.split(first.lstrip("#; ").replace(BACKEND, "127.0.0.1:0"))
+    assert words[:3] + words[-2:] == ["python", "-m", "uwsgi_ws", "--wsgi-file", "app.py"]
+    server = start(*words[3:-2])
+    host, port = server.addresses[1]
+    return server, f"{host}:{port}"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int, folder: Path) -> Iterator[tuple[str, int]]:
+    """Run a program that listens on a port, with all the processes that it makes; give its address."""
+    address = ("127.0.0.1", port)
+    log = folder / "program.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, start_new_session=True)
+
+    def is_up() -> bool:
+        assert process.poll() is None, f"{command[0]} has ended:\n{log.read_text()}"
+        try:
+            socket.create_connection(address, DEADLINE).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    try:
+        try:
+            eventually(is_up, 10)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; its log:\n{log.read_text()}") from exc
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sys.stderr.write(f"log of {command[0]}\n{log.read_text(errors='replace')}")
+
+
+NGINX = """\
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    uwsgi_temp_path uwsgi;
+    fastcgi_temp_path fastcgi;
+    scgi_temp_path scgi;
+    include site.conf;
+}
+"""
+
+
+def nginx(start: Start, folder: Path, name: str, tells_client: bool) -> Iterator[Carrier]:
+    program = require_program("nginx", "/usr/sbin/nginx")
+    parameters = Path("/etc/nginx/uwsgi_params")
+    if not parameters.exists():
+        missing(f"no {parameters}")
+    shutil.copy(parameters, folder)
+    server, where = backend(start, name)
+    port = free_port()
+    changes = {"listen 80;": f"listen 127.0.0.1:{port};", BACKEND: where, "60s": f"{SILENCE}s"}
+    (folder / "site.conf").write_text(deployed(name, changes))
+    (folder / "nginx.conf").write_text(NGINX)
+    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with running(command, port, folder) as address:
+        yield Carrier(server, address, patience=SILENCE, tells_client=tells_client)
+
+
+@carrier
+def nginx_uwsgi_pass(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from nginx(start, folder, "nginx-uwsgi.conf", tells_client=True)
+
+
+@carrier
+def nginx_proxy_pass(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from nginx(start, folder, "nginx-http.conf", tells_client=False)
+
+
+def haproxy(start: Start, folder: Path, name: str, tells_client: bool) -> Iterator[Carrier]:
+    program = require_program("haproxy", "/usr/sbin/haproxy")
+    server, where = backend(start, name)
+    port = free_port()
+    changes = {"bind :80": f"bind 127.0.0.1:{port}", f"one {BACKEND}": f"one {where}", "60s": f"{SILENCE}s"}
+    (folder / "haproxy.cfg").write_text(deployed(name, changes))
+    with running([program, "-db", "-f", "haproxy.cfg"], port, folder) as address:
+        yield Carrier(server, address, patience=SILENCE, tells_client=tells_client)
+
+
+@carrier
+def haproxy_http(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from haproxy(start, folder, "haproxy-http.cfg", tells_client=False)
+
+
+@carrier
+def haproxy_proxy_v1(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from haproxy(start, folder, "haproxy-proxy-v1.cfg", tells_client=True)
+
+
+@carrier
+def haproxy_proxy_v2(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from haproxy(start, folder, "haproxy-proxy-v2.cfg", tells_client=True)
+
+
+@carrier
+def uwsgi_router(start: Start, folder: Path) -> Iterator[Carrier]:
+    name = "uwsgi-router.ini"
+    program = require_program("uwsgi")
+    server, where = backend(start, name)
+    port = free_port()
+    silence = SILENCE + 1  # it counts whole seconds by the calendar, so that 1 may be hardly any
+    changes = {
+        "http = :80": f"http = 127.0.0.1:{port}",
+        f"to = {BACKEND}": f"to = {where}",
+        "timeout = 60": f"timeout = {silence}",
+    }
+    (folder / name).write_text(deployed(name, changes))
+    with running([program, "--ini", name], port, folder) as address:
+        # Two faults of uWSGI 2.0.31: REMOTE_PORT comes with its bytes swapped, and what it reads together with an
+        # opening handshake is lost. (RFC 6455 4.1 has clients wait for the 101 before they send.)
+        yield Carrier(server, address, patience=silence, tells_client=False, takes_early=False)
