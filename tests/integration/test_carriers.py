@@ -180,6 +180,12 @@ def test_ordinary_requests_are_answered(carrier: Carrier, method: str, size: int
     assert came == body
 
 
+def test_a_body_in_chunks_is_read(carrier: Carrier) -> None:
+    response, came, _ = carrier.fetch("POST", "/body", b"in chunks", chunked=True)
+    assert response.status == 200
+    assert came == b"in chunks"
+
+
 def test_the_application_learns_who_the_client_is(carrier: Carrier) -> None:
     _, who, port = carrier.fetch("GET", "/client")
     if carrier.tells_client:

@@ -110,11 +110,13 @@ class Carrier:
             raise
         return client
 
-    def fetch(self, method: str, path: str, body: bytes = b"") -> tuple[Response, bytes, int]:
+    def fetch(self, method: str, path: str, body: bytes = b"", *, chunked: bool = False) -> tuple[Response, bytes, int]:
         """Send a request; return the response, its body, and the port that it was sent from (0: none)."""
         with PoliteClient(self.connect()) as client:
-            head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.send(self.wire(head.encode() + body))
+            framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
+            if chunked:
+                body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            client.send(self.wire(f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n\r\n".encode() + body))
             response = client.read_response()
             name = client.sock.getsockname()
             return response, client.read(int(response.headers["content-length"])), name[1] if name and name[1:] else 0
