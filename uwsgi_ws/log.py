@@ -21,7 +21,7 @@ from uwsgi_ws.stats import Stats
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.base import Request
 
-__all__ = ["AccessLog", "configure", "say"]
+__all__ = ["AccessLog", "configure", "escape", "say"]
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
 
@@ -112,16 +112,17 @@ class AccessLog:
         if name == "wid":
             return lambda request: str(self._worker_id)
         # Anything else is a log variable that an application may set (uwsgi.set_logvar).
-        return lambda request: _escape((request.logvars or {}).get(name, "-"))
+        return lambda request: escape((request.logvars or {}).get(name, "-"))
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a client's text for the log: what could end a line or a quotation is shown, not written."""
     return _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _var(request: Request, name: str) -> str:
     value = request.environ.get(name, "")
-    return _escape(value) if isinstance(value, str) else "-"
+    return escape(value) if isinstance(value, str) else "-"
 
 
 def _generated(request: Request) -> int:

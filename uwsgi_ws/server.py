@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic, time
 from typing import Any
 
 import gevent
 from gevent import get_hub, getcurrent
+from gevent.hub import Hub
 
 from uwsgi_ws.admission import Admission
 from uwsgi_ws.errors import PeerError, RequestError
@@ -28,6 +30,7 @@ from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_name
 from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.routing.router import Router
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.acceptor import Acceptor
@@ -64,6 +67,8 @@ class Server:
         environ: The shared part of every environ.
         admission: Who may come in.
         static: Files served before the application is asked; None for none.
+        make_router: Makes the routes that requests take before anything else, once the hub and the clock are there;
+            None for none.
         access_log: None writes no access lines.
         stats: The worker's counters.
         is_alone: Whether no other process accepts from the same sockets.
@@ -79,6 +84,7 @@ class Server:
         environ: EnvironBase,
         admission: Admission,
         static: StaticFiles | None,
+        make_router: Callable[[Hub, Clock], Router] | None,
         access_log: AccessLog | None,
         stats: Stats,
         is_alone: bool = True,
@@ -95,6 +101,10 @@ class Server:
         self._environ = environ
         self._admission = admission
         self._static = static
+        #: What answers a request that may come in: decided here, so that nobody pays for what he does not use.
+        self._answer: Callable[[Request], None] = self._run_application if static is None else self._serve_or_run
+        if make_router is not None:
+            self._answer = partial(make_router(self.hub, self.clock).answer, otherwise=self._answer)
         self._access_log = access_log
         # uWSGI hands out the highest free core first.
         self._free_cores = list(range(places))
@@ -187,8 +197,7 @@ class Server:
         request.request_id = stats.requests
         try:
             self._admission.judge(request)
-            if self._static is None or not self._static.serve(request):
-                self._run_application(request)
+            self._answer(request)
         except RequestError as error:
             respond_error(request, error)
         except Exception:
@@ -205,6 +214,11 @@ class Server:
                 subscription.close()
         # wsgi.input knows the request, so the two would keep each other until a collection.
         request.environ = {}
+
+    def _serve_or_run(self, request: Request) -> None:
+        assert self._static is not None, "chosen when there is one"
+        if not self._static.serve(request):
+            self._run_application(request)
 
     def _run_application(self, request: Request) -> None:
         application = self.applications.find(request.environ)

@@ -19,6 +19,7 @@ FLOORS = (
     ("net",),
     ("fronts", "websocket", "channels"),
     ("wsgi", "admission", "static", "public"),
+    ("routing",),
     ("api", "api_channels", "place", "server"),
     ("process",),
     ("cli",),

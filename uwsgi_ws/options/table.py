@@ -17,6 +17,12 @@ from uwsgi_ws.options.values import Dialect, Mount, Origin, Variable
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
 
 
+def _relatives(route: str, *more: str) -> tuple[str, ...]:
+    """Return the names of a chain's other rules: by what they look at, and what they are."""
+    subjects = ("host", "uri", "qs", "remote-addr", "user-agent", "remote-user", "referer", *more)
+    return tuple(f"{route}-{kind}" for kind in (*subjects, "if", "if-not", "run", "label"))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options in effect, converted and checked by `build`.
@@ -278,6 +284,53 @@ class Options:
         (), metavar="NAME", group="Static files", help="File to serve for a directory, such as index.html."
     )
 
+    route: tuple[str, ...] = option(
+        (),
+        aliases=_relatives("route"),
+        metavar="RULE",
+        group="Routing",
+        help="Before the application is asked, do what a rule says: 'REGEX ACTION:ARGUMENT' for the path, such as "
+        "'^/chat uwsgi:127.0.0.1:3031', other variables by the names below, 'CHECK:SUBJECT;PATTERN ACTION:ARGUMENT' "
+        "with -if and -if-not, 'ACTION:ARGUMENT' alone with -run. Rules count in their order.",
+    )
+    error_route: tuple[str, ...] = option(
+        (),
+        aliases=_relatives("error-route", "status"),
+        metavar="RULE",
+        group="Routing",
+        help="The same when a response with a status of 400 or more is about to begin.",
+    )
+    response_route: tuple[str, ...] = option(
+        (),
+        aliases=_relatives("response-route", "status"),
+        metavar="RULE",
+        group="Routing",
+        help="The same when any response is about to begin.",
+    )
+    final_route: tuple[str, ...] = option(
+        (),
+        aliases=_relatives("final-route", "status"),
+        metavar="RULE",
+        group="Routing",
+        help="The same when the request is over, before its access line.",
+    )
+    http_connect_timeout: float = option(
+        5.0,
+        unit="s",
+        at_least=0.1,
+        group="Routing",
+        help="Longest wait for the connection to a server that a route passes requests on to; past it the client "
+        "gets 504.",
+    )
+    route_timeout: float = option(
+        60.0,
+        unit="s",
+        at_least=0.1,
+        group="Routing",
+        help="Longest time without progress while a request, its response or a WebSocket's frames go through a route "
+        "to another server. uWSGI has no such option and waits for --socket-timeout, or for ever.",
+    )
+
     disable_logging: bool = option(
         False, short="L", group="Logging", help="Write no access lines, only errors and what the server does."
     )
@@ -411,6 +464,11 @@ class Options:
         """Whether the standard library is to be made cooperative."""
         return self.gevent_monkey_patch and not self.no_monkey_patch
 
+    def settings_of(self, name: str) -> list[Setting]:
+        """Return the settings that an option was given by, under whichever of its names, in order."""
+        names = BY_NAME[name].names
+        return [setting for setting in self.given if setting.name in names]
+
     def error(self, name: str, problem: str) -> OptionError:
         """Return an error about an option found wrong only later, such as a port in use.
 
@@ -418,9 +476,8 @@ class Options:
             name: The option's long name.
             problem: What is wrong, with the value.
         """
-        row = BY_NAME[name]
-        settings = [setting for setting in self.given if setting.name in row.names]
-        last = settings[-1] if settings else Setting(row.name, None, "default")
+        settings = self.settings_of(name)
+        last = settings[-1] if settings else Setting(name, None, "default")
         return last.error(problem)
 
 
@@ -445,7 +502,6 @@ IGNORED = (
     _ignored("http-auto-chunked", "It is always on: a response of unknown length is sent in chunks."),
     _ignored("http-chunked-input", "A request body sent in chunks is read like any other."),
     _ignored("http-processes", "There is no router process.", metavar="N"),
-    _ignored("http-connect-timeout", "There is no router that would connect to a worker.", metavar="SECONDS"),
     _ignored("http-buffer-size", "There is no router with a buffer; see --buffer-size.", metavar="BYTES"),
     _ignored("post-buffering", "Request bodies are read while the application reads them.", metavar="BYTES"),
     _ignored("max-vars", "The number of headers is bounded by --buffer-size.", short="v", metavar="N"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from functools import partial
 
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission
@@ -20,6 +21,7 @@ from uwsgi_ws.place import Place
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol import http1
 from uwsgi_ws.protocol.keepalive import KeepalivePolicy
+from uwsgi_ws.routing.router import Router
 from uwsgi_ws.server import Server
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
@@ -88,6 +90,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
+    has_routes = options.route or options.error_route or options.response_route or options.final_route
     return Server(
         options.gevent,
         applications=applications,
@@ -110,6 +113,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         environ=EnvironBase(api.VERSION, options.gevent, multiprocess=options.processes > 1),
         admission=Admission(options.websockets_origin),
         static=static,
+        make_router=partial(Router, options) if has_routes else None,
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
         stats=stats,
         is_alone=options.processes == 1,

@@ -1,0 +1,567 @@
+"""The actions of rules: uWSGI's names, each compiled from its argument at start-up.
+
+An action is called with a request and says how the chain goes on: `NEXT`, `CONTINUE`, `BREAK`, or the position of the
+rule to go to.
+
+Source: uWSGI's core/routing.c and its router_* plugins.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote_to_bytes
+
+from uwsgi_ws.addresses import Address, parse_address
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.fronts.base import Headers
+from uwsgi_ws.log import escape
+from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
+from uwsgi_ws.routing.conditions import is_in, network_of
+from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.routing.templates import Template, wire_text
+from uwsgi_ws.static import Directory, File, send_file
+from uwsgi_ws.wsgi.runner import check_head, respond
+
+__all__ = ["BREAK", "CONTINUE", "NEXT", "Action", "Site", "compile_action"]
+
+_log = logging.getLogger("uwsgi_ws.routing")
+
+NEXT: Final = -1  #: On to the next rule.
+CONTINUE: Final = -2  #: No further rules: on to the application.
+BREAK: Final = -3  #: The request has been answered.
+
+Action = Callable[[RoutedRequest], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an action stands, and what it may use.
+
+    Args:
+        position: Its rule's in the chain.
+        labels: Positions by name.
+        forwarder: For actions that pass requests on.
+    """
+
+    position: int
+    labels: Mapping[str, int]
+    forwarder: Forwarder
+
+
+def compile_action(text: str, site: Site) -> Action:
+    """Return the action that ``NAME:ARGUMENT`` asks for.
+
+    Raises:
+        ValueError: The action is unknown, or its argument cannot be used.
+    """
+    name, colon, argument = text.partition(":")
+    if not colon:
+        raise ValueError(f"{text!r} is not of the form ACTION:ARGUMENT; where there is no argument, give {text}:")
+    factory = _ACTIONS.get(name)
+    if factory is None:
+        raise ValueError(f"{name!r} is an action that is not known here, only {', '.join(sorted(_ACTIONS))}")
+    try:
+        return factory(argument, site)
+    except ValueError as exc:
+        raise ValueError(f"{name}: {exc}") from exc
+
+
+# How the chain goes on --------------------------------------------------------------------------------
+
+
+def _continue(argument: str, site: Site) -> Action:
+    return lambda request: CONTINUE
+
+
+def _pass(argument: str, site: Site) -> Action:
+    return lambda request: NEXT
+
+
+def _goto(argument: str, site: Site) -> Action:
+    template = Template(argument)
+    if template.constant is not None:
+        target = _position(template.constant, site)
+        return lambda request: target
+
+    def go(request: RoutedRequest) -> int:
+        try:
+            return _position(template.expand(request), site)
+        except ValueError as exc:
+            _log.error("%s: goto: %s", escape(request.environ["REQUEST_URI"]), escape(str(exc)))
+            return _answer(request, 500)
+
+    return go
+
+
+def _position(label: str, site: Site) -> int:
+    position = site.labels.get(label)
+    if position is None:
+        if not re.fullmatch("[0-9]{1,9}", label):
+            raise ValueError(f"there is no label {label!r} in this chain")
+        position = int(label)
+    if position <= site.position:
+        raise ValueError(f"{label!r} is not ahead, and routes only go forward")
+    return position
+
+
+# Answers ----------------------------------------------------------------------------------------------
+
+
+def _answer(request: RoutedRequest, status: int, headers: Headers = ()) -> int:
+    phrase = HTTPStatus(status).phrase
+    respond(request, f"{status} {phrase}", [("Content-Type", "text/plain"), *headers], phrase.encode())
+    return BREAK
+
+
+def _break(argument: str, site: Site) -> Action:
+    status = Template(argument)
+    if status.constant is not None and status.constant:
+        _check_status(status.constant)
+    return partial(_end, status)
+
+
+def _end(status: Template, request: RoutedRequest) -> int:
+    text = status.expand(request)
+    if request.is_head_written:  # by "send:"
+        request.finish()
+    elif text:
+        text = _check_status(text)
+        respond(request, text, [("Content-Type", "text/plain")], b"")
+    else:
+        request.abandon()
+    return BREAK
+
+
+def _check_status(text: str) -> str:
+    """Return a status with its reason, both of which an answer needs."""
+    if not re.fullmatch(r"[2-5][0-9]{2}( [\t -~\x80-\xff]*)?", text):
+        raise ValueError(f"{text!r} does not begin with the three digits of a final status")
+    if len(text) > 3:
+        return text
+    try:
+        return f"{text} {HTTPStatus(int(text)).phrase}"
+    except ValueError:
+        return f"{text} "
+
+
+def _return(argument: str, site: Site) -> Action:
+    try:
+        status = HTTPStatus(int(argument) if re.fullmatch("[2-5][0-9]{2}", argument) else 0)
+    except ValueError:
+        raise ValueError(f"{argument!r} is not the number of a final status") from None
+    return lambda request: _answer(request, status)
+
+
+def _redirect(status: int) -> Callable[[str, Site], Action]:
+    def compile_redirect(argument: str, site: Site) -> Action:
+        location = Template(_needed(argument, "URL"))
+
+        def redirect(request: RoutedRequest) -> int:
+            # What is no part of a URL is encoded: a line break in it would split the response.
+            url = quote(location.expand(request).encode("latin-1"), safe="!#$%&'()*+,-./:;=?@[]_~")
+            return _answer(request, status, [("Location", url)])
+
+        return redirect
+
+    return compile_redirect
+
+
+def _send(end: str) -> Callable[[str, Site], Action]:
+    def compile_send(argument: str, site: Site) -> Action:
+        data = os.fsencode(argument) + end.encode()
+
+        def send(request: RoutedRequest) -> int:
+            try:
+                if not request.is_head_written:
+                    status = HTTPStatus(request.status_to_send or 200)  # in the other chains, the response's own
+                    request.write_head(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")], None)
+                request.write_body(data)
+            except OSError:
+                request.abandon()
+                return BREAK
+            return NEXT
+
+        return send
+
+    return compile_send
+
+
+def _static(otherwise: int) -> Callable[[str, Site], Action]:
+    def compile_static(argument: str, site: Site) -> Action:
+        path = Template(_needed(argument, "FILE"))
+        find = _finder(path)
+
+        def serve(request: RoutedRequest) -> int:
+            file = find(path.expand(request))
+            if file is None:
+                return otherwise if otherwise == NEXT else _answer(request, 404)
+            send_file(request, file)
+            return BREAK
+
+        return serve
+
+    return compile_static
+
+
+def _finder(path: Template) -> Callable[[str], File | None]:
+    """Return what finds the file that a path names.
+
+    A path that is spelled out may lead anywhere. Whatever a request puts into one, the file lies in the directory
+    that is spelled out before: ``/srv/$1`` and ``/srv$1`` stay in ``/srv``, ``/srv/a-$1`` does too.
+    """
+    if path.constant is not None:
+        return lambda name: Directory("/").find(os.path.abspath(name))
+    start = path.literal_start
+    parent = start[: start.rfind("/") + 1]
+    if not parent:
+        raise ValueError("the path does not begin with the directory that the file must be in")
+    below = Directory(os.fsdecode(start.encode("latin-1")))
+    beside = Directory(os.fsdecode(parent.encode("latin-1")))
+
+    def find(name: str) -> File | None:
+        rest = name[len(start) :]
+        if rest.startswith("/") or start == parent:
+            return below.find(rest)
+        return None if ".." in rest.split("/") else beside.find(name[len(parent) :])
+
+    return find
+
+
+# Whom to let in ---------------------------------------------------------------------------------------
+
+
+def _access(argument: str, site: Site) -> Action:
+    items = dict(item.partition("=")[::2] for item in argument.split(","))
+    unknown = items.keys() - {"action", "addr", "daemon"}
+    if unknown or items.get("action") not in ("allow", "deny") or not items.get("addr"):
+        raise ValueError(f"{argument!r} is not of the form action=allow,addr=NETWORK or action=deny,addr=NETWORK")
+    network = network_of(items["addr"])
+    lets_in = items["action"] == "allow"
+
+    def judge(request: RoutedRequest) -> int:
+        return NEXT if is_in(request.environ.get("REMOTE_ADDR", ""), network) is lets_in else _answer(request, 403)
+
+    return judge
+
+
+def _basic_auth(otherwise: int) -> Callable[[str, Site], Action]:
+    def compile_basic_auth(argument: str, site: Site) -> Action:
+        realm, comma, users = argument.partition(",")
+        if not realm or not comma or '"' in realm or not realm.isascii() or not realm.isprintable():
+            raise ValueError(f"{argument!r} is not of the form REALM,USER:PASSWORD or REALM,FILE")
+        is_known = _known_users(users)
+        challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
+
+        def judge(request: RoutedRequest) -> int:
+            user, password = _credentials(request.environ.get("HTTP_AUTHORIZATION", ""))
+            if user and is_known(user, password):
+                request.environ["REMOTE_USER"] = user.decode("latin-1")
+                return NEXT
+            return otherwise if otherwise == NEXT else _answer(request, 401, challenge)
+
+        return judge
+
+    return compile_basic_auth
+
+
+def _credentials(header: str) -> tuple[bytes, bytes]:
+    """Return user and password of an Authorization header (RFC 7617); both empty when it has none."""
+    scheme, _, coded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return b"", b""
+    try:
+        user, _, password = base64.b64decode(coded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return b"", b""
+    return user, password
+
+
+def _known_users(text: str) -> Callable[[bytes, bytes], bool]:
+    """Return what judges a user and password: by ``USER:PASSWORD``, ``USER:`` for any password, or an htpasswd file."""
+    if not text:
+        return lambda user, password: False
+    name, colon, password = text.partition(":")
+    if not colon:
+        return _htpasswd(Path(text))
+    known_user, known_password = os.fsencode(name), os.fsencode(password)
+    if not password:
+        return lambda user, password: hmac.compare_digest(user, known_user)
+
+    def is_known(user: bytes, password: bytes) -> bool:
+        # Both are compared whatever the first says: how long it takes must not tell a user's name.
+        return hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
+
+    return is_known
+
+
+def _htpasswd(path: Path) -> Callable[[bytes, bytes], bool]:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as exc:
+        raise ValueError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
+    users: dict[bytes, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        user, _, coded = line.strip().partition(b":")
+        if not user or user.startswith(b"#"):
+            continue
+        if not coded.startswith(b"{SHA}"):
+            raise ValueError(f"{str(path)!r}, line {number}: only {{SHA}} passwords are known here (htpasswd -s)")
+        users[user] = coded[5:]
+
+    def is_known(user: bytes, password: bytes) -> bool:
+        coded = base64.b64encode(hashlib.sha1(password, usedforsecurity=False).digest())
+        return hmac.compare_digest(users.get(user, b""), coded)
+
+    return is_known
+
+
+# What the request says --------------------------------------------------------------------------------
+
+
+def _add_variable(argument: str, site: Site) -> Action:
+    name, value = _pair(argument)
+    return partial(_set, name, value)
+
+
+def _setter(name: str) -> Callable[[str, Site], Action]:
+    return lambda argument, site: partial(_set, name, Template(argument))
+
+
+def _set(name: str, value: Template, request: RoutedRequest) -> int:
+    request.environ[name] = value.expand(request)
+    return NEXT
+
+
+def _set_path(argument: str, site: Site) -> Action:
+    path = Template(argument)
+
+    def set_path(request: RoutedRequest) -> int:
+        request.environ["PATH_INFO"] = unquote_to_bytes(path.expand(request).encode("latin-1")).decode("latin-1")
+        return NEXT
+
+    return set_path
+
+
+def _fix_path(argument: str, site: Site) -> Action:
+    """Take SCRIPT_NAME off the beginning of PATH_INFO, where a front server has left both."""
+
+    def fix_path(request: RoutedRequest) -> int:
+        environ = request.environ
+        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(environ.get("SCRIPT_NAME", ""))
+        return NEXT
+
+    return fix_path
+
+
+def _rewrite(verdict: int) -> Callable[[str, Site], Action]:
+    def compile_rewrite(argument: str, site: Site) -> Action:
+        target = Template(_needed(argument, "PATH[?QUERY]"))
+
+        def rewrite(request: RoutedRequest) -> int:
+            environ = request.environ
+            path, mark, query = target.expand(request).partition("?")
+            environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+            if mark:
+                # A query of its own goes before the request's.
+                environ["QUERY_STRING"] = "&".join(filter(None, (query, environ["QUERY_STRING"])))
+            return verdict
+
+        return rewrite
+
+    return compile_rewrite
+
+
+# What the response says -------------------------------------------------------------------------------
+
+
+def _add_header(argument: str, site: Site) -> Action:
+    name, colon, value = argument.partition(":")
+    if not colon:
+        raise ValueError(f"{argument!r} is not of the form NAME: VALUE")
+    if name.lower() == "content-length":
+        raise ValueError("Content-Length is the application's to say")
+    check_head("200", [(name, "")])
+    template = Template(value.strip(" \t"))
+
+    def add(request: RoutedRequest) -> int:
+        text = template.expand(request)
+        try:
+            check_head("200", [(name, text)])
+        except ValueError as exc:
+            raise RequestError(400, "a route would put a control character into a header") from exc
+        request.added_headers.append((name, text))
+        return NEXT
+
+    return add
+
+
+def _remove_header(argument: str, site: Site) -> Action:
+    template = Template(_needed(argument, "NAME"))
+
+    def remove(request: RoutedRequest) -> int:
+        name = template.expand(request).strip().lower()
+        request.removed_headers.add(name)
+        request.added_headers = [header for header in request.added_headers if header[0].lower() != name]
+        return NEXT
+
+    return remove
+
+
+# What the log says ------------------------------------------------------------------------------------
+
+
+def _write_log(argument: str, site: Site) -> Action:
+    template = Template(argument)
+
+    def write(request: RoutedRequest) -> int:
+        _log.info("%s", escape(template.expand(request)))
+        return NEXT
+
+    return write
+
+
+def _no_access_line(argument: str, site: Site) -> Action:
+    def leave_out(request: RoutedRequest) -> int:
+        request.log_this = False
+        return NEXT
+
+    return leave_out
+
+
+def _set_log_variable(argument: str, site: Site) -> Action:
+    name, value = _pair(argument)
+
+    def set_variable(request: RoutedRequest) -> int:
+        if request.logvars is None:
+            request.logvars = {}
+        request.logvars[name] = value.expand(request)
+        return NEXT
+
+    return set_variable
+
+
+# Other servers ----------------------------------------------------------------------------------------
+
+
+def _uwsgi(argument: str, site: Site) -> Action:
+    """``ADDRESS[,MODIFIER1,MODIFIER2[,APPID]]``; uWSGI demands the modifiers, its documents do not."""
+    address, *rest = argument.split(",", 3)
+    modifiers, app_id = rest[:2], rest[2:]
+    if len(modifiers) == 1 or not all(re.fullmatch("[0-9]{1,3}", each) and int(each) < 256 for each in modifiers):
+        raise ValueError(f"{argument!r} is not of the form ADDRESS[,MODIFIER1,MODIFIER2[,APPID]]")
+    modifier1, modifier2 = map(int, modifiers or ("0", "0"))
+    name = Template(app_id[0] if app_id else "")
+    return _forward(address, site, lambda request: uwsgi_head(request, modifier1, modifier2, name.expand(request)))
+
+
+def _http(argument: str, site: Site) -> Action:
+    """``ADDRESS[,HOST[,URL]]``."""
+    address, *rest = argument.split(",", 2)
+    host, target = (Template(text) for text in [*rest, "", ""][:2])
+    return _forward(address, site, lambda request: http_head(request, host.expand(request), target.expand(request)))
+
+
+def _http_as_it_is(argument: str, site: Site) -> Action:
+    return _forward(argument, site, lambda request: http_head(request, "", ""))
+
+
+def _forward(text: str, site: Site, make_head: Callable[[RoutedRequest], bytes]) -> Action:
+    template = Template(_needed(text, "ADDRESS"))
+    constant = None if template.constant is None else _backend_address(template.constant)
+
+    def forward(request: RoutedRequest) -> int:
+        address = constant
+        if address is None:
+            try:
+                address = _backend_address(template.expand(request))
+            except ValueError as exc:
+                _log.error("%s: %s", escape(request.environ["REQUEST_URI"]), exc)
+                raise RequestError(502, "the backend has no proper address") from exc
+        site.forwarder.forward(request, address, make_head)
+        return BREAK
+
+    return forward
+
+
+def _backend_address(text: str) -> Address:
+    address = parse_address(os.fsdecode(text.encode("latin-1")))
+    if address.family == "tcp" and not address.port:
+        raise ValueError(f"{text!r} has port 0, which nobody can connect to")
+    if address.host == "0.0.0.0":  # ":3031" means this machine
+        return Address("tcp", "127.0.0.1", address.port)
+    return address
+
+
+# Arguments --------------------------------------------------------------------------------------------
+
+
+def _needed(argument: str, what: str) -> str:
+    if not argument:
+        raise ValueError(f"lacks its {what}")
+    return argument
+
+
+def _pair(argument: str) -> tuple[str, Template]:
+    name, equals, value = argument.partition("=")
+    if not equals or not name:
+        raise ValueError(f"{argument!r} is not of the form NAME=VALUE")
+    return wire_text(name), Template(value)
+
+
+_ACTIONS: dict[str, Callable[[str, Site], Action]] = {
+    "access": _access,
+    "addheader": _add_header,
+    "addvar": _add_variable,
+    "basicauth": _basic_auth(BREAK),
+    "basicauth-next": _basic_auth(NEXT),
+    "break": _break,
+    "break-with-status": _return,
+    "continue": _continue,
+    "delheader": _remove_header,
+    "donotlog": _no_access_line,
+    "donotoffload": _pass,  # there are no offload threads to keep out of it
+    "fastfile": _static(BREAK),
+    "file": _static(BREAK),
+    "fixpathinfo": _fix_path,
+    "goto": _goto,
+    "http": _http,
+    "httpdumb": _http_as_it_is,
+    "last": _continue,
+    "log": _write_log,
+    "logvar": _set_log_variable,
+    "redirect": _redirect(302),
+    "redirect-301": _redirect(301),
+    "redirect-302": _redirect(302),
+    "redirect-permanent": _redirect(301),
+    "remheader": _remove_header,
+    "return": _return,
+    "rewrite": _rewrite(NEXT),
+    "rewrite-last": _rewrite(CONTINUE),
+    "send": _send(""),
+    "send-crnl": _send("\r\n"),
+    "sendfile": _static(BREAK),
+    "setdocroot": _setter("DOCUMENT_ROOT"),
+    "sethost": _setter("HTTP_HOST"),
+    "setmethod": _setter("REQUEST_METHOD"),
+    "setpathinfo": _set_path,
+    "setremoteaddr": _setter("REMOTE_ADDR"),
+    "setscheme": _setter("UWSGI_SCHEME"),
+    "setscriptname": _setter("SCRIPT_NAME"),
+    "seturi": _setter("REQUEST_URI"),
+    "setuser": _setter("REMOTE_USER"),
+    "static": _static(BREAK),
+    "static-next": _static(NEXT),
+    "uwsgi": _uwsgi,
+}

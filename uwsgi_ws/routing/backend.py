@@ -1,0 +1,307 @@
+"""Passing a request on to another server, and its response back: ``uwsgi:``, ``http:`` and ``httpdumb:``.
+
+One connection for each request, so that neither side ever has to guess whose bytes come next. A request that the
+backend answers with 101 becomes a tunnel. Both halves of what travels are taken apart and put together again, so any
+front may carry the client's side, and what one side says wrongly never reaches the other.
+
+Unlike uWSGI, which needs offload threads for it and an HTTP/1.0 that real backends refuse, frames go both ways here.
+"""
+
+from __future__ import annotations
+
+import _socket
+import logging
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import quote
+
+from gevent import socket as gevent_socket
+from gevent.hub import Hub
+
+from uwsgi_ws.addresses import Address
+from uwsgi_ws.errors import BodyError, ClientGone, RequestError
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.protocol.handshake import is_websocket
+from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
+from uwsgi_ws.protocol.uwsgi import encode_packet
+from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.routing.tunnel import Tunnel
+from uwsgi_ws.wsgi.runner import check_head
+
+__all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]
+
+_log = logging.getLogger("uwsgi_ws.routing")
+
+#: Headers that concern the client's connection, or that this side says itself.
+_NOT_FORWARDED = frozenset(
+    (
+        "HTTP_CONNECTION",
+        "HTTP_EXPECT",
+        "HTTP_HOST",
+        "HTTP_KEEP_ALIVE",
+        "HTTP_PROXY_CONNECTION",
+        "HTTP_TE",
+        "HTTP_TRAILER",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_UPGRADE",
+        "HTTP_X_FORWARDED_FOR",
+    )
+)
+_SPLITTERS = re.compile(r"[\0\r\n]")
+#: What a request target may hold (RFC 3986), percent signs included: it is encoded already.
+_TARGET = "!#$%&'()*+,-./:;=?@[]_~"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a backend may take, in seconds.
+
+    Args:
+        connect: Until the connection is there.
+        idle: Without progress in either direction.
+    """
+
+    connect: float
+    idle: float
+
+
+class Forwarder:
+    """Passes requests on for a worker.
+
+    Args:
+        hub: The worker's.
+        clock: The worker's.
+        timeouts: For every backend.
+    """
+
+    def __init__(self, hub: Hub, clock: Clock, timeouts: Timeouts) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._timeouts = timeouts
+
+    def forward(self, request: RoutedRequest, address: Address, make_head: Callable[[RoutedRequest], bytes]) -> None:
+        """Answer a request with what a backend answers.
+
+        Args:
+            request: With a body still to be read.
+            address: The backend's.
+            make_head: Returns what the connection to the backend begins with.
+
+        Raises:
+            RequestError: 502, the backend cannot be reached or is no such server; 504, it takes too long; 400, 413,
+                the request cannot be put in its words.
+        """
+        head = make_head(request)
+        backend = self._connect(request, address)
+        try:
+            _Exchange(request, backend, str(address), self._timeouts.idle, self._clock).run(head)
+        finally:
+            backend.close()
+
+    def _connect(self, request: RoutedRequest, address: Address) -> SocketStream:
+        timeout = self._timeouts.connect
+        try:
+            if address.family == "unix":
+                sock = gevent_socket.socket(socket.AF_UNIX)
+                sock.settimeout(timeout)
+                try:
+                    sock.connect(address.path)
+                except BaseException:
+                    sock.close()
+                    raise
+            else:
+                sock = gevent_socket.create_connection((address.host, address.port), timeout)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except TimeoutError:
+            _log.error("%s: no connection to %s within %g s", request.environ["REQUEST_URI"], address, timeout)
+            raise RequestError(504, "the backend does not answer") from None
+        except OSError as exc:
+            _log.error("%s: no connection to %s: %s", request.environ["REQUEST_URI"], address, exc.strerror or exc)
+            raise RequestError(502, "the backend cannot be reached") from exc
+        # Streams schedule themselves: a plain socket is all they need (see net.listeners).
+        plain = _socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        plain.setblocking(False)
+        return SocketStream(plain, self._hub, self._clock)
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(
+        self, request: RoutedRequest, backend: SocketStream, name: str, idle_timeout: float, clock: Clock
+    ) -> None:
+        self._request = request
+        self._backend = backend
+        self._name = name
+        self._idle_timeout = idle_timeout
+        self._clock = clock
+        self._parser = ResponseParser(is_head=request.environ["REQUEST_METHOD"] == "HEAD")
+
+    def run(self, head: bytes) -> None:
+        self._send_request(head)
+        try:
+            answer = self._read_head()
+        except RequestError as error:
+            _log.error("%s: %s: %s", self._request.environ["REQUEST_URI"], self._name, error.reason)
+            raise
+        if answer.code == 101:
+            self._upgrade(answer)
+        else:
+            self._respond(answer)
+
+    def _send_request(self, head: bytes) -> None:
+        """Send the request; a backend that has heard enough of it may answer all the same."""
+        backend, timeout = self._backend, self._idle_timeout
+        try:
+            backend.send_all(head, timeout)
+            for piece in _body(self._request):
+                backend.send_all(piece, timeout)
+        except (BodyError, RequestError):
+            raise
+        except TimeoutError:
+            raise self._late() from None
+        except OSError:
+            pass  # it has closed its side: look for an answer
+
+    def _late(self) -> RequestError:
+        target = self._request.environ["REQUEST_URI"]
+        _log.error("%s: %s made no progress for %g s", target, self._name, self._idle_timeout)
+        return RequestError(504, "the backend takes too long")
+
+    def _receive(self) -> None:
+        """Give the parser what comes next."""
+        try:
+            data = self._backend.recv(self._idle_timeout)
+        except TimeoutError:
+            raise self._late() from None
+        except OSError:
+            data = b""
+        self._parser.receive(data)
+
+    def _read_head(self) -> ResponseHead:
+        while self._parser.head is None:
+            self._receive()
+        head = self._parser.head
+        try:
+            check_head(_status(head), head.headers)
+        except (TypeError, ValueError) as exc:
+            raise RequestError(502, "the backend's response has a malformed head") from exc
+        if head.code == 101 and not is_websocket(self._request.environ):
+            raise RequestError(502, "the backend switches to a protocol that nobody asked for")
+        return head
+
+    def _respond(self, head: ResponseHead) -> None:
+        request, parser = self._request, self._parser
+        request.write_head(_status(head), head.headers, head.content_length)
+        try:
+            while True:
+                if body := parser.take_body():
+                    request.write_body(body)
+                if parser.is_complete:
+                    break
+                self._receive()
+        except ClientGone:
+            raise
+        except RequestError as error:
+            _log.error("%s: %s: %s", request.environ["REQUEST_URI"], self._name, error.reason)
+            request.abandon()
+            return
+        request.finish()
+
+    def _upgrade(self, head: ResponseHead) -> None:
+        request = self._request
+        # The carrier says Sec-WebSocket-Accept itself, from the same key.
+        headers = [each for each in head.headers if each[0].lower() != "sec-websocket-accept"]
+        client, early = request.upgrade(head.reason or "Switching Protocols", headers)
+        tunnel = Tunnel(client, self._backend, self._clock, self._idle_timeout)
+        try:
+            tunnel.run(early, self._parser.rest)
+        finally:
+            request.body_bytes = tunnel.bytes_to_client
+        if tunnel.was_idle:
+            _log.warning("%s: nothing came for %g s, closed", request.environ["REQUEST_URI"], self._idle_timeout)
+
+
+def _status(head: ResponseHead) -> str:
+    if head.reason:
+        return f"{head.code} {head.reason}"
+    try:
+        return f"{head.code} {HTTPStatus(head.code).phrase}"
+    except ValueError:
+        return f"{head.code} "
+
+
+def _body(request: RoutedRequest) -> Iterator[bytes]:
+    """Yield the request's body as it goes to a backend: counted, or in chunks when its length is not known."""
+    environ = request.environ
+    if is_websocket(environ):
+        return
+    if environ.get("CONTENT_LENGTH"):
+        while piece := request.read_body():
+            yield piece
+    elif environ.get("HTTP_TRANSFER_ENCODING"):
+        while piece := request.read_body():
+            yield b"%x\r\n%b\r\n" % (len(piece), piece)
+        yield b"0\r\n\r\n"
+
+
+def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: str) -> bytes:
+    """Return the packet that a request's connection to a uwsgi server begins with.
+
+    Raises:
+        RequestError: 431, its variables are more than a packet can hold.
+    """
+    variables = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    if request.scheme == "https":
+        variables.setdefault("HTTPS", "on")
+    if app_id:
+        variables["UWSGI_APPID"] = app_id
+    try:
+        return encode_packet(variables.items(), modifier1, modifier2)
+    except ValueError as exc:
+        raise RequestError(431, "the request's variables are too long for a uwsgi packet") from exc
+
+
+def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
+    """Return the head that a request's connection to an HTTP server begins with.
+
+    Args:
+        request: The request.
+        host: For the Host header; empty for the client's own.
+        target: For the request line; empty for the client's own.
+
+    Raises:
+        RequestError: 400, there would be a line break in a header.
+    """
+    environ = request.environ
+    target = quote((target or environ["REQUEST_URI"]).encode("latin-1"), safe=_TARGET)
+    forwarded = ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR"))))
+    headers = [("Host", host or environ.get("HTTP_HOST", ""))]
+    # RFC 9110 7.6.1: what the client's Connection header lists is between it and us.
+    listed = environ.get("HTTP_CONNECTION", "").upper().replace("-", "_").split(",")
+    dropped = _NOT_FORWARDED.union(f"HTTP_{word.strip()}" for word in listed)
+    for name, value in environ.items():
+        if name.startswith("HTTP_") and name not in dropped:
+            headers.append((name[5:].replace("_", "-").title(), value))
+    if forwarded:
+        headers.append(("X-Forwarded-For", forwarded))
+    if request.scheme == "https" and "HTTP_X_FORWARDED_PROTO" not in environ:
+        headers.append(("X-Forwarded-Proto", "https"))
+    if environ.get("CONTENT_TYPE"):
+        headers.append(("Content-Type", environ["CONTENT_TYPE"]))
+    if is_websocket(environ):
+        headers += [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+    else:
+        headers.append(("Connection", "close"))
+        if environ.get("CONTENT_LENGTH"):
+            headers.append(("Content-Length", environ["CONTENT_LENGTH"]))
+        elif environ.get("HTTP_TRANSFER_ENCODING"):
+            headers.append(("Transfer-Encoding", "chunked"))
+    lines = [f"{environ['REQUEST_METHOD']} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+    if any(_SPLITTERS.search(line) for line in lines):
+        raise RequestError(400, "a header for the backend would have a line break in it")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

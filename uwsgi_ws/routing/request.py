@@ -1,0 +1,144 @@
+"""A request on its way through the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from uwsgi_ws.fronts.base import Headers, Request
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.stream import SocketStream
+
+__all__ = ["RoutedRequest"]
+
+
+class RoutedRequest(Request):
+    """The front's request in all but how its response begins.
+
+    Attributes are the front's: read there and set there, so that either object tells the same. Only the head of the
+    response passes through here, because routes add headers to it, take some away, or answer in its place.
+
+    Args:
+        request: The front's.
+        before_response: Called once, with this request, when a response is about to begin; returns True when it has
+            sent another one instead.
+
+    Attributes:
+        front_request: The front's.
+        groups: What the last regular expression matched: the whole, then its groups.
+        status_to_send: The status of the response that is about to begin; 0 before.
+        added_headers: To be sent with the response.
+        removed_headers: Names, in lower case, that the response shall not have.
+    """
+
+    __slots__ = (
+        "_before_response",
+        "_is_decided",
+        "_is_replaced",
+        "added_headers",
+        "front_request",
+        "groups",
+        "removed_headers",
+        "status_to_send",
+    )
+
+    def __init__(self, request: Request, before_response: Callable[[RoutedRequest], bool]) -> None:
+        self.front_request = request
+        self.groups: tuple[str, ...] = ()
+        self.status_to_send = 0
+        self.added_headers: list[tuple[str, str]] = []
+        self.removed_headers: set[str] = set()
+        self._before_response = before_response
+        self._is_decided = False  # what the response will be
+        self._is_replaced = False  # a route has sent it, and what was to be sent goes nowhere
+
+    # Attributes that are not this class's own have slots in Request, but nothing in them: Python asks here.
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.front_request, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in RoutedRequest.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.front_request, name, value)
+
+    @property
+    def scheme(self) -> str:
+        """See Request."""
+        return self.front_request.scheme
+
+    @property
+    def can_sendfile(self) -> bool:
+        """See Request."""
+        return self.front_request.can_sendfile
+
+    def fileno(self) -> int:
+        """See Request."""
+        return self.front_request.fileno()
+
+    def read_body(self) -> bytes:
+        """See Request."""
+        return self.front_request.read_body()
+
+    def read_body_now(self) -> bytes | None:
+        """See Request."""
+        return self.front_request.read_body_now()
+
+    def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
+        """See Request; the routes have their say first."""
+        if not self._is_replaced and not self._has_other_response(int(status[:3])):
+            self.front_request.write_head(status, self._changed(headers), body_length)
+
+    def write_body(self, data: bytes) -> None:
+        """See Request."""
+        if not self._is_replaced:
+            self.front_request.write_body(data)
+
+    def write_file(self, fd: int, offset: int, count: int) -> int:
+        """See Request."""
+        return count if self._is_replaced else self.front_request.write_file(fd, offset, count)
+
+    def finish(self) -> None:
+        """See Request."""
+        if not self._is_replaced:
+            self.front_request.finish()
+
+    def abandon(self) -> None:
+        """See Request."""
+        if not self._is_replaced:
+            self.front_request.abandon()
+
+    def upgrade(self, reason: str, headers: Headers) -> tuple[SocketStream, bytes]:
+        """See Request; the routes have their say first.
+
+        Raises:
+            OSError: a route has answered instead, or the client is gone.
+        """
+        if self._has_other_response(101):
+            raise OSError("a response route has answered instead")
+        return self.front_request.upgrade(reason, self._changed(headers))
+
+    def disconnect(self) -> None:
+        """See Request."""
+        self.front_request.disconnect()
+
+    def seal(self) -> None:
+        """The response is over: whatever is still written goes nowhere."""
+        self._is_decided = self._is_replaced = True
+
+    def _has_other_response(self, status: int) -> bool:
+        """Ask the routes, once, about a response that is about to begin; say whether they have sent another."""
+        if self._is_decided:
+            return False
+        self._is_decided = True
+        self.status_to_send = status
+        self._is_replaced = self._before_response(self)
+        return self._is_replaced
+
+    def _changed(self, headers: Headers) -> Headers:
+        if not self.removed_headers and not self.added_headers:
+            return headers
+        kept = [header for header in headers if header[0].lower() not in self.removed_headers]
+        return [*kept, *self.added_headers]

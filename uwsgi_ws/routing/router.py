@@ -1,0 +1,71 @@
+"""Takes a request through the chains, from the first rule to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gevent.hub import Hub
+
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.options import Options
+from uwsgi_ws.routing.backend import Forwarder, Timeouts
+from uwsgi_ws.routing.chain import Chain, compile_chain
+from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.wsgi.runner import respond_error
+
+__all__ = ["Router"]
+
+
+class Router:
+    """A worker's routes.
+
+    Args:
+        options: With at least one route.
+        hub: The worker's.
+        clock: The worker's.
+
+    Raises:
+        OptionError: A route cannot be understood.
+    """
+
+    def __init__(self, options: Options, hub: Hub, clock: Clock) -> None:
+        forwarder = Forwarder(hub, clock, Timeouts(options.http_connect_timeout, options.route_timeout))
+
+        def chain(name: str) -> Chain | None:
+            return compile_chain(name, options.settings_of(name), forwarder)
+
+        self._request = chain("route")
+        self._error = chain("error-route")
+        self._response = chain("response-route")
+        self._final = chain("final-route")
+
+    def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
+        """Answer a request by the rules.
+
+        Args:
+            request: A front's, let in by admission.
+            otherwise: Answers it where no rule has.
+
+        Raises:
+            RequestError: A rule that comes before a response or after it cannot do what it should.
+        """
+        routed = RoutedRequest(request, self._before_response)
+        try:
+            if self._request is None or not self._request.run(routed):
+                if routed.is_head_written:  # by "send:"
+                    routed.finish()
+                else:
+                    otherwise(routed)
+        except RequestError as error:
+            respond_error(routed, error)
+        if self._final is not None:
+            routed.seal()
+            self._final.run(routed)
+
+    def _before_response(self, request: RoutedRequest) -> bool:
+        """Run the chains that come before a response; return True when a rule has sent another one."""
+        if self._error is not None and request.status_to_send >= 400 and self._error.run(request):
+            return True
+        return self._response is not None and self._response.run(request)
