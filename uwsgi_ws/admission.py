@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.protocol import handshake
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "Crowd", "CrowdLimits"]
 
 
 class Admission:
@@ -33,3 +38,83 @@ class Admission:
         handshake.check_request(variables)
         if self._origins and not handshake.is_origin_allowed(variables, request.scheme, self._origins):
             raise HandshakeError(403, "this Origin may not connect here")
+
+
+@dataclass(frozen=True, slots=True)
+class CrowdLimits:
+    """How many WebSockets a worker lets in; 0 is no limit.
+
+    Args:
+        at_once: Open at the same time.
+        per_address: Of them, from one address.
+        per_second: Opening handshakes, in the long run; as many may come at once after a quiet second.
+    """
+
+    at_once: int = 0
+    per_address: int = 0
+    per_second: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.at_once or self.per_address or self.per_second)
+
+
+class Crowd:
+    """Counts those who want a WebSocket and those who have one, routed ones included.
+
+    An address is what REMOTE_ADDR says: the client's own where a trusted proxy tells it.
+
+    Args:
+        limits: The worker's.
+        now: The time, in seconds.
+    """
+
+    def __init__(self, limits: CrowdLimits, now: Callable[[], float] = monotonic) -> None:
+        self._limits = limits
+        self._now = now
+        self._by_address: Counter[str] = Counter()  # of those inside: no larger than they are many
+        self._inside = 0
+        self._tokens = float(limits.per_second)
+        self._filled_at = now()
+
+    def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
+        """Answer a request by ``otherwise``, if there is room.
+
+        Raises:
+            HandshakeError: 503, there are too many; 429, this address has too many.
+        """
+        if not handshake.is_websocket(request.environ):
+            otherwise(request)
+            return
+        address = request.environ.get("REMOTE_ADDR", "")
+        self._enter(address)
+        try:
+            otherwise(request)
+        finally:
+            self._leave(address)
+
+    def _enter(self, address: str) -> None:
+        limits = self._limits
+        retry = (("Retry-After", "1"),)
+        if limits.at_once and self._inside >= limits.at_once:
+            raise HandshakeError(503, "too many WebSockets are open", retry)
+        if limits.per_address and self._by_address[address] >= limits.per_address:
+            raise HandshakeError(429, "too many WebSockets are open from this address", retry)
+        if limits.per_second and not self._take_token():
+            raise HandshakeError(503, "too many WebSockets are being opened", retry)
+        self._inside += 1
+        self._by_address[address] += 1
+
+    def _leave(self, address: str) -> None:
+        self._inside -= 1
+        self._by_address[address] -= 1
+        if not self._by_address[address]:
+            del self._by_address[address]
+
+    def _take_token(self) -> bool:
+        now, rate = self._now(), self._limits.per_second
+        self._tokens = min(rate, self._tokens + (now - self._filled_at) * rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -17,7 +17,7 @@ import gevent
 from gevent import get_hub, getcurrent
 from gevent.hub import Hub
 
-from uwsgi_ws.admission import Admission
+from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.errors import PeerError, RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
@@ -66,6 +66,7 @@ class Server:
         websocket: Settings of WebSocket connections.
         environ: The shared part of every environ.
         admission: Who may come in.
+        crowd: How many may; None for no limits but the places.
         static: Files served before the application is asked; None for none.
         make_router: Makes the routes that requests take before anything else, once the hub and the clock are there;
             None for none.
@@ -83,6 +84,7 @@ class Server:
         websocket: ConnectionSettings,
         environ: EnvironBase,
         admission: Admission,
+        crowd: Crowd | None,
         static: StaticFiles | None,
         make_router: Callable[[Hub, Clock], Router] | None,
         access_log: AccessLog | None,
@@ -105,6 +107,8 @@ class Server:
         self._answer: Callable[[Request], None] = self._run_application if static is None else self._serve_or_run
         if make_router is not None:
             self._answer = partial(make_router(self.hub, self.clock).answer, otherwise=self._answer)
+        if crowd is not None:
+            self._answer = partial(crowd.answer, otherwise=self._answer)
         self._access_log = access_log
         # uWSGI hands out the highest free core first.
         self._free_cores = list(range(places))

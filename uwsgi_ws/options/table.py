@@ -270,6 +270,25 @@ class Options:
         help="What may wait in a worker for each other worker that does not take its messages; past it they are "
         "dropped.",
     )
+    websockets_max: int = option(
+        0,
+        aliases=("websocket-max",),
+        group="WebSocket",
+        help="WebSockets a worker has open at once; a further client gets 503. 0 is no limit but --gevent's.",
+    )
+    websockets_per_address: int = option(
+        0,
+        aliases=("websocket-per-address",),
+        group="WebSocket",
+        help="WebSockets that clients of one address have open at once, in each worker; a further one gets 429. 0 is "
+        "no limit.",
+    )
+    websockets_per_second: int = option(
+        0,
+        aliases=("websocket-per-second",),
+        group="WebSocket",
+        help="Opening handshakes that a worker accepts in a second; a further client gets 503. 0 is no limit.",
+    )
 
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."

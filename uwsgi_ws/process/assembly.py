@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from uwsgi_ws import api
-from uwsgi_ws.admission import Admission
+from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
@@ -90,6 +90,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
+    crowd_limits = CrowdLimits(options.websockets_max, options.websockets_per_address, options.websockets_per_second)
     has_routes = options.route or options.error_route or options.response_route or options.final_route
     return Server(
         options.gevent,
@@ -112,6 +113,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         ),
         environ=EnvironBase(api.VERSION, options.gevent, multiprocess=options.processes > 1),
         admission=Admission(options.websockets_origin),
+        crowd=Crowd(crowd_limits) if crowd_limits else None,
         static=static,
         make_router=partial(Router, options) if has_routes else None,
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
