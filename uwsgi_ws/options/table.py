@@ -290,6 +290,20 @@ class Options:
         help="Opening handshakes that a worker accepts in a second; a further client gets 503. 0 is no limit.",
     )
 
+    websockets_messages_per_second: int = option(
+        0,
+        aliases=("websocket-messages-per-second",),
+        group="WebSocket",
+        help="Messages that a peer may send in a second, in the long run; past them it gets 1008. 0 is no limit.",
+    )
+    websockets_bytes_per_second: int = option(
+        0,
+        unit="bytes",
+        aliases=("websocket-bytes-per-second",),
+        group="WebSocket",
+        help="What a peer may send in a second, in the long run; past it the peer gets 1008. 0 is no limit.",
+    )
+
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."
     )

@@ -110,6 +110,8 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
             keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
             send_timeout=options.socket_timeout,
             max_outbox=options.websockets_max_outbox * 1024,
+            messages_per_second=options.websockets_messages_per_second,
+            bytes_per_second=options.websockets_bytes_per_second,
         ),
         environ=EnvironBase(api.VERSION, options.gevent, multiprocess=options.processes > 1),
         admission=Admission(options.websockets_origin),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from gevent.hub import Hub
 
 from uwsgi_ws.errors import HandshakeError, InvalidState
@@ -10,7 +12,11 @@ from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.pace import PacedStream
 from uwsgi_ws.websocket.turn import Turn
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.stream import SocketStream
 
 __all__ = ["Acceptor"]
 
@@ -46,8 +52,11 @@ class Acceptor:
         if not handshake.is_websocket(request.environ):
             raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
         stream, early = request.upgrade(reason, headers)
+        paced = None
+        if self._settings.messages_per_second or self._settings.bytes_per_second:
+            paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
         connection = Connection(
-            stream,
+            stream if paced is None else cast("SocketStream", paced),
             self._settings,
             self._hub,
             self._clock,
@@ -55,6 +64,8 @@ class Acceptor:
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,
         )
+        if paced is not None:
+            paced.connection = connection
         request.websocket = connection
         self._stats.websockets += 1
         connection.start(early)

@@ -74,6 +74,8 @@ class ConnectionSettings:
         send_timeout: Seconds that a peer may take no bytes while some wait for it.
         max_outbox: Bytes of broadcast messages that may wait for a slow peer.
         close_timeout: Seconds for the peer to answer our close frame.
+        messages_per_second: Messages that a peer may send in a second; 0 is no limit.
+        bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
     """
 
     max_message_size: int
@@ -81,6 +83,8 @@ class ConnectionSettings:
     send_timeout: float
     max_outbox: int
     close_timeout: float = 5.0
+    messages_per_second: int = 0
+    bytes_per_second: int = 0
 
 
 class Connection:

@@ -1,0 +1,92 @@
+"""How fast a peer may send: messages and bytes in a second, past which its connection is closed with 1008.
+
+It stands between the stream and the connection, where bytes come in, and only on connections that have a limit:
+the others never pass here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.websocket.connection import Connection
+
+__all__ = ["Bucket", "PacedStream"]
+
+_log = logging.getLogger("uwsgi_ws.websocket")
+
+
+class Bucket:
+    """Holds what may be spent at once: a second's worth, filled again as time passes.
+
+    Args:
+        rate: Units in a second; 0 is no limit.
+        now: The time, in seconds.
+    """
+
+    __slots__ = ("_filled_at", "_level", "_rate")
+
+    def __init__(self, rate: int, now: float) -> None:
+        self._rate = rate
+        self._level = float(rate)
+        self._filled_at = now
+
+    def take(self, amount: int, now: float) -> bool:
+        """Take units out; False when there are not as many."""
+        if not self._rate:
+            return True
+        self._level = min(self._rate, self._level + (now - self._filled_at) * self._rate) - amount
+        self._filled_at = now
+        return self._level >= 0
+
+
+class PacedStream:
+    """A stream in all but ``start_receiving``, which watches what comes.
+
+    Args:
+        stream: The carrier's.
+        messages_per_second: 0 is no limit.
+        bytes_per_second: 0 is no limit.
+
+    Attributes:
+        connection: What the stream belongs to; set before it receives.
+    """
+
+    connection: Connection
+
+    def __init__(self, stream: SocketStream, messages_per_second: int, bytes_per_second: int) -> None:
+        self._stream = stream
+        now = monotonic()
+        self._messages = Bucket(messages_per_second, now)
+        self._bytes = Bucket(bytes_per_second, now)
+        self._counted = 0
+        self._receiver: Callable[[bytes], None] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+        """See SocketStream."""
+        self._receiver = receiver
+        self._stream.start_receiving(self._receive)
+
+    def _receive(self, data: bytes) -> None:
+        assert self._receiver is not None, "set before anything is received"
+        self._receiver(data)
+        connection = self.connection
+        counted = connection.messages_received + len(connection._engine.messages)  # read, and still to be read
+        new, self._counted = counted - self._counted, counted
+        now = monotonic()
+        if not self._messages.take(new, now):
+            self._end("too many messages")
+        elif not self._bytes.take(len(data), now):
+            self._end("too much data")
+
+    def _end(self, reason: str) -> None:
+        if self.connection.is_open:
+            _log.warning("%s: %s in a second", self.connection.path, reason)
+            self.connection.close(1008, reason)
