@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uwsgi_ws.channels.subscription import Subscription
-    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.net.base import Stream
     from uwsgi_ws.websocket.acceptor import Acceptor
     from uwsgi_ws.websocket.connection import Connection
 
@@ -139,7 +139,7 @@ class Request(ABC):
         """End a response that cannot be completed so that the client notices."""
 
     @abstractmethod
-    def upgrade(self, reason: str, headers: Headers) -> tuple[SocketStream, bytes]:
+    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
         """Accept the opening handshake: send its answer and hand over the stream and the bytes that came early.
 
         Args:

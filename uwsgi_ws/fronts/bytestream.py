@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
-from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.protocol.handshake import accept_value
 from uwsgi_ws.protocol.http1 import Head, Limits, RequestParser
 
@@ -83,14 +83,14 @@ class StreamFront(ABC):
 
     def __init__(
         self,
-        stream: SocketStream,
+        stream: Stream,
         settings: StreamSettings,
         peer: Peer,
         core: int,
         handle: Callable[[Request], None],
         may_keep_alive: Callable[[], bool],
     ) -> None:
-        self.stream: SocketStream | None = stream
+        self.stream: Stream | None = stream
         self.settings = settings
         self.peer = peer
         self.core = core
@@ -161,7 +161,7 @@ class StreamFront(ABC):
         except OSError:
             pass
 
-    def hand_over(self) -> SocketStream:
+    def hand_over(self) -> Stream:
         """Give the stream away for good."""
         stream = self.stream
         assert stream is not None
@@ -242,7 +242,7 @@ class StreamRequest(Request):
         """See Request."""
         return self._read_piece(lambda stream: stream.recv_now())
 
-    def _read_piece(self, receive: Callable[[SocketStream], bytes | None]) -> bytes | None:
+    def _read_piece(self, receive: Callable[[Stream], bytes | None]) -> bytes | None:
         if self._body_is_read:
             return b""
         stream, parser = self._front.stream, self._front.parser
@@ -407,7 +407,7 @@ class StreamRequest(Request):
             return False
         return True
 
-    def upgrade(self, reason: str, headers: Headers) -> tuple[SocketStream, bytes]:
+    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
         """See Request."""
         stream = self._front.stream
         if stream is None:

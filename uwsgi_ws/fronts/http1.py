@@ -8,7 +8,7 @@ from time import monotonic
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamRequest, StreamSettings
-from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.protocol.http1 import RequestParser
 
 __all__ = ["Http1Front"]
@@ -19,7 +19,7 @@ class Http1Front(StreamFront):
 
     def __init__(
         self,
-        stream: SocketStream,
+        stream: Stream,
         settings: StreamSettings,
         peer: Peer,
         core: int,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uwsgi_ws.fronts.base import Headers, Request
 
 if TYPE_CHECKING:
-    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.net.base import Stream
 
 __all__ = ["RoutedRequest"]
 
@@ -110,7 +110,7 @@ class RoutedRequest(Request):
         if not self._is_replaced:
             self.front_request.abandon()
 
-    def upgrade(self, reason: str, headers: Headers) -> tuple[SocketStream, bytes]:
+    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
         """See Request; the routes have their say first.
 
         Raises:

@@ -14,7 +14,7 @@ from gevent.event import Event
 from uwsgi_ws.net.clock import Clock
 
 if TYPE_CHECKING:
-    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.net.base import Stream
 
 __all__ = ["Tunnel"]
 
@@ -35,7 +35,7 @@ class Tunnel:
         was_idle: It has ended because nobody spoke.
     """
 
-    def __init__(self, client: SocketStream, backend: SocketStream, clock: Clock, idle_timeout: float) -> None:
+    def __init__(self, client: Stream, backend: Stream, clock: Clock, idle_timeout: float) -> None:
         self._streams = (client, backend)
         self._clock = clock
         self._idle_timeout = idle_timeout
@@ -91,7 +91,7 @@ class Tunnel:
 class _Way:
     """One direction. While ``_rest`` holds bytes, the source is not read."""
 
-    def __init__(self, tunnel: Tunnel, source: SocketStream, sink: SocketStream) -> None:
+    def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:
         self._tunnel: Any = tunnel
         self._source = source
         self._sink = sink

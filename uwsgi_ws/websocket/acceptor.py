@@ -16,7 +16,7 @@ from uwsgi_ws.websocket.pace import PacedStream
 from uwsgi_ws.websocket.turn import Turn
 
 if TYPE_CHECKING:
-    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.net.base import Stream
 
 __all__ = ["Acceptor"]
 
@@ -56,7 +56,7 @@ class Acceptor:
         if self._settings.messages_per_second or self._settings.bytes_per_second:
             paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
         connection = Connection(
-            stream if paced is None else cast("SocketStream", paced),
+            stream if paced is None else cast("Stream", paced),
             self._settings,
             self._hub,
             self._clock,

@@ -29,8 +29,8 @@ from greenlet import greenlet
 
 from uwsgi_ws.channels.bus import Bus, current_bus
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message, Sendable, as_message
@@ -135,7 +135,7 @@ class Connection:
 
     def __init__(
         self,
-        stream: SocketStream,
+        stream: Stream,
         settings: ConnectionSettings,
         hub: Hub,
         clock: Clock,

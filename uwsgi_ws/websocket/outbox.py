@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gevent import getcurrent
 from gevent.hub import Hub
 
-from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.websocket.lanes import Lanes
 from uwsgi_ws.websocket.turn import Turn
 
@@ -74,7 +74,7 @@ class Outbox:
         "progress_at",
     )
 
-    def __init__(self, owner: Owner, stream: SocketStream, hub: Hub, turn: Turn) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn) -> None:
         self._owner = owner
         self._stream = stream
         self._hub: Any = hub

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uwsgi_ws.net.stream import SocketStream
+    from uwsgi_ws.net.base import Stream
     from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["Bucket", "PacedStream"]
@@ -58,7 +58,7 @@ class PacedStream:
 
     connection: Connection
 
-    def __init__(self, stream: SocketStream, messages_per_second: int, bytes_per_second: int) -> None:
+    def __init__(self, stream: Stream, messages_per_second: int, bytes_per_second: int) -> None:
         self._stream = stream
         now = monotonic()
         self._messages = Bucket(messages_per_second, now)
@@ -70,7 +70,7 @@ class PacedStream:
         return getattr(self._stream, name)
 
     def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
-        """See SocketStream."""
+        """See Stream."""
         self._receiver = receiver
         self._stream.start_receiving(self._receive)
 

@@ -1,0 +1,72 @@
+"""What a stream is to those who use one, whatever carries its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["Stream"]
+
+
+class Stream(Protocol):
+    """Duplex bytes, scheduled by the hub.
+
+    Read either by pulling (``recv``, ``recv_now``) or by being pushed to (``start_receiving``).
+    """
+
+    @property
+    def send(self) -> Callable[[Any], int]:
+        """As a non-blocking socket's: returns the bytes taken, or raises BlockingIOError or another OSError."""
+
+    @property
+    def sendmsg(self) -> Callable[[list[Any]], int]:
+        """As ``send``, for several buffers."""
+
+    def fileno(self) -> int:
+        """Return the descriptor under it all, -1 once closed."""
+
+    def recv(self, timeout: float | None) -> bytes:
+        """Wait for bytes and return them; ``b""`` is the end of the stream.
+
+        Raises:
+            TimeoutError: nothing came for ``timeout`` seconds.
+            OSError: the connection is broken.
+        """
+
+    def recv_now(self) -> bytes | None:
+        """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
+
+    def send_all(self, data: Any, timeout: float | None) -> None:
+        """Write all of ``data``, waiting up to ``timeout`` seconds each time that the peer takes nothing.
+
+        Raises:
+            TimeoutError: no progress in time.
+            OSError: the connection is broken.
+        """
+
+    def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
+        """Write up to ``count`` bytes of a file; return the bytes written, 0 at its end. Raises as ``send_all``."""
+
+    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+        """Call ``receiver`` in the hub with bytes as they come, once with ``b""`` at the end of the stream.
+
+        The receiver may switch to other greenlets. Errors of the connection count as its end.
+        """
+
+    def pause_receiving(self) -> None:
+        """Call the receiver no more until ``start_receiving`` is called again."""
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` in the hub each time that ``send`` would take bytes, until ``stop_writing``."""
+
+    def stop_writing(self) -> None:
+        """End the calls of ``when_writable``."""
+
+    def shutdown(self) -> None:
+        """Send the end of the stream, after all that was sent; reading goes on."""
+
+    def reset(self) -> None:
+        """Close so that the peer cannot take what it has for the whole."""
+
+    def close(self) -> None:
+        """Give everything up; without effect the second time."""
