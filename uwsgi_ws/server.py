@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from time import monotonic, time
+from types import MappingProxyType
 from typing import Any
 
 import gevent
@@ -18,18 +20,23 @@ from gevent import get_hub, getcurrent
 from gevent.hub import Hub
 
 from uwsgi_ws.admission import Admission, Crowd
+from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.errors import PeerError, RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.fronts.proxy import proxied_peer
+from uwsgi_ws.fronts.tls import TlsFront, client_variables
 from uwsgi_ws.fronts.uwsgi import UwsgiFront
 from uwsgi_ws.log import AccessLog
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_name
 from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.net.tls import TlsStream
+from uwsgi_ws.protocol.redirect import https_url
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
@@ -45,7 +52,7 @@ __all__ = ["Server"]
 _log = logging.getLogger("uwsgi_ws.server")
 
 #: What serves a client, by its door's dialect.
-_FRONTS: dict[str, type[StreamFront]] = {"http": Http1Front, "uwsgi": UwsgiFront}
+_FRONTS: dict[str, type[StreamFront]] = {"http": Http1Front, "redirect": Http1Front, "uwsgi": UwsgiFront}
 
 _REASONS = {1001: "server stops", 1012: "server restarts"}
 #: Seconds between two batches of a drain, and between two looks at what is left.
@@ -73,6 +80,8 @@ class Server:
         access_log: None writes no access lines.
         stats: The worker's counters.
         is_alone: Whether no other process accepts from the same sockets.
+        certificates: Of the addresses where TLS is spoken.
+        export_client_certificates: Whether applications see a TLS client's certificate, not only its name.
     """
 
     def __init__(
@@ -90,6 +99,8 @@ class Server:
         access_log: AccessLog | None,
         stats: Stats,
         is_alone: bool = True,
+        certificates: Mapping[SecureAddress, Certificates] = MappingProxyType({}),
+        export_client_certificates: bool = False,
     ) -> None:
         self.applications = applications
         self.stats = stats
@@ -110,6 +121,8 @@ class Server:
         if crowd is not None:
             self._answer = partial(crowd.answer, otherwise=self._answer)
         self._access_log = access_log
+        self._certificates = certificates
+        self._export_client_certificates = export_client_certificates
         # uWSGI hands out the highest free core first.
         self._free_cores = list(range(places))
         self._server_name = socket.gethostname()
@@ -170,9 +183,25 @@ class Server:
                 stream.close()
         return proxied
 
-    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> StreamFront:
+    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> StreamFront | TlsFront:
         """Return what serves a client in the door's dialect."""
-        return _FRONTS[door.dialect](stream, self._http, peer, core, self.handle, self._may_keep_alive)
+        if door.secure is not None:
+            tls = TlsStream(stream, self._certificates[door.secure].context(), self.hub)
+            return TlsFront(tls, self._http.head_timeout, lambda: self._secure_front(tls, peer, core), peer)
+        handle = self.handle
+        if door.dialect == "redirect":
+            handle = partial(self._redirect, door.https_port)
+        return _FRONTS[door.dialect](stream, self._http, peer, core, handle, self._may_keep_alive)
+
+    def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Http1Front:
+        """Return what serves a client in the protocol that it has agreed on."""
+        variables = client_variables(tls, self._export_client_certificates)
+
+        def handle(request: Request) -> None:
+            request.environ.update(variables)
+            self.handle(request)
+
+        return Http1Front(tls, self._http, replace(peer, scheme="https"), core, handle, self._may_keep_alive)
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
@@ -184,7 +213,7 @@ class Server:
             if front.is_idle:
                 greenlet.kill(block=False)
 
-    def clients(self) -> Iterator[tuple[Any, StreamFront]]:
+    def clients(self) -> Iterator[tuple[Any, StreamFront | TlsFront]]:
         """Yield the greenlets that serve somebody, each with its front."""
         for greenlet in list(self.pool.greenlets):
             front = getattr(greenlet, "front", None)
@@ -217,6 +246,19 @@ class Server:
             for subscription in request.subscriptions.values():
                 subscription.close()
         # wsgi.input knows the request, so the two would keep each other until a collection.
+        request.environ = {}
+
+    def _redirect(self, port: str, request: Request) -> None:
+        """Answer a request of a ``--http-to-https`` address. Never raises."""
+        self.stats.requests += 1
+        request.request_id = self.stats.requests
+        location = https_url(request.environ, port)
+        if location is None:
+            respond_error(request, RequestError(400, "without a Host header nobody knows where to go on"))
+        else:
+            respond(request, "301 Moved Permanently", [("Location", location)], b"")
+        if self._access_log is not None:
+            self._access_log.write(request)
         request.environ = {}
 
     def _serve_or_run(self, request: Request) -> None:

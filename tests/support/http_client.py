@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -66,15 +67,26 @@ class HttpClient:
     Args:
         address: The server's.
         timeout: Seconds until a wait fails the test.
+        tls: Speak TLS first, as this context has it.
+        server_name: Whom to ask for in TLS.
     """
 
-    def __init__(self, address: Address, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout: float = TIMEOUT,
+        *,
+        tls: ssl.SSLContext | None = None,
+        server_name: str = "127.0.0.1",
+    ) -> None:
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(timeout)
             self.sock.connect(address)
         else:
             self.sock = socket.create_connection(address, timeout)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=server_name, suppress_ragged_eofs=False)
         self.was_reset = False  # the server ended the connection by an RST, which may eat an answer
         self._buffer = bytearray()
 

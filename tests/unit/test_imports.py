@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
 # all of its modules, unless one is named itself.
 FLOORS = (
-    ("errors", "options", "log", "stats", "addresses", "_build"),
+    ("errors", "options", "log", "stats", "addresses", "certificates", "_build"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),
@@ -138,7 +138,7 @@ def test_the_pure_modules_of_channels_import_errors_only(module: str) -> None:
     assert {imported for imported, _ in ours(MODULES[module])} <= {"errors"}
 
 
-@pytest.mark.parametrize("module", [*PURE, *PURE_OF_CHANNELS, "addresses"])
+@pytest.mark.parametrize("module", [*PURE, *PURE_OF_CHANNELS, "addresses", "certificates"])
 def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
     if module == "addresses":
@@ -151,7 +151,7 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-EARLY = ["", "cli", "errors", "net", "addresses", "__main__"]
+EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "__main__"]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
 
 
@@ -169,6 +169,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.errors",
         "uwsgi_ws.options",
         "uwsgi_ws.addresses",
+        "uwsgi_ws.certificates",
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before

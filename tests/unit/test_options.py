@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.addresses import Address
+from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import (
     IGNORED,
@@ -45,6 +46,12 @@ SAMPLES = {  # a good value for each type
     "Trusted": ("10.1.0.0/16", ip_network("10.1.0.0/16")),
     "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
     "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),
+    "SecureAddress": (
+        ":443,a.pem,a.key",
+        SecureAddress(Address("tcp", host="0.0.0.0", port=443), CertificateFiles("a.pem", "a.key")),
+    ),
+    "Redirect": (":80,8443", Redirect(Address("tcp", host="0.0.0.0", port=80), "8443")),
+    "NamedCertificate": ("a.example a.pem,a.key", NamedCertificate("a.example", CertificateFiles("a.pem", "a.key"))),
     "Origin": ("https://example.org", "https://example.org"),
 }
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uwsgi_ws.addresses import Address
+from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.net.peers import PeerFilter
 
 __all__ = ["Door", "bind", "bound_name"]
@@ -24,9 +25,11 @@ class Door:
     Args:
         option: The option that asked for it, for messages.
         address: Where.
-        dialect: Which front serves its clients: ``http`` or ``uwsgi``; ``channels`` is no front's.
+        dialect: Which front serves its clients: ``http``, ``redirect`` or ``uwsgi``; ``channels`` is no front's.
         admits: The peers that may connect; None for all.
         has_proxy_header: Whether each connection begins with a PROXY header.
+        secure: Set where TLS is spoken below that dialect: how.
+        https_port: Of the ``redirect`` dialect: where it sends requests to; empty for https's own port.
     """
 
     option: str
@@ -34,6 +37,8 @@ class Door:
     dialect: str = "http"
     admits: PeerFilter | None = None
     has_proxy_header: bool = False
+    secure: SecureAddress | None = None
+    https_port: str = ""
 
 
 def bind(address: Address, backlog: int, *, reuse_port: bool = False, is_private: bool = False) -> socket.socket:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uwsgi_ws.addresses import Address, Trusted
+from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Setting
@@ -85,6 +86,35 @@ class Options:
         group="Listening",
         help="With --enable-proxy-protocol, let only these connect, written as for --uwsgi-allow-from. "
         "Default: this machine.",
+    )
+    https: tuple[SecureAddress, ...] = option(
+        (),
+        aliases=("https2",),
+        metavar="ADDRESS,CERT,KEY[,CIPHERS[,CLIENT_CA]]",
+        group="Listening",
+        help="Serve https and wss here, TLS 1.2 and 1.3; files are PEM, and loaded anew when they change. CIPHERS are "
+        "OpenSSL's for TLS 1.2. With CLIENT_CA clients may show a certificate that one of these authorities has "
+        "signed, with !CLIENT_CA they must. The same may be said as addr=,cert=,key=,ciphers=,clientca=.",
+    )
+    https_socket: tuple[SecureAddress, ...] = option(
+        (),
+        metavar="ADDRESS,CERT,KEY[,CIPHERS[,CLIENT_CA]]",
+        group="Listening",
+        help="The same as --https: workers serve their clients themselves, without a router process.",
+    )
+    http_to_https: tuple[Redirect, ...] = option(
+        (),
+        group="Listening",
+        help="Send every request that comes here on to https, on PORT if it is not the usual one.",
+    )
+    sni: tuple[NamedCertificate, ...] = option(
+        (),
+        group="Listening",
+        help="Certificate for clients that ask for this server name, at every https address; *.NAME stands for all "
+        "names one label longer.",
+    )
+    https_export_cert: bool = option(
+        False, group="Listening", help="Show the application a client's certificate, as PEM, in HTTPS_CC."
     )
     listen: int = option(
         100,
@@ -540,6 +570,8 @@ IGNORED = (
     _ignored("max-vars", "The number of headers is bounded by --buffer-size.", short="v", metavar="N"),
     _ignored("tcp-nodelay", "It is always on."),
     _ignored("close-on-exec", "Programs the application starts never inherit sockets."),
+    _ignored("https-session-context", "OpenSSL has one of its own for every address.", metavar="NAME"),
+    _ignored("ssl-verbose", "A failed TLS handshake is always logged, a line each."),
     _ignored("thunder-lock", "Accepting a connection takes no lock."),
     _ignored("ignore-sigpipe", "Python ignores SIGPIPE."),
     _ignored("ignore-write-errors", "A client that goes away is not logged as an error."),

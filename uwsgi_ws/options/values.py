@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
+from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
 
 __all__ = ["TYPES", "Dialect", "Mount", "Origin", "Type", "Variable"]
 
@@ -85,6 +86,9 @@ TYPES = {
     "Address": Type(parse_address, "ADDRESS"),
     "Dialect": Type(_dialect, "NAME"),
     "Trusted": Type(parse_trusted, "PEERS"),
+    "SecureAddress": Type(parse_secure_address),
+    "Redirect": Type(parse_redirect, "ADDRESS[,PORT]"),
+    "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
     "Mount": Type(_mount),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),

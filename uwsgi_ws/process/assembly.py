@@ -9,6 +9,7 @@ from functools import partial
 
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
+from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
@@ -16,6 +17,7 @@ from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.bytestream import StreamSettings
 from uwsgi_ws.log import AccessLog, say
+from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
 from uwsgi_ws.process.sockets import Sockets
@@ -121,6 +123,8 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
         stats=stats,
         is_alone=options.processes == 1,
+        certificates=_load_certificates(options),
+        export_client_certificates=options.https_export_cert,
     )
 
 
@@ -144,3 +148,14 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
             max_message_size=options.max_message_size,
         )
     return Bus(backend, server.hub, server.stats, max_message_size=options.max_message_size)
+
+
+def _load_certificates(options: Options) -> dict[SecureAddress, Certificates]:
+    loaded = {}
+    for name, addresses in (("https", options.https), ("https-socket", options.https_socket)):
+        for each in addresses:
+            try:
+                loaded[each] = Certificates(each.files, options.sni, ("http/1.1",))
+            except (OSError, ValueError) as exc:
+                raise options.error(name, str(exc)) from exc
+    return loaded

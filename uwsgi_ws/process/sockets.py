@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from uwsgi_ws.addresses import Trusted
@@ -99,19 +100,26 @@ def _doors(options: Options) -> list[Door]:
     """Return what the options want listened on, in the order in which it is bound."""
     proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
     fronts = _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from) if options.uwsgi_allow_from else None
-    rows = (
-        ("http", options.http, "http"),
-        ("http-socket", options.http_socket, "http"),
-        ("socket", options.socket, options.protocol),
-        ("uwsgi-socket", options.uwsgi_socket, "uwsgi"),
-        ("channel-socket", options.channel_socket, "channels"),
-    )
-    doors = []
-    for name, addresses, dialect in rows:
-        has_proxy_header = options.enable_proxy_protocol and dialect == "http"
-        admits = fronts if dialect == "uwsgi" else proxies if has_proxy_header else None
-        doors += [Door(name, address, dialect, admits, has_proxy_header) for address in addresses]
-    return doors
+    doors = [
+        *(Door("http", address) for address in options.http),
+        *(Door("http-socket", address) for address in options.http_socket),
+        *(Door("socket", address, options.protocol) for address in options.socket),
+        *(Door("uwsgi-socket", address, "uwsgi") for address in options.uwsgi_socket),
+        *(Door("channel-socket", address, "channels") for address in options.channel_socket),
+        *(Door("http-to-https", each.address, "redirect", https_port=each.port) for each in options.http_to_https),
+        *(Door("https", each.address, secure=each) for each in options.https),
+        *(Door("https-socket", each.address, secure=each) for each in options.https_socket),
+    ]
+    return [_guarded(door, options, proxies, fronts) for door in doors]
+
+
+def _guarded(door: Door, options: Options, proxies: PeerFilter, fronts: PeerFilter | None) -> Door:
+    """Return a door that knows who may come to it."""
+    if door.dialect == "uwsgi":
+        return replace(door, admits=fronts)
+    if options.enable_proxy_protocol and door.dialect != "channels":
+        return replace(door, admits=proxies, has_proxy_header=True)
+    return door
 
 
 def _filter(options: Options, name: str, rules: tuple[Trusted, ...]) -> PeerFilter:
