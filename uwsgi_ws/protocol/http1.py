@@ -40,11 +40,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from uwsgi_ws.errors import InvalidState, RequestError
+from uwsgi_ws.protocol.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, split_target
 
 __all__ = ["Head", "Limits", "RequestParser"]
 
@@ -101,53 +101,17 @@ class Head:
     chunked: bool
 
 
-# llhttp's HTTP methods; it refuses all others, so 501 (RFC 9110 15.6.2). Not here: CONNECT, as
-# we are no proxy; PRI, HTTP/2's preface; SOURCE, Icecast's; the RTSP ones.
-# fmt: off
-_METHODS: Final = {name: name for name in (
-    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY",
-    "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND",
-    "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE",
-    "PURGE", "MKCALENDAR", "LINK", "UNLINK",
-)}
-
-# The field names every environ may share from the start; others are learnt.
-_USUAL_NAMES: Final = (
-    b"Accept", b"Accept-Charset", b"Accept-Encoding", b"Accept-Language", b"Authorization", b"Cache-Control",
-    b"Connection", b"Content-Encoding", b"Content-Language", b"Content-Length", b"Content-Type", b"Cookie",
-    b"Date", b"DNT", b"Expect", b"Forwarded", b"From", b"Host", b"If-Match", b"If-Modified-Since",
-    b"If-None-Match", b"If-Range", b"If-Unmodified-Since", b"Keep-Alive", b"Origin", b"Pragma", b"Priority",
-    b"Range", b"Referer", b"Save-Data", b"Sec-CH-UA", b"Sec-CH-UA-Mobile", b"Sec-CH-UA-Platform",
-    b"Sec-Fetch-Dest", b"Sec-Fetch-Mode", b"Sec-Fetch-Site", b"Sec-Fetch-User", b"Sec-GPC",
-    b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Key", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Version",
-    b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade", b"Upgrade-Insecure-Requests", b"User-Agent", b"Via",
-    b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Port", b"X-Forwarded-Proto", b"X-Real-IP",
-    b"X-Request-ID", b"X-Requested-With",
-)
-# fmt: on
-
 # RFC 9110 5.6.2; RFC 9112 3. In the target: any visible ASCII but "#", because browsers send some
 # characters (| " { }) bare which RFC 3986 wants encoded. llhttp checks the target once more.
-_TCHAR: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_TOKEN: Final = re.compile(_TCHAR + "+")
-_REQUEST_LINE: Final = re.compile(rf"({_TCHAR}+) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
+_REQUEST_LINE: Final = re.compile(rf"({TCHAR}+) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
 _VERSION: Final = re.compile(r"HTTP/[0-9]\.[0-9]")
 
 # A line holds this much beside its target: "UNSUBSCRIBE", two spaces, "HTTP/1.1", CR and some room.
 _LINE_ROOM: Final = 32
 
-# RFC 3986 3.2.2, 3.2.3 without user information and IPvFuture; never empty (RFC 9110 4.2.1). Written
-# so that no two repetitions compete for a character: it fails in linear time.
-_NAME_CHAR: Final = r"[A-Za-z0-9._~!$&'()*+,;=\-]"
-_HOST: Final = re.compile(
-    rf"(?:{_NAME_CHAR}+(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)*|(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)+|\[[0-9A-Fa-f:.]+\])"
-    r"(?::[0-9]{0,5})?"
-)
-_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?")
-
 # RFC 9112 7.1, 7.1.1 as llhttp reads it: no white space anywhere. 16 digits are 64 bits.
 _QUOTED: Final = r"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
-_CHUNK_LINE: Final = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:;{_TCHAR}+(?:=(?:{_TCHAR}+|{_QUOTED}))?)*\r\n")
+_CHUNK_LINE: Final = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:;{TCHAR}+(?:=(?:{TCHAR}+|{_QUOTED}))?)*\r\n")
 # Line end included. No client in use sends extensions; a signature of 64 digits would still fit.
 _CHUNK_LINE_SIZE: Final = 256
 
@@ -157,8 +121,6 @@ _BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\
 # A 64-bit number has 20 digits; more would only be zeros, and int() has a limit of its own.
 _LENGTH_DIGITS: Final = 20
 
-_SINGLE: Final = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
-
 _LINE: Final = 0
 _FIELDS: Final = 1
 _LAST: Final = 2
@@ -167,71 +129,6 @@ _CHUNK_SIZE: Final = 4
 _CHUNK_DATA: Final = 5
 _CHUNK_END: Final = 6
 _TRAILERS: Final = 7
-
-
-class _Keys(dict[bytes, str]):
-    """Field names as sent to CGI names, each CGI name one object shared by all environs.
-
-    Starts with the usual names in the usual spellings and learns what it sees. When full it starts
-    over: a peer that invents names can neither grow it nor keep other names out for long.
-    """
-
-    CAPACITY: Final = 1_024  # names, the usual ones included
-    NAME_SIZE: Final = 64  # longer names are not worth keeping
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._start_over()
-
-    def _start_over(self) -> None:
-        self.clear()
-        for name in _USUAL_NAMES:
-            upper = name.upper()
-            self[name] = self[name.lower()] = self[upper] = self._name(upper)
-
-    @staticmethod
-    def _name(upper: bytes) -> str:
-        key = upper.replace(b"-", b"_").decode("latin-1")
-        return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
-
-    def __missing__(self, name: bytes) -> str:
-        """Return the CGI name of a field name not seen so far; "" if it has an underscore."""
-        if b"_" in name:
-            return ""
-        upper = name.upper()
-        if len(name) > self.NAME_SIZE:
-            return self._name(upper)
-        if len(self) >= self.CAPACITY - 1:
-            self._start_over()
-        key = self.get(upper) or self._name(upper)
-        self[upper] = self[name] = key
-        return key
-
-
-_KEYS: Final = _Keys()
-
-
-class _Fields:
-    """llhttp's listener for one head: puts each field where it belongs in ``variables``."""
-
-    __slots__ = ("variables",)
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        self.variables = variables
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key = _KEYS[name]
-        if not key:
-            return
-        # llhttp leaves white space at the end. Never str.strip(): it takes \xa0 and \x85 as well.
-        text = value.strip(b" \t").decode("latin-1")
-        variables = self.variables
-        if key not in variables:
-            variables[key] = text
-        elif key in _SINGLE:
-            raise RequestError(400, "a header field that must be single is repeated")
-        else:
-            variables[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
 
 
 class RequestParser:
@@ -434,7 +331,7 @@ class RequestParser:
         if end - pos > self._line_limit:
             raise _too_long(self._buffer[pos : pos + _LINE_ROOM])
         name, target, version = match.groups()
-        method = _METHODS.get(name)
+        method = METHODS.get(name)
         if method is None:
             raise RequestError(501, "the request method is not implemented")
         if len(target) > self._limits.target_size:
@@ -448,7 +345,7 @@ class RequestParser:
         }
         self._authority = ""
         if target[0] != "/" or "?" in target or "%" in target:
-            self._authority = _split_target(variables)
+            self._authority = split_target(variables)
         # The line end is the first half of CRLFCRLF when no field follows.
         self._pos, self._scanned, self._stage = pos, end - 2, _FIELDS
         return True
@@ -469,7 +366,7 @@ class RequestParser:
         if not size:
             return False
         # A TLS hello, a WebSocket frame, an HTTP/0.9 guess: no need to wait for a line end.
-        if not _TOKEN.match(chr(buffer[pos])):
+        if not TOKEN.match(chr(buffer[pos])):
             raise RequestError(400, "the first byte is not that of an HTTP request")
         if (end - pos if end >= 0 else size) > self._line_limit:
             raise _too_long(buffer[pos : pos + _LINE_ROOM])
@@ -478,7 +375,7 @@ class RequestParser:
         words = buffer[pos:end].decode("latin-1").split(" ")
         if len(words) == 3 and words[2].endswith("\r\n"):
             version = words[2][:-2]
-            if _TOKEN.fullmatch(words[0]) and _VERSION.fullmatch(version) and version not in ("HTTP/1.0", "HTTP/1.1"):
+            if TOKEN.fullmatch(words[0]) and _VERSION.fullmatch(version) and version not in ("HTTP/1.0", "HTTP/1.1"):
                 raise RequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise RequestError(400, "the request line is malformed")
 
@@ -576,39 +473,17 @@ class RequestParser:
 def _too_long(start: bytes | bytearray) -> RequestError:
     """Return the error for an endless request line: RFC 9112 3 asks for 501 if the method is too long."""
     method, space, _ = start.decode("latin-1").partition(" ")
-    if not _TOKEN.fullmatch(method):
+    if not TOKEN.fullmatch(method):
         return RequestError(400, "the request line is malformed")
     if not space:
         return RequestError(501, "the request method is not implemented")
     return RequestError(414, "the request line is too long")
 
 
-def _split_target(variables: dict[str, str]) -> str:
-    """Set PATH_INFO and QUERY_STRING; return the absolute form's authority, "" for the other forms.
-
-    Source: RFC 9112 3.2.
-    """
-    target = variables["REQUEST_URI"]
-    authority = query = ""
-    if target[0] == "/":
-        path, _, query = target.partition("?")
-    elif absolute := _ABSOLUTE.fullmatch(target):
-        authority, path, query = absolute[1], absolute[2] or "/", absolute[3] or ""
-        if not _HOST.fullmatch(authority):
-            raise RequestError(400, "the host in the request target is invalid")
-    elif target == "*" and variables["REQUEST_METHOD"] == "OPTIONS":
-        path = ""  # PEP 3333 knows only paths with a slash and the empty one
-    else:
-        raise RequestError(400, "the request target has a form that does not fit the method")
-    variables["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-    variables["QUERY_STRING"] = query
-    return authority
-
-
 def _parse(data: bytes | bytearray, variables: dict[str, str]) -> None:
     """Give ``data``, which ends with its head or trailers, to llhttp; fields go into ``variables``."""
     try:
-        HttpRequestParser(_Fields(variables)).feed_data(data)
+        HttpRequestParser(Fields(variables)).feed_data(data)
         return
     except HttpParserUpgrade:
         return  # whatever the upgrade is: the head is complete, and nothing follows it in data
@@ -633,7 +508,7 @@ def _head(variables: dict[str, str], authority: str, size: int) -> Head:
     if host is None:
         if modern:
             raise RequestError(400, "the Host header field is missing")
-    elif not _HOST.fullmatch(host):
+    elif not HOST.fullmatch(host):
         raise RequestError(400, "the Host header field is invalid")
     if authority:
         # RFC 9112 3.2.2: "MUST ignore the received Host header field (if any) and instead replace
@@ -683,7 +558,7 @@ def _check_codings(codings: str, modern: bool) -> None:
     if codings.lower() == "chunked":
         return
     *others, last = _items(codings)
-    if last == "chunked" and "chunked" not in others and all(map(_TOKEN.fullmatch, others)):
+    if last == "chunked" and "chunked" not in others and all(map(TOKEN.fullmatch, others)):
         raise RequestError(501, "the transfer coding is not implemented")
     raise RequestError(400, "the Transfer-Encoding is invalid")
 

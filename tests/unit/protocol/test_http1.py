@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from uwsgi_ws.errors import InvalidState, RequestError
-from uwsgi_ws.protocol import http1
+from uwsgi_ws.protocol import cgi
 from uwsgi_ws.protocol.http1 import Head, Limits, RequestParser
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "http1"
@@ -267,7 +267,7 @@ def test_a_foreign_exception_in_a_field_callback_comes_out_as_itself(monkeypatch
     def interrupted(self: object, name: bytes, value: bytes) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(http1._Fields, "on_header", interrupted)
+    monkeypatch.setattr(cgi.Fields, "on_header", interrupted)
     parser = RequestParser()
     parser.receive(GET)
     with pytest.raises(KeyboardInterrupt):
@@ -275,7 +275,7 @@ def test_a_foreign_exception_in_a_field_callback_comes_out_as_itself(monkeypatch
 
 
 def test_every_method_of_the_table_is_accepted_by_llhttp() -> None:
-    for method in http1._METHODS:
+    for method in cgi.METHODS:
         outcome = drive([f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode()])
         assert [head.variables["REQUEST_METHOD"] for head, _ in outcome.requests] == [method]
 
@@ -296,19 +296,19 @@ def test_environs_share_their_keys_whatever_the_spelling() -> None:
 
 
 def test_invented_names_neither_grow_the_table_nor_keep_others_out() -> None:
-    for i in range(3 * http1._Keys.CAPACITY):
+    for i in range(3 * cgi._Keys.CAPACITY):
         keys_of(b"X-Invented-%d: a\r\nX_Dropped_%d: a\r\n%s%d: a\r\n" % (i, i, b"L" * 64, i))
-        assert len(http1._KEYS) <= http1._Keys.CAPACITY
+        assert len(cgi._KEYS) <= cgi._Keys.CAPACITY
     first = keys_of(b"X-Late: a\r\n")
     assert all(first[key] is key for key in keys_of(b"X-Late: b\r\n") if key == "HTTP_X_LATE")
-    assert "HTTP_USER_AGENT" in http1._KEYS.values()
-    assert all(len(name) <= http1._Keys.NAME_SIZE for name in http1._KEYS)
+    assert "HTTP_USER_AGENT" in cgi._KEYS.values()
+    assert all(len(name) <= cgi._Keys.NAME_SIZE for name in cgi._KEYS)
 
 
 def test_a_full_table_starts_over_at_its_capacity(monkeypatch: pytest.MonkeyPatch) -> None:
-    table = http1._Keys()
+    table = cgi._Keys()
     usual = len(table)
-    monkeypatch.setattr(http1._Keys, "CAPACITY", usual + 4)
+    monkeypatch.setattr(cgi._Keys, "CAPACITY", usual + 4)
     assert table[b"X-A"] == "HTTP_X_A"
     assert table[b"x-a"] is table[b"X-A"]
     assert len(table) == usual + 2

@@ -1,0 +1,65 @@
+"""A request's parts in CGI's terms."""
+
+from __future__ import annotations
+
+import pytest
+
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol import cgi
+
+
+def variables_of(*fields: tuple[bytes, bytes]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    listener = cgi.Fields(variables)
+    for name, value in fields:
+        listener.on_header(name, value)
+    return variables
+
+
+def test_fields_get_their_cgi_names() -> None:
+    assert variables_of((b"content-type", b"a"), (b"X-Ours", b"b "), (b"CONTENT-LENGTH", b"1")) == {
+        "CONTENT_TYPE": "a",
+        "HTTP_X_OURS": "b",
+        "CONTENT_LENGTH": "1",
+    }
+    assert variables_of((b"x_ours", b"a")) == {}, "nobody could tell it from x-ours"
+    assert variables_of((b"x" * 65, b"a")) == {"HTTP_" + "X" * 65: "a"}
+
+
+def test_repeated_fields_are_joined_unless_they_must_be_single() -> None:
+    assert variables_of((b"a", b"1"), (b"A", b"2"), (b"cookie", b"c"), (b"cookie", b"d")) == {
+        "HTTP_A": "1, 2",
+        "HTTP_COOKIE": "c; d",
+    }
+    with pytest.raises(RequestError) as caught:
+        variables_of((b"host", b"a"), (b"host", b"b"))
+    assert caught.value.status == 400
+
+
+def test_invented_names_neither_grow_the_table_nor_keep_others_out() -> None:
+    for i in range(2 * cgi._Keys.CAPACITY):
+        variables_of((b"x-invented-%d" % i, b""))
+        assert len(cgi._KEYS) <= cgi._Keys.CAPACITY
+    assert "HTTP_USER_AGENT" in cgi._KEYS.values()
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "path", "query", "authority"),
+    [
+        ("GET", "/a%20b", "/a b", "", ""),
+        ("GET", "/a?b?c", "/a", "b?c", ""),
+        ("GET", "http://x:1/a?b", "/a", "b", "x:1"),
+        ("GET", "HTTP://x", "/", "", "x"),
+        ("OPTIONS", "*", "", "", ""),
+    ],
+)
+def test_a_target_is_split(method: str, target: str, path: str, query: str, authority: str) -> None:
+    variables = {"REQUEST_METHOD": method, "REQUEST_URI": target}
+    assert cgi.split_target(variables) == authority
+    assert (variables["PATH_INFO"], variables["QUERY_STRING"]) == (path, query)
+
+
+@pytest.mark.parametrize("target", ["*", "a", "http://u@x/", "ftp://x/"])
+def test_a_target_that_does_not_fit_is_refused(target: str) -> None:
+    with pytest.raises(RequestError):
+        cgi.split_target({"REQUEST_METHOD": "GET", "REQUEST_URI": target})

@@ -1,0 +1,146 @@
+"""A request in CGI's terms, as every front gives it: methods, targets and hosts, and the names of header fields.
+
+Source: RFC 9110, RFC 9112; CGI names RFC 3875 4.1 and PEP 3333.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from uwsgi_ws.errors import RequestError
+
+__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "split_target"]
+
+# llhttp's HTTP methods; it refuses all others, so 501 (RFC 9110 15.6.2). Not here: CONNECT, as
+# we are no proxy; PRI, HTTP/2's preface; SOURCE, Icecast's; the RTSP ones.
+# fmt: off
+METHODS: Final = {name: name for name in (
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY",
+    "COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND",
+    "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE",
+    "PURGE", "MKCALENDAR", "LINK", "UNLINK",
+)}
+
+# The field names every environ may share from the start; others are learnt.
+_USUAL_NAMES: Final = (
+    b"Accept", b"Accept-Charset", b"Accept-Encoding", b"Accept-Language", b"Authorization", b"Cache-Control",
+    b"Connection", b"Content-Encoding", b"Content-Language", b"Content-Length", b"Content-Type", b"Cookie",
+    b"Date", b"DNT", b"Expect", b"Forwarded", b"From", b"Host", b"If-Match", b"If-Modified-Since",
+    b"If-None-Match", b"If-Range", b"If-Unmodified-Since", b"Keep-Alive", b"Origin", b"Pragma", b"Priority",
+    b"Range", b"Referer", b"Save-Data", b"Sec-CH-UA", b"Sec-CH-UA-Mobile", b"Sec-CH-UA-Platform",
+    b"Sec-Fetch-Dest", b"Sec-Fetch-Mode", b"Sec-Fetch-Site", b"Sec-Fetch-User", b"Sec-GPC",
+    b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Key", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Version",
+    b"TE", b"Trailer", b"Transfer-Encoding", b"Upgrade", b"Upgrade-Insecure-Requests", b"User-Agent", b"Via",
+    b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Port", b"X-Forwarded-Proto", b"X-Real-IP",
+    b"X-Request-ID", b"X-Requested-With",
+)
+# fmt: on
+
+# RFC 9110 5.6.2.
+TCHAR: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+TOKEN: Final = re.compile(TCHAR + "+")
+
+# RFC 3986 3.2.2, 3.2.3 without user information and IPvFuture; never empty (RFC 9110 4.2.1). Written
+# so that no two repetitions compete for a character: it fails in linear time.
+_NAME_CHAR: Final = r"[A-Za-z0-9._~!$&'()*+,;=\-]"
+HOST: Final = re.compile(
+    rf"(?:{_NAME_CHAR}+(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)*|(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::[0-9]{0,5})?"
+)
+_ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?")
+
+_SINGLE: Final = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
+
+
+class _Keys(dict[bytes, str]):
+    """Field names as sent to CGI names, each CGI name one object shared by all environs.
+
+    Starts with the usual names in the usual spellings and learns what it sees. When full it starts
+    over: a peer that invents names can neither grow it nor keep other names out for long.
+    """
+
+    CAPACITY: Final = 1_024  # names, the usual ones included
+    NAME_SIZE: Final = 64  # longer names are not worth keeping
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.clear()
+        for name in _USUAL_NAMES:
+            upper = name.upper()
+            self[name] = self[name.lower()] = self[upper] = self._name(upper)
+
+    @staticmethod
+    def _name(upper: bytes) -> str:
+        key = upper.replace(b"-", b"_").decode("latin-1")
+        return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
+
+    def __missing__(self, name: bytes) -> str:
+        """Return the CGI name of a field name not seen so far; "" if it has an underscore."""
+        if b"_" in name:
+            return ""
+        upper = name.upper()
+        if len(name) > self.NAME_SIZE:
+            return self._name(upper)
+        if len(self) >= self.CAPACITY - 1:
+            self._start_over()
+        key = self.get(upper) or self._name(upper)
+        self[upper] = self[name] = key
+        return key
+
+
+_KEYS: Final = _Keys()
+
+
+class Fields:
+    """Puts each field of one head where it belongs in ``variables``; llhttp calls it, and whoever has fields."""
+
+    __slots__ = ("variables",)
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self.variables = variables
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field.
+
+        Raises:
+            RequestError: 400, it is repeated and must not be.
+        """
+        key = _KEYS[name]
+        if not key:
+            return
+        # llhttp leaves white space at the end. Never str.strip(): it takes \xa0 and \x85 as well.
+        text = value.strip(b" \t").decode("latin-1")
+        variables = self.variables
+        if key not in variables:
+            variables[key] = text
+        elif key in _SINGLE:
+            raise RequestError(400, "a header field that must be single is repeated")
+        else:
+            variables[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
+
+
+def split_target(variables: dict[str, str]) -> str:
+    """Set PATH_INFO and QUERY_STRING; return the absolute form's authority, "" for the other forms.
+
+    Source: RFC 9112 3.2.
+    """
+    target = variables["REQUEST_URI"]
+    authority = query = ""
+    if target[0] == "/":
+        path, _, query = target.partition("?")
+    elif absolute := _ABSOLUTE.fullmatch(target):
+        authority, path, query = absolute[1], absolute[2] or "/", absolute[3] or ""
+        if not HOST.fullmatch(authority):
+            raise RequestError(400, "the host in the request target is invalid")
+    elif target == "*" and variables["REQUEST_METHOD"] == "OPTIONS":
+        path = ""  # PEP 3333 knows only paths with a slash and the empty one
+    else:
+        raise RequestError(400, "the request target has a form that does not fit the method")
+    variables["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+    variables["QUERY_STRING"] = query
+    return authority
