@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic, time
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -22,13 +22,14 @@ from gevent.hub import Hub
 from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.errors import PeerError, RequestError
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.base import Front, Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.fronts.proxy import proxied_peer
 from uwsgi_ws.fronts.tls import TlsFront, client_variables
 from uwsgi_ws.fronts.uwsgi import UwsgiFront
 from uwsgi_ws.log import AccessLog
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.contexts import Certificates
@@ -46,6 +47,9 @@ from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool, enter
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.runner import respond, respond_error, run
+
+if TYPE_CHECKING:
+    from uwsgi_ws.fronts.http2 import Lane
 
 __all__ = ["Server"]
 
@@ -161,11 +165,7 @@ class Server:
                     return
                 peer = proxied
             front = self._front(door, stream, peer, core)
-            greenlet: Any = getcurrent()
-            greenlet.front = front
-            if self.pool.full():
-                self._end_idle()
-            front.run()
+            self._run(front)
         finally:
             self._free_cores.append(core)
 
@@ -183,17 +183,46 @@ class Server:
                 stream.close()
         return proxied
 
-    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> StreamFront | TlsFront:
+    def _run(self, front: Front) -> None:
+        greenlet: Any = getcurrent()
+        greenlet.front = front
+        if self.pool.full():
+            self._end_idle()
+        front.run()
+
+    def _spawn_lane(self, lane: Lane) -> bool:
+        """Have a lane of an HTTP/2 connection run; False when the worker is full."""
+        if self.pool.full():
+            self.pool.when_free(lane.front.place_is_free)
+            return False
+        self.pool.spawn(self._run_lane, lane)
+        return True
+
+    def _run_lane(self, lane: Lane) -> None:
+        lane.core = self._free_cores.pop()
+        try:
+            self._run(lane)
+        finally:
+            self._free_cores.append(lane.core)
+
+    def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> Front:
         """Return what serves a client in the door's dialect."""
         if door.secure is not None:
             tls = TlsStream(stream, self._certificates[door.secure].context(), self.hub)
             return TlsFront(tls, self._http.head_timeout, lambda: self._secure_front(tls, peer, core), peer)
+        if door.dialect == "http2":
+            return self._http2_front(stream, peer, core, self.handle)
         handle = self.handle
         if door.dialect == "redirect":
             handle = partial(self._redirect, door.https_port)
         return _FRONTS[door.dialect](stream, self._http, peer, core, handle, self._may_keep_alive)
 
-    def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Http1Front:
+    def _http2_front(self, stream: Stream, peer: Peer, core: int, handle: Callable[[Request], None]) -> Front:
+        from uwsgi_ws.fronts.http2 import Http2Front  # h2 is optional: it is spoken only where it is installed
+
+        return Http2Front(stream, self._http, peer, core, handle, self._may_keep_alive, self._spawn_lane, self.hub)
+
+    def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Front:
         """Return what serves a client in the protocol that it has agreed on."""
         variables = client_variables(tls, self._export_client_certificates)
 
@@ -201,7 +230,10 @@ class Server:
             request.environ.update(variables)
             self.handle(request)
 
-        return Http1Front(tls, self._http, replace(peer, scheme="https"), core, handle, self._may_keep_alive)
+        peer = replace(peer, scheme="https")
+        if tls.protocol == "h2":
+            return self._http2_front(tls, peer, core, handle)
+        return Http1Front(tls, self._http, peer, core, handle, self._may_keep_alive)
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
@@ -213,7 +245,7 @@ class Server:
             if front.is_idle:
                 greenlet.kill(block=False)
 
-    def clients(self) -> Iterator[tuple[Any, StreamFront | TlsFront]]:
+    def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve somebody, each with its front."""
         for greenlet in list(self.pool.greenlets):
             front = getattr(greenlet, "front", None)
@@ -308,12 +340,14 @@ class Server:
         self.shorten_drain(mercy)
         first_request_by = monotonic() + min(_FIRST_REQUEST, mercy / 2)
         closing: list[Connection] = []
+        for _, front in self.clients():
+            front.leave()
         while (now := monotonic()) < self._drained_by:
             still_open: list[Connection] = []
             for greenlet, front in self.clients():
                 request = front.request
                 if request is None:
-                    if front.is_idle or now >= first_request_by:
+                    if front.is_idle or (now >= first_request_by and not front.has_streams):
                         greenlet.kill(block=False)
                 elif request.websocket is not None and request.websocket.is_open:
                     still_open.append(request.websocket)

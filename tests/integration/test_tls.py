@@ -213,6 +213,44 @@ def application(environ, start_response):
         client.expect_close(1000)
 
 
+def test_what_the_kernel_has_not_taken_follows_by_itself(serve: Serve, authority: Authority) -> None:
+    """The application has sent its only message and waits; nothing else would make the rest go out."""
+    server = serve(
+        """
+import uwsgi
+
+def application(environ, start_response):
+    uwsgi.websocket_handshake()
+    uwsgi.websocket_send_binary(bytes(250_000))
+    uwsgi.websocket_recv()
+""",
+        "--log-format",
+        "%(uri)",
+        program=https(authority.issue()),
+    )
+    with RawClient(server.port, receive_buffer=4_096) as client:
+        client.sock = authority.client_context().wrap_socket(client.sock, server_hostname="127.0.0.1")
+        client.send(handshake())
+        assert client.read_response().status == 101
+        client.expect_binary(bytes(250_000))
+
+
+@pytest.mark.parametrize("how", ["close_notify", "end of the stream", "reset"])
+def test_a_client_that_is_gone_ends_its_application(server: Server, authority: Authority, how: str) -> None:
+    with websocket(server, authority) as client:
+        client.send_text("here")
+        client.expect_text("here")
+        if how == "close_notify":
+            client.sock.settimeout(0)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                client.sock.unwrap()  # type: ignore[attr-defined]
+        elif how == "reset":
+            client.reset()
+        else:
+            client.sock.shutdown(socket.SHUT_WR)
+        server.wait_for_log("closed 1006")
+
+
 def test_records_may_come_in_any_pieces(server: Server, authority: Authority) -> None:
     """Byte by byte, the handshake too; then many records in one packet."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

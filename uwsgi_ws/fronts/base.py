@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from uwsgi_ws.channels.subscription import Subscription
@@ -17,9 +17,31 @@ if TYPE_CHECKING:
     from uwsgi_ws.websocket.acceptor import Acceptor
     from uwsgi_ws.websocket.connection import Connection
 
-__all__ = ["Headers", "Request"]
+__all__ = ["Front", "Headers", "Request"]
 
 Headers = Sequence[tuple[str, str]]
+
+
+class Front(Protocol):
+    """Serves one client in the dialect of the address that it came to."""
+
+    @property
+    def request(self) -> Request | None:
+        """A request being answered; None while the client owes us one."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is between two requests, so that the client expects its connection may be closed."""
+
+    @property
+    def has_streams(self) -> bool:
+        """Whether it is needed for requests that other greenlets answer."""
+
+    def run(self) -> None:
+        """Serve the client until its connection ends or is handed over."""
+
+    def leave(self) -> None:
+        """The server stops: tell the client, where the dialect has a way to."""
 
 
 class Request(ABC):

@@ -80,6 +80,7 @@ class StreamFront(ABC):
     """
 
     parser: RequestParser
+    has_streams = False
 
     def __init__(
         self,
@@ -112,7 +113,10 @@ class StreamFront(ABC):
     @property
     @abstractmethod
     def is_idle(self) -> bool:
-        """Whether it is between two requests, so that the client expects it may be closed."""
+        """See Front."""
+
+    def leave(self) -> None:  # noqa: B027  # most dialects have no way to
+        """See Front: HTTP/1.1 says so in its next response, which ``may_keep_alive`` has a say in."""
 
     @abstractmethod
     def _next_request(self) -> StreamRequest | None:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.base import Front, Request
 from uwsgi_ws.fronts.bytestream import Peer, error_response
 from uwsgi_ws.net.tls import TlsStream
 
 __all__ = ["TlsFront", "client_variables"]
 
 _log = logging.getLogger("uwsgi_ws.tls")
-
-
-class _Front(Protocol):
-    @property
-    def request(self) -> Request | None: ...
-
-    @property
-    def is_idle(self) -> bool: ...
-
-    def run(self) -> None: ...
 
 
 class TlsFront:
@@ -36,12 +25,12 @@ class TlsFront:
         peer: Who is at both ends.
     """
 
-    def __init__(self, stream: TlsStream, timeout: float, make: Callable[[], _Front], peer: Peer) -> None:
+    def __init__(self, stream: TlsStream, timeout: float, make: Callable[[], Front], peer: Peer) -> None:
         self._stream = stream
         self._timeout = timeout
         self._make = make
         self._peer = peer
-        self._front: _Front | None = None
+        self._front: Front | None = None
 
     @property
     def request(self) -> Request | None:
@@ -52,6 +41,16 @@ class TlsFront:
     def is_idle(self) -> bool:
         """Whether the client expects that its connection may be closed."""
         return self._front is not None and self._front.is_idle
+
+    @property
+    def has_streams(self) -> bool:
+        """See Front."""
+        return self._front is not None and self._front.has_streams
+
+    def leave(self) -> None:
+        """See Front."""
+        if self._front is not None:
+            self._front.leave()
 
     def run(self) -> None:
         """Serve the client until its connection ends or is handed over."""

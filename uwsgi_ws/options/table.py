@@ -102,6 +102,15 @@ class Options:
         group="Listening",
         help="The same as --https: workers serve their clients themselves, without a router process.",
     )
+    http2_socket: tuple[Address, ...] = option(
+        (),
+        group="Listening",
+        help="Serve HTTP/2 in the clear here, with WebSockets by RFC 8441, to proxies that know so beforehand. Needs "
+        "the package h2, the extra 'http2'.",
+    )
+    no_http2: bool = option(
+        False, group="Listening", help="Speak HTTP/1.1 only at https addresses; else HTTP/2 too where h2 is installed."
+    )
     http_to_https: tuple[Redirect, ...] = option(
         (),
         group="Listening",

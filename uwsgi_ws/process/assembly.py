@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from functools import partial
+from importlib.util import find_spec
 
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
@@ -151,11 +152,15 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
 
 
 def _load_certificates(options: Options) -> dict[SecureAddress, Certificates]:
+    has_http2 = find_spec("h2") is not None
+    if options.http2_socket and not has_http2:
+        raise options.error("http2-socket", "HTTP/2 needs the package h2: pip install 'uwsgi_ws[http2]'")
+    protocols = ("h2", "http/1.1") if has_http2 and not options.no_http2 else ("http/1.1",)
     loaded = {}
     for name, addresses in (("https", options.https), ("https-socket", options.https_socket)):
         for each in addresses:
             try:
-                loaded[each] = Certificates(each.files, options.sni, ("http/1.1",))
+                loaded[each] = Certificates(each.files, options.sni, protocols)
             except (OSError, ValueError) as exc:
                 raise options.error(name, str(exc)) from exc
     return loaded

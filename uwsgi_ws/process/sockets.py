@@ -103,6 +103,7 @@ def _doors(options: Options) -> list[Door]:
     doors = [
         *(Door("http", address) for address in options.http),
         *(Door("http-socket", address) for address in options.http_socket),
+        *(Door("http2-socket", address, "http2") for address in options.http2_socket),
         *(Door("socket", address, options.protocol) for address in options.socket),
         *(Door("uwsgi-socket", address, "uwsgi") for address in options.uwsgi_socket),
         *(Door("channel-socket", address, "channels") for address in options.channel_socket),

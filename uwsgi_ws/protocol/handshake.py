@@ -47,8 +47,9 @@ def check_request(variables: Mapping[str, str]) -> None:
     """
     if variables["REQUEST_METHOD"] != "GET":
         raise HandshakeError(405, "a WebSocket opens with GET", (("Allow", "GET"),))
-    if variables["SERVER_PROTOCOL"] != "HTTP/1.1":
-        raise HandshakeError(400, "a WebSocket needs HTTP/1.1")
+    # HTTP/2 forbids Upgrade: with it comes only what its front has made of an extended CONNECT (RFC 8441).
+    if variables["SERVER_PROTOCOL"] not in ("HTTP/1.1", "HTTP/2.0"):
+        raise HandshakeError(400, "a WebSocket needs HTTP/1.1 or HTTP/2")
     if not variables.get("HTTP_HOST"):
         raise HandshakeError(400, "a WebSocket handshake needs a Host header")
     if not is_websocket(variables):

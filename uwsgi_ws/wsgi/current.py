@@ -6,6 +6,8 @@ application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them).
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from gevent import Greenlet, getcurrent
@@ -30,6 +32,20 @@ class ClientPool(Pool):
     """The worker's places: as many clients as may be served at once."""
 
     greenlet_class = ClientGreenlet
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def when_free(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once, in the hub, when somebody has left; there must be somebody."""
+        self._waiting.append(callback)
+
+    def _discard(self, greenlet: Any) -> None:
+        """Take note that a client has left; gevent.pool.Pool's own gives the place back here."""
+        super()._discard(greenlet)  # type: ignore[misc]  # not in the stubs
+        if self._waiting:
+            self._waiting.popleft()()
 
 
 def enter(request: Request) -> None:

@@ -1,0 +1,299 @@
+"""HTTP/2 from the client's side, by the h2 library over a blocking socket; and frames by hand, for what h2 refuses.
+
+One thread drives a connection: whoever waits for one stream takes what comes for the others too.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .peers import require_module
+from .websocket_client import RawClient
+
+TIMEOUT = 10.0  # seconds for any one wait
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, ACK, END_HEADERS = 0x1, 0x1, 0x4
+ENHANCE_YOUR_CALM, REFUSED_STREAM, CANCEL = 0xB, 0x7, 0x8
+
+
+def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
+    """Return a frame, whatever it says."""
+    return struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream) + payload
+
+
+@dataclass
+class StreamState:
+    """What has come on a stream."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    interim: list[int] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+    ended: bool = False
+    reset: int | None = None
+
+
+def _forgiving(kind: type) -> type:
+    """h2's connection, but that the streams go on after a GOAWAY."""
+    terminated = require_module("h2.events").ConnectionTerminated
+
+    class Connection(kind):  # type: ignore[misc]
+        def _receive_goaway_frame(self, frame: Any) -> tuple[list[Any], list[Any]]:
+            event = terminated()
+            event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+            return [], [event]
+
+    return Connection
+
+
+class Http2Client:
+    """One connection.
+
+    Args:
+        address: The server's.
+        tls: Speak TLS first, as this context has it; h2 must come out of it.
+        window: Of each stream, which is all that a client takes which gives nothing back.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], *, tls: ssl.SSLContext | None = None, window: int | None = None
+    ) -> None:
+        connection = require_module("h2.connection")
+        config = require_module("h2.config").H2Configuration(client_side=True, header_encoding="latin-1")
+        self.sock = socket.create_connection(address, TIMEOUT)
+        if tls is not None:
+            tls.set_alpn_protocols(["h2"])
+            self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")
+            assert self.sock.selected_alpn_protocol() == "h2"  # type: ignore[attr-defined]
+        self.scheme = "http" if tls is None else "https"
+        self.h2 = _forgiving(connection.H2Connection)(config)
+        self.h2.initiate_connection()
+        if window is not None:
+            self.h2.update_settings({4: window})
+        self.h2.increment_flow_control_window(1 << 24)
+        self.streams: dict[int, StreamState] = {}
+        self.goodbye: tuple[int, int] | None = None  # GOAWAY's error code and last stream
+        self.settings: dict[int, int] = {}
+        self.pings = 0
+        self.holds_back: set[int] = set()  # streams whose window is not opened again
+        self.at_end = False
+        self.flush()
+
+    def __enter__(self) -> Http2Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.sock.close()
+
+    def flush(self) -> None:
+        self.sock.sendall(self.h2.data_to_send())
+
+    # Waiting
+
+    def pump(self) -> None:
+        """Take what comes next."""
+        try:
+            data = self.sock.recv(65_536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.at_end = True
+            return
+        for event in self.h2.receive_data(data):
+            self._take(event)
+        if not self.at_end:
+            try:
+                self.flush()
+            except OSError:
+                pass
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Take what comes until ``condition`` holds, or fail at the end of the connection."""
+        while not condition():
+            assert not self.at_end, f"the connection has ended; goodbye {self.goodbye}, streams {self.streams}"
+            self.pump()
+
+    def wait_for_end(self) -> None:
+        while not self.at_end:
+            self.pump()
+
+    def _take(self, event: object) -> None:
+        name = type(event).__name__
+        number = getattr(event, "stream_id", None)
+        stream = self.streams.setdefault(number, StreamState()) if number else StreamState()
+        if name in ("ResponseReceived", "InformationalResponseReceived"):
+            headers = dict(event.headers)  # type: ignore[attr-defined]
+            status = int(headers.pop(":status"))
+            if name == "ResponseReceived":
+                stream.status, stream.headers = status, headers
+            else:
+                stream.interim.append(status)
+        elif name == "DataReceived":
+            stream.body += event.data  # type: ignore[attr-defined]
+            if number not in self.holds_back:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, number)  # type: ignore[attr-defined]
+        elif name == "StreamEnded":
+            stream.ended = True
+        elif name == "StreamReset":
+            stream.reset = int(event.error_code)  # type: ignore[attr-defined]
+        elif name == "ConnectionTerminated":
+            self.goodbye = (int(event.error_code), event.last_stream_id)  # type: ignore[attr-defined]
+        elif name == "RemoteSettingsChanged":
+            changed = event.changed_settings  # type: ignore[attr-defined]
+            self.settings.update({int(key): value.new_value for key, value in changed.items()})
+        elif name == "PingAckReceived":
+            self.pings += 1
+
+    # Requests
+
+    def start(
+        self,
+        method: str = "GET",
+        path: str = "/",
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        ends: bool = True,
+        authority: str = "127.0.0.1",
+        pseudo: Iterable[tuple[str, str]] = (),
+    ) -> int:
+        """Send a request's head; return its stream."""
+        number: int = self.h2.get_next_available_stream_id()
+        head = [(":method", method), (":scheme", self.scheme), (":authority", authority), (":path", path), *pseudo]
+        self.h2.send_headers(number, [*head, *headers], end_stream=ends)
+        self.streams[number] = StreamState()
+        self.flush()
+        return number
+
+    def send(self, number: int, data: bytes, *, ends: bool = False) -> None:
+        """Send data, waiting for the server's window."""
+        view = memoryview(data)
+        while view:
+            self.wait(lambda: self.h2.local_flow_control_window(number) > 0)
+            room = min(self.h2.local_flow_control_window(number), 16_384)
+            self.h2.send_data(number, bytes(view[:room]))
+            view = view[room:]
+            self.flush()
+        if ends:
+            self.h2.end_stream(number)
+            self.flush()
+
+    def response(self, number: int) -> StreamState:
+        """Wait for a whole answer."""
+        stream = self.streams[number]
+        self.wait(lambda: stream.ended or stream.reset is not None)
+        return stream
+
+    def request(
+        self, method: str = "GET", path: str = "/", headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+    ) -> StreamState:
+        number = self.start(method, path, headers, ends=body is None)
+        if body is not None:
+            self.send(number, body, ends=True)
+        return self.response(number)
+
+    def ping(self) -> None:
+        """See that the connection still works."""
+        before = self.pings
+        self.h2.ping(b"12345678")
+        self.flush()
+        self.wait(lambda: self.pings > before)
+
+    # WebSockets
+
+    def start_websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> int:
+        """Send an opening handshake (RFC 8441 4); return its stream."""
+        self.wait(lambda: 8 in self.settings)
+        version = [("sec-websocket-version", "13")]
+        names = {name for name, _ in headers}
+        fields = [*(version if "sec-websocket-version" not in names else []), *headers]
+        return self.start("CONNECT", path, fields, ends=False, pseudo=[(":protocol", "websocket")])
+
+    def websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> RawClient:
+        """Return an open WebSocket, its frames made by hand."""
+        number = self.start_websocket(path, headers)
+        stream = self.streams[number]
+        self.wait(lambda: stream.status or stream.reset is not None)
+        assert stream.status == 200, stream
+        client = RawClient.__new__(RawClient)
+        client.sock = StreamSocket(self, number)  # type: ignore[assignment]
+        client._buffer = bytearray()
+        return client
+
+
+class StreamSocket:
+    """A stream as a blocking socket."""
+
+    def __init__(self, client: Http2Client, number: int) -> None:
+        self.client = client
+        self.number = number
+
+    @property
+    def state(self) -> StreamState:
+        return self.client.streams[self.number]
+
+    def sendall(self, data: bytes) -> None:
+        self.client.send(self.number, data)
+
+    def recv(self, size: int) -> bytes:
+        state = self.state
+        self.client.wait(lambda: state.body or state.ended or state.reset is not None)
+        data = bytes(state.body[:size])
+        del state.body[:size]
+        if not data and state.reset is not None:
+            raise ConnectionResetError(f"reset with {state.reset}")
+        return data
+
+    def shutdown(self, how: int) -> None:
+        self.client.h2.end_stream(self.number)
+        self.client.flush()
+
+    def close(self) -> None:
+        """The connection is its owner's."""
+
+
+class RawConnection:
+    """A connection whose frames are all made by hand."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.sock = socket.create_connection(address, TIMEOUT)
+        self.sock.sendall(PREFACE + frame(SETTINGS) + frame(SETTINGS, flags=ACK))
+
+    def __enter__(self) -> RawConnection:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.sock.close()
+
+    def send(self, data: bytes) -> bool:
+        """Send; False when the server has had enough."""
+        try:
+            self.sock.sendall(data)
+        except ConnectionError:
+            return False
+        return True
+
+    def frames(self) -> list[tuple[int, int, int, bytes]]:
+        """Return all frames to the end of the connection: kind, flags, stream, payload."""
+        data = bytearray()
+        try:
+            while piece := self.sock.recv(65_536):
+                data += piece
+        except ConnectionError:
+            pass
+        found = []
+        while len(data) >= 9:
+            size = int.from_bytes(data[:3], "big")
+            found.append((data[3], data[4], int.from_bytes(data[5:9], "big"), bytes(data[9 : 9 + size])))
+            del data[: 9 + size]
+        return found
+
+    def goodbye(self) -> int | None:
+        """Wait for the end; return the error code of the GOAWAY before it, None if none came."""
+        codes = [int.from_bytes(payload[4:8], "big") for kind, _, _, payload in self.frames() if kind == GOAWAY]
+        return codes[-1] if codes else None

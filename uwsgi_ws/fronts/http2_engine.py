@@ -1,0 +1,69 @@
+"""The h2 library's engine, set up for us: settings, limits, and what we understand otherwise than it does."""
+
+from __future__ import annotations
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import Frame, GoAwayFrame
+
+__all__ = ["MAX_STREAMS", "Engine", "what"]
+
+#: Streams that a client may have open (RFC 9113 6.5.2 recommends no fewer than 100).
+MAX_STREAMS = 128
+#: Bytes that each may send ahead of its application.
+_STREAM_WINDOW = 131_072
+#: Ids of ended streams kept, to tell late frames of them from errors; h2's own number takes megabytes.
+_ENDED_STREAMS = 1_024
+#: Largest table of the header fields we sent (RFC 7541 4.2); the peer may allow gigabytes.
+_TABLE_SIZE = 4_096
+
+
+class Engine(H2Connection):
+    """The server's side of a connection; our settings are ready to be sent.
+
+    Unlike h2's own, neither a client's GOAWAY nor ours forbids the streams that are open to go on (RFC 9113 6.8).
+
+    Args:
+        head_size: Bytes that a request's header fields may have, as they are told to the client.
+    """
+
+    MAX_CLOSED_STREAMS = _ENDED_STREAMS
+
+    def __init__(self, head_size: int) -> None:
+        super().__init__(H2Configuration(client_side=False))
+        self.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
+                SettingCodes.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
+                SettingCodes.MAX_HEADER_LIST_SIZE: head_size,
+                SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,  # RFC 8441 3
+            },
+        )
+        # A head somewhat too big is answered with 431; beyond this it ends the connection before it is unpacked.
+        self.decoder.max_header_list_size = 2 * head_size
+        self.initiate_connection()
+        self.increment_flow_control_window(MAX_STREAMS * _STREAM_WINDOW - 65_535)
+
+    def limit_table(self) -> None:
+        """Keep no larger table of what we sent than we like, whatever the client has just allowed."""
+        self.encoder.header_table_size = min(_TABLE_SIZE, self.remote_settings.header_table_size)
+
+    def goodbye(self, code: ErrorCodes) -> bytes:
+        """Return a GOAWAY frame."""
+        return GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=code).serialize()
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
+        event = ConnectionTerminated()
+        event.error_code = frame.error_code
+        return [], [event]
+
+
+def what(error: ProtocolError) -> str:
+    """Return what was wrong without any text of the peer's."""
+    code = getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR)
+    return f"{type(error).__name__}, {ErrorCodes(code).name}"

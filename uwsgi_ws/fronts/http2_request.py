@@ -1,0 +1,202 @@
+"""A request on a stream of an HTTP/2 connection, and its answer.
+
+How long a body is, the stream's end tells (RFC 9113 8.1); a Content-Length must agree with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, TypeVar
+
+from uwsgi_ws.errors import BodyError, ClientGone
+from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.fronts.http2_stream import Http2Stream
+from uwsgi_ws.net.base import Stream
+from uwsgi_ws.protocol.http2 import Head
+
+if TYPE_CHECKING:
+    from uwsgi_ws.fronts.http2 import Http2Front
+
+__all__ = ["Http2Request"]
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("uwsgi_ws.http2")
+
+#: RFC 9113 8.2.2: "MUST NOT generate" them; answers that the server makes for HTTP/1.1 have some.
+_CONNECTION_SPECIFIC = frozenset(("connection", "upgrade", "keep-alive", "proxy-connection", "transfer-encoding"))
+
+
+class Http2Request(Request):
+    """Made by ``Http2Front``; ``leave`` must be called when it has been handled."""
+
+    __slots__ = ("_body_left", "_front", "_held", "_is_head", "_left", "_needs_continue", "_target", "stream")
+
+    def __init__(self, front: Http2Front, stream: Http2Stream, head: Head) -> None:
+        super().__init__(head.variables, head.size, 0)
+        self._front = front
+        self.stream = stream
+        self._held: list[tuple[str, str]] | None = None  # the response's head, until its first piece of body
+        self._left: int | None = None  # bytes of the body still promised by a Content-Length
+        self._needs_continue = head.expects_continue
+        self._is_head = head.variables["REQUEST_METHOD"] == "HEAD"
+        self._target = head.variables["REQUEST_URI"]
+        self._body_left = front.settings.limits.body_size
+
+    @property
+    def scheme(self) -> str:
+        """See Request."""
+        return self._front.scheme
+
+    @property
+    def can_sendfile(self) -> bool:
+        """See Request."""
+        return True
+
+    def fileno(self) -> int:
+        """See Request."""
+        return self.stream.fileno()
+
+    # The request's body
+
+    def read_body(self) -> bytes:
+        """See Request."""
+        timeout = self._front.settings.io_timeout
+        piece = self._read_piece(lambda: self.stream.recv(timeout))
+        assert piece is not None, "it waits"
+        return piece
+
+    def read_body_now(self) -> bytes | None:
+        """See Request."""
+        return self._read_piece(self.stream.recv_now)
+
+    def _read_piece(self, receive: Callable[[], bytes | None]) -> bytes | None:
+        try:
+            if self._needs_continue:
+                # RFC 9110 10.1.1: only once somebody wants the body.
+                self._needs_continue = False
+                if not self.status:
+                    self._front.send_head(self.stream, [(":status", "100")])
+                    self._front.flush()
+            piece = receive()
+        except TimeoutError as exc:
+            raise BodyError(408, "the request's body did not come in time") from exc
+        except OSError as exc:
+            raise BodyError(400, "the client has given the request up") from exc
+        if piece and self._body_left is not None:
+            self._body_left -= len(piece)
+            if self._body_left < 0:
+                raise BodyError(413, "the request body is too big")
+        return piece
+
+    # The response
+
+    def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
+        """See Request."""
+        self.status = int(status[:3])
+        fields = _fields(status[:3], headers)
+        if not any(name == "date" for name, _ in fields):
+            fields.append(("date", formatdate(usegmt=True)))
+        self._left = 0 if self._is_head or self.status in (204, 304) else body_length
+        self._hold(fields)
+
+    def _hold(self, fields: list[tuple[str, str]]) -> None:
+        self._held = fields
+        self.header_count = len(fields) - 1
+        self.header_bytes = sum([len(name) + len(value) for name, value in fields])
+
+    def write_body(self, data: bytes) -> None:
+        """See Request."""
+        left = self._left
+        if left is not None:
+            if len(data) > left:
+                if not self._is_head and self.status not in (204, 304):
+                    _log.error("%s: the body is longer than its Content-Length", self._target)
+                data = data[:left]
+            self._left = left - len(data)
+        if data:
+            self.body_bytes += len(data)
+            self._write(self.stream.send_all, data)
+
+    def write_file(self, fd: int, offset: int, count: int) -> int:
+        """See Request."""
+        if self._left is not None:
+            count = min(count, self._left)
+        sent = 0
+        while sent < count:
+            size = self._write(self.stream.sendfile, fd, offset + sent, count - sent)
+            if not size:
+                break
+            sent += size
+        if self._left is not None:
+            self._left -= sent
+        self.body_bytes += sent
+        return sent
+
+    def _write(self, write: Callable[..., _T], *what: object) -> _T:
+        """Write the head if it is still held, then by ``write``, whose last argument is a timeout."""
+        timeout = self._front.settings.io_timeout
+        try:
+            if self._held is not None:
+                fields, self._held = self._held, None
+                self._front.send_head(self.stream, fields)
+            return write(*what, timeout)
+        except TimeoutError as exc:
+            raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
+        except OSError as exc:
+            raise ClientGone("the client left before the end of the response") from exc
+
+    def finish(self) -> None:
+        """See Request."""
+        if self._left:
+            _log.error("%s: the body is shorter than its Content-Length", self._target)
+            self.abandon()
+        elif self._held is not None:
+            fields, self._held = self._held, None
+            try:
+                self._front.send_head(self.stream, fields, is_end=True)
+            except OSError as exc:
+                raise ClientGone("the client left before the response") from exc
+            self._front.flush()
+        else:
+            self.stream.shutdown()
+
+    def abandon(self) -> None:
+        """See Request."""
+        self.stream.reset()
+
+    def leave(self) -> None:
+        """The request has been handled: end its stream, unless a WebSocket has taken it over."""
+        if self.websocket is not None:
+            return
+        if self.stream.is_shut:
+            self.stream.close()
+        else:
+            self.stream.reset()
+
+    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
+        """See Request. RFC 8441 4: the answer is 200, and nothing proves that the server knows WebSocket."""
+        self.status = 200
+        self._hold(_fields("200", headers))
+        fields, self._held = self._held or [], None
+        self._front.send_head(self.stream, fields)
+        self._front.flush()
+        return self.stream, b""
+
+    def disconnect(self) -> None:
+        """See Request; it ends the stream, which is all that this client has."""
+        if self.websocket is not None:
+            self.websocket.abort()
+        else:
+            self.stream.reset()
+
+
+def _fields(status: str, headers: Headers) -> list[tuple[str, str]]:
+    fields = [(":status", status)]
+    for name, value in headers:
+        name = name.lower()
+        if name not in _CONNECTION_SPECIFIC:
+            fields.append((name, value))
+    return fields

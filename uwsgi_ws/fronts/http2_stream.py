@@ -1,0 +1,290 @@
+"""One stream of an HTTP/2 connection: a ``Stream`` like that of a socket, for a request's body or a WebSocket.
+
+What comes waits here until somebody reads it, and only then is the peer's window opened again: a slow reader slows its
+own stream, never a neighbour's. What goes out is cut to what the peer's windows and the connection's buffer have room
+for; who finds none is called back in turn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gevent import getcurrent
+from gevent.hub import Hub
+
+__all__ = ["Carrier", "Http2Stream"]
+
+_TIMED_OUT = object()
+#: Bytes read from a file at once.
+_FILE_PIECE = 65_536
+#: RST_STREAM's error codes (RFC 9113 7).
+NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0x0, 0x2, 0x7, 0x8
+
+
+class Carrier(Protocol):
+    """The connection, as its streams see it."""
+
+    hub: Hub
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, -1 once closed."""
+
+    def room(self, stream: Http2Stream) -> int:
+        """Return how many bytes the stream may send now."""
+
+    def send_data(self, stream: Http2Stream, data: memoryview) -> None:
+        """Send data, no more than there is room for."""
+
+    def end_stream(self, stream: Http2Stream) -> None:
+        """Send the end of the stream."""
+
+    def give_back(self, stream: Http2Stream, size: int) -> None:
+        """Let the peer send ``size`` bytes more."""
+
+    def line_up(self, stream: Http2Stream) -> None:
+        """Call ``stream.write_on`` when there is room, in turn with others, until ``step_out``."""
+
+    def step_out(self, stream: Http2Stream) -> None:
+        """End the calls of ``line_up``."""
+
+    def drop(self, stream: Http2Stream, error_code: int | None) -> None:
+        """Forget a stream; None if both sides have ended it, else the peer is told why."""
+
+
+class Http2Stream:
+    """Made when its request has come; ends by ``close`` or ``reset``, and then always forgotten by its carrier.
+
+    Args:
+        carrier: Its connection.
+        number: Its id in it.
+
+    Attributes:
+        is_shut: We have ended our side.
+    """
+
+    __slots__ = (
+        "_at_end",
+        "_carrier",
+        "_chunks",
+        "_hub",
+        "_is_closed",
+        "_is_lost",
+        "_on_writable",
+        "_reader",
+        "_receiver",
+        "is_shut",
+        "number",
+    )
+
+    def __init__(self, carrier: Carrier, number: int) -> None:
+        self._carrier = carrier
+        self._hub: Any = carrier.hub
+        self.number = number
+        self._chunks: deque[tuple[bytes, int]] = deque()  # data, and what it took of the window
+        self._at_end = False  # the peer sends nothing more
+        self.is_shut = False
+        self._is_lost = False  # the peer, or the connection, has given it up
+        self._is_closed = False
+        self._reader: Any = None
+        self._receiver: Callable[[bytes], None] | None = None
+        self._on_writable: Callable[[], object] | None = None
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor; -1 when the stream has ended."""
+        return -1 if self._is_closed or self._is_lost else self._carrier.fileno()
+
+    # What the connection tells
+
+    def take(self, data: bytes, size: int) -> None:
+        """Data has come; ``size`` is what it took of the window."""
+        self._chunks.append((data, size))
+        self._wake_reader()
+
+    def end(self) -> None:
+        """The peer has ended its side."""
+        self._at_end = True
+        self._wake_reader()
+
+    def lose(self) -> None:
+        """The peer has reset the stream, or the connection is gone."""
+        if self._is_lost:
+            return
+        self._is_lost = self._at_end = True
+        # Whoever waits finds out; later, as only the hub may switch to him.
+        self._hub.loop.run_callback(self._wake_reader)
+        if self._on_writable is not None:
+            self._hub.loop.run_callback(self.write_on)
+
+    def write_on(self) -> None:
+        """There is room."""
+        if self._on_writable is not None:
+            self._on_writable()
+
+    # Reading
+
+    def recv(self, timeout: float | None) -> bytes:
+        """See Stream."""
+        while True:
+            data = self.recv_now()
+            if data is not None:
+                return data
+            self._reader = getcurrent()
+            try:
+                self._park(timeout)
+            finally:
+                self._reader = None
+
+    def recv_now(self) -> bytes | None:
+        """See Stream."""
+        while self._chunks:
+            data, size = self._chunks.popleft()
+            self._carrier.give_back(self, size)
+            if data:
+                return data
+        if self._is_lost:
+            raise ConnectionResetError("the stream was reset")
+        return b"" if self._at_end else None
+
+    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+        """See Stream."""
+        self._receiver = receiver
+        if self._chunks or self._at_end:
+            self._hub.loop.run_callback(self._push)
+
+    def pause_receiving(self) -> None:
+        """See Stream."""
+        self._receiver = None
+
+    def _wake_reader(self) -> None:
+        if self._receiver is not None:
+            self._push()
+        elif self._reader is not None:
+            self._reader.switch()
+
+    def _push(self) -> None:
+        while self._receiver is not None:
+            try:
+                data = self.recv_now()
+            except OSError:
+                data = b""
+            if data is None:
+                return
+            receiver = self._receiver
+            if not data:
+                self._receiver = None
+            receiver(data)
+
+    def _park(self, timeout: float | None) -> None:
+        """Switch to the hub until woken.
+
+        Raises:
+            TimeoutError: nobody did for ``timeout`` seconds.
+        """
+        if timeout is None:
+            self._hub.switch()
+            return
+        timer = self._hub.loop.timer(max(0.0, timeout))
+        timer.start(getcurrent().switch, _TIMED_OUT)
+        try:
+            if self._hub.switch() is _TIMED_OUT:
+                raise TimeoutError("no progress in time")
+        finally:
+            timer.stop()
+            timer.close()
+
+    # Writing
+
+    def send(self, data: Any) -> int:
+        """See Stream."""
+        self._check_writable()
+        if not len(data):
+            return 0
+        room = self._carrier.room(self)
+        if room <= 0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        piece = memoryview(data)[:room]
+        self._carrier.send_data(self, piece)
+        return len(piece)
+
+    def sendmsg(self, buffers: list[Any]) -> int:
+        """See Stream."""
+        sent = 0
+        for buffer in buffers:
+            try:
+                size = self.send(buffer)
+            except BlockingIOError:
+                if not sent:
+                    raise
+                break
+            sent += size
+            if size < len(buffer):
+                break
+        return sent
+
+    def send_all(self, data: Any, timeout: float | None) -> None:
+        """See Stream."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.send(rest) :]
+            except BlockingIOError:
+                self.when_writable(getcurrent().switch)
+                try:
+                    self._park(timeout)
+                finally:
+                    self.stop_writing()
+
+    def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
+        """See Stream; the bytes are read, as they must be framed."""
+        data = os.pread(fd, min(count, _FILE_PIECE), offset)
+        self.send_all(data, timeout)
+        return len(data)
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        """See Stream."""
+        self._on_writable = callback
+        if self._is_lost:
+            self._hub.loop.run_callback(self.write_on)
+        else:
+            self._carrier.line_up(self)
+
+    def stop_writing(self) -> None:
+        """See Stream."""
+        self._on_writable = None
+        self._carrier.step_out(self)
+
+    def _check_writable(self) -> None:
+        if self._is_lost or self._is_closed or self.is_shut:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    # Ending
+
+    def shutdown(self) -> None:
+        """See Stream: END_STREAM, which RFC 8441 5 likens to TCP's FIN."""
+        if not (self.is_shut or self._is_lost or self._is_closed):
+            self.is_shut = True
+            self._carrier.end_stream(self)
+
+    def reset(self) -> None:
+        """See Stream."""
+        self._close(INTERNAL_ERROR)
+
+    def close(self) -> None:
+        """See Stream; a peer that still sends is told that nobody listens (RFC 9113 8.1)."""
+        self._close(NO_ERROR if self.is_shut else CANCEL)
+
+    def _close(self, error_code: int) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._receiver = None
+        self.stop_writing()
+        for _, size in self._chunks:
+            self._carrier.give_back(self, size)
+        self._chunks.clear()
+        is_over = self._is_lost or (self.is_shut and self._at_end)
+        self._carrier.drop(self, None if is_over else error_code)
