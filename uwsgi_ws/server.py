@@ -132,6 +132,7 @@ class Server:
         self._server_name = socket.gethostname()
         self._is_alone = is_alone
         self._drained_by = math.inf
+        self._nameless: set[Any] = set()  # greenlets whose proxy has yet to say who the client is; they have no front
 
     # Accepting
 
@@ -172,6 +173,8 @@ class Server:
     def _proxied(self, stream: SocketStream, peer: Peer) -> Peer | None:
         """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say."""
         proxied = None
+        greenlet = getcurrent()
+        self._nameless.add(greenlet)
         try:
             proxied = proxied_peer(stream, peer, self._http.head_timeout)
         except PeerError as error:
@@ -179,6 +182,7 @@ class Server:
         except OSError:
             pass  # the proxy is gone
         finally:
+            self._nameless.discard(greenlet)
             if proxied is None:
                 stream.close()
         return proxied
@@ -343,6 +347,8 @@ class Server:
         for _, front in self.clients():
             front.leave()
         while (now := monotonic()) < self._drained_by:
+            if now >= first_request_by:
+                gevent.killall(list(self._nameless), block=False)
             still_open: list[Connection] = []
             for greenlet, front in self.clients():
                 request = front.request
