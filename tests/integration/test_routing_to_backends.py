@@ -71,7 +71,7 @@ UWSGI_SOCKET = Program(
     ("uwsgi", "--socket", "127.0.0.1:0", "--gevent", "50", "--buffer-size", "32768", "--websockets-max-size", "4096"),
     r"spawned uWSGI worker",
 )
-KINDS = ("http to uwsgi_ws", "httpdumb to uwsgi_ws", "uwsgi to uWSGI", "http to uWSGI")
+KINDS = ("uwsgi to uwsgi_ws", "http to uwsgi_ws", "httpdumb to uwsgi_ws", "uwsgi to uWSGI", "http to uWSGI")
 
 
 def start_backend(kind: str) -> tuple[Server, str]:

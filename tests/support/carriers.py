@@ -159,6 +159,29 @@ def uwsgi_unix(start: Start, folder: Path) -> Iterator[Carrier]:
     yield Carrier(start("--uwsgi-socket", path), path, wire=packet_of, tells_client=False)
 
 
+# Another instance with a route
+
+
+def routed(start: Start, action: str, server: Server, tells_client: bool) -> Iterator[Carrier]:
+    """Start an instance that passes everything on to the last address of ``server``.
+
+    It has the application, too; but then the tests would miss what they look for in the log of ``server``.
+    """
+    host, port = server.addresses[-1]
+    front = start("--route", f"^/ {action}:{host}:{port}", "--route-timeout", str(SILENCE))
+    yield Carrier(server, front.addresses[0], patience=SILENCE, tells_client=tells_client)
+
+
+@carrier
+def routed_by_uwsgi(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from routed(start, "uwsgi", start("--uwsgi-socket", "127.0.0.1:0"), tells_client=True)
+
+
+@carrier
+def routed_by_http(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from routed(start, "http", start(), tells_client=False)
+
+
 # Other people's programs
 
 
