@@ -24,23 +24,6 @@ def subscribe_all(workers: list[Worker], channel: str = "lobby") -> None:
         worker.ask("subscribe", channel)
 
 
-def publish_until_heard(publisher: Worker, readers: list[Worker], published: int) -> int:
-    """Publish until one of these messages has come to all, as a queue may be full still; return how many there are."""
-    first = published
-
-    def is_heard() -> bool:
-        nonlocal published
-        publisher.ask("publish", "lobby", published, 1, 200, 1)
-        published += 1
-        return all((reader.numbers("lobby", publisher) or [-1])[-1] >= first for reader in readers)
-
-    eventually(is_heard, 30)
-    # What is on its way still has to come before anything is counted.
-    last = published - 1
-    eventually(lambda: all(reader.numbers("lobby", publisher)[-1] == last for reader in readers), 30)
-    return published
-
-
 def test_everybody_gets_everything_once_and_in_order() -> None:
     with Workers(4) as bus:
         subscribe_all(bus.workers)
@@ -96,19 +79,26 @@ def test_a_worker_that_stands_still_loses_what_is_counted_and_nothing_else() -> 
         publisher, sleeper, other = bus.workers
         subscribe_all([sleeper, other])
         sleeper.send(signal.SIGSTOP)
-        publisher.ask("publish", "lobby", 0, 20_000, 200, 100)
-        eventually(lambda: len(other.numbers("lobby", publisher)) == 20_000, 15)
+        began = time.monotonic()
+        for first in range(0, 8_000, 400):
+            # Some 90 kB, which fit into the queue: the other one loses nothing, whenever it gets the processor.
+            publisher.ask("publish", "lobby", first, 400, 200, 100)
+            eventually(lambda first=first: other.count("lobby", publisher) == first + 400, 15)
         sleeper.send(signal.SIGCONT)
-        published = publish_until_heard(publisher, [sleeper, other], 20_000)
+        eventually(lambda: sleeper.count("lobby", publisher) + publisher.ask("drops")[sleeper.seat] == 8_000, 15)
+        publisher.ask("publish", "lobby", 8_000, 1, 200, 1)
+        took = time.monotonic() - began
+        eventually(lambda: other.numbers("lobby", publisher) == list(range(8_001)))
+        eventually(lambda: sleeper.numbers("lobby", publisher)[-1:] == [8_000])
+        came = sleeper.numbers("lobby", publisher)
         dropped = publisher.ask("drops")
+        assert_in_order(came)
         assert dropped[sleeper.seat] > 0
         assert dropped[other.seat] == 0
-        came = sleeper.numbers("lobby", publisher)
-        assert_in_order(came)
-        assert len(came) + dropped[sleeper.seat] == published
+        assert len(came) + dropped[sleeper.seat] == 8_001
         assert publisher.ask("stats")["channel_drops"] == dropped[sleeper.seat]
     assert f"channel messages dropped: the worker in seat {sleeper.seat} does not read" in bus.log
-    assert bus.log.count("channel messages dropped") < 10, "once a second is enough"
+    assert bus.log.count("channel messages dropped") <= took + 2, "at once, then once a second, and at the end"
 
 
 def test_a_killed_reader_s_successor_gets_only_what_was_published_since() -> None:
@@ -168,25 +158,41 @@ def nemesis(pause: float, rounds: int) -> None:
         one, two, sleeper, victim = bus.workers
         subscribe_all(bus.workers)
         published = 0
+
+        def lost(publisher: Worker, reader: Worker) -> int:
+            return 0 if publisher is reader else int(publisher.ask("drops")[reader.seat])
+
+        def has_settled(reader: Worker) -> bool:
+            """Whether all that one and two have published has come, or is counted as lost."""
+            return all(reader.count("lobby", p) + lost(p, reader) == published for p in (one, two))
+
         for number in range(rounds):
             if number == rounds // 3:
                 sleeper.send(signal.SIGSTOP)
+            # Some 180 kB, which fit into a queue: only who is stopped loses any, whoever gets the processor.
             for worker in (one, two):
-                worker.ask("publish", "lobby", published, 1_000, 200, 20)
-            published += 1_000
+                worker.ask("publish", "lobby", published, 800, 200, 20)
+            published += 800
             victim.ask("publish_in_background", "lobby", 0, 5_000, 3_000, 3)
             victim = bus.replace(victim)
             victim.ask("subscribe", "lobby")
+            for reader in (one, two):
+                eventually(lambda r=reader: has_settled(r), 30)
             if number == 2 * rounds // 3:
                 end_of_pause(sleeper, pause)
-        readers = [one, two, sleeper]
-        totals = {publisher.seat: publish_until_heard(publisher, readers, published) for publisher in (one, two)}
-        for reader, publisher in itertools.product(readers, (one, two)):
+        eventually(lambda: has_settled(sleeper), 30)
+        for worker in (one, two):
+            worker.ask("publish", "lobby", published, 1, 200, 1)
+        published += 1
+        for reader, publisher in itertools.product((one, two, sleeper), (one, two)):
+            eventually(lambda r=reader, p=publisher: r.numbers("lobby", p)[-1:] == [published - 1], 30)
             came = reader.numbers("lobby", publisher)
             assert_in_order(came)
-            lost = publisher.ask("drops")[reader.seat]
-            assert len(came) + lost == totals[publisher.seat], f"{publisher.seat} to {reader.seat}: {lost} lost"
-        for reader in readers:
+            losses = lost(publisher, reader)
+            assert len(came) + losses == published, f"{publisher.seat} to {reader.seat}: {losses} counted as lost"
+            if reader is not sleeper:
+                assert losses == 0
+        for reader in (one, two, sleeper):
             per_process: dict[str, list[int]] = {}
             for text in reader.ask("received", "lobby"):
                 process, _, number_text = text.partition(":")

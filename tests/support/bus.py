@@ -41,8 +41,17 @@ class Worker:
 
     def numbers(self, channel: str, publisher: Worker) -> list[int]:
         """The numbers of a publisher's messages that have come, in the order in which they came."""
-        prefix = f"{publisher.seat}.{publisher.pid}:"
+        prefix = _prefix(publisher)
         return [int(text.partition(":")[2]) for text in self.ask("received", channel) if text.startswith(prefix)]
+
+    def count(self, channel: str, publisher: Worker) -> int:
+        """How many of a publisher's messages have come."""
+        return int(self.ask("count_received", channel, _prefix(publisher)))
+
+
+def _prefix(publisher: Worker) -> str:
+    """What its messages begin with."""
+    return f"{publisher.seat}.{publisher.pid}:"
 
 
 class Workers:

@@ -79,6 +79,7 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
         "publish": publish,
         "publish_in_background": lambda *arguments: gevent.spawn(publish, *arguments) and None,
         "received": lambda channel: received.get(channel, []),
+        "count_received": lambda channel, prefix: sum(text.startswith(prefix) for text in received.get(channel, [])),
         "drops": backend.drops,
         "count": bus.count,
         "stats": lambda: {name: getattr(stats, name) for name in Stats.__slots__},
