@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 
+from support.eventually import eventually
 from support.websocket_client import CLOSE, TEXT, close_frame, handshake, text
 
 _CONNECTING, _SHAKING, _OPEN, _CLOSING = range(4)
@@ -45,6 +46,7 @@ class Crowd:
         self.codes: Counter[int] = Counter()
         self.refused = 0
         self.echoes = 0
+        self._looks = 0  # at all connections
         self.opened_at: list[float] = []
         self.open = 0
         self._address = ("127.0.0.1", port)
@@ -63,6 +65,11 @@ class Crowd:
         self._stop.set()
         self._thread.join()
 
+    def look_around(self) -> None:
+        """Wait until it knows of every connection that has ended before."""
+        seen = self._looks
+        eventually(lambda: self._looks >= seen + 2)
+
     def __enter__(self) -> Crowd:
         return self
 
@@ -76,6 +83,7 @@ class Crowd:
                 self._connect()
             for key, _ in self._selector.select(0.05):
                 self._progress(key.data)
+            self._looks += 1
         for key in list(self._selector.get_map().values()):
             key.data.sock.close()
         self._selector.close()
