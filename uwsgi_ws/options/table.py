@@ -295,20 +295,6 @@ class Options:
         "clients do not all come back at once; more where the time allowed is too short.",
     )
 
-    channel_socket: tuple[Address, ...] = option(
-        (),
-        group="Channels",
-        help="Let programs of the same user publish here: the path of a unix socket, or @NAME. See python -m uwsgi_ws "
-        "publish --help.",
-    )
-    channel_queue: int = option(
-        8_192,
-        unit="KiB",
-        at_least=64,
-        group="Channels",
-        help="What may wait in a worker for each other worker that does not take its messages; past it they are "
-        "dropped.",
-    )
     websockets_max: int = option(
         0,
         aliases=("websocket-max",),
@@ -343,6 +329,20 @@ class Options:
         help="What a peer may send in a second, in the long run; past it the peer gets 1008. 0 is no limit.",
     )
 
+    channel_socket: tuple[Address, ...] = option(
+        (),
+        group="Channels",
+        help="Let programs of the same user publish here: the path of a unix socket, or @NAME. See python -m uwsgi_ws "
+        "publish --help.",
+    )
+    channel_queue: int = option(
+        8_192,
+        unit="KiB",
+        at_least=64,
+        group="Channels",
+        help="What may wait in a worker for each other worker that does not take its messages; past it they are "
+        "dropped.",
+    )
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."
     )
