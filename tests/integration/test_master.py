@@ -306,7 +306,7 @@ def test_a_reload_of_broken_code_changes_nothing_and_says_why(
     with open_chat(server) as chat, hammering(server) as problems:
         app.write_text("import no_such_library")
         os.kill(server.pid, signal.SIGHUP)
-        server.wait_for_log(r"reload failed \(exit status 1\)")
+        server.wait_for_log(r"reload failed \(exit status 1\)", 20)
         assert "ModuleNotFoundError: No module named 'no_such_library'" in server.log
         echo(chat, "still here")
     assert problems == []
@@ -317,7 +317,7 @@ def test_a_reload_of_broken_code_changes_nothing_and_says_why(
     assert fetch(address(server)).text.endswith(" 1")
     app.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
     os.kill(server.pid, signal.SIGHUP)
-    server.wait_for_log("reloaded: new workers serve")
+    server.wait_for_log("reloaded: new workers serve", 20)
     eventually(lambda: fetch(address(server)).text.endswith(" 2"))
 
 
@@ -329,7 +329,7 @@ def test_reloads_that_come_together_end_with_the_newest_code(serve_many: Any, tm
         app.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
         os.kill(server.pid, signal.SIGHUP)
     eventually(lambda: server.log.count("reloaded: new workers serve") >= 2, 20)
-    eventually(lambda: fetch(address(server)).text.endswith(" 5"))
+    eventually(lambda: fetch(address(server)).text.endswith(" 5"), 20)
     eventually(lambda: len(children(server.pid)) == 3)
 
 
@@ -351,7 +351,7 @@ def test_a_stop_in_the_middle_of_loading_does_not_wait_for_it(serve_many: Any, t
     server = serve_many(None, "--wsgi-file", "app.py", cwd=tmp_path, env=ANYWHERE)
     app.write_text("print('loading', file=__import__('sys').stderr); import time; time.sleep(60)")
     os.kill(server.pid, signal.SIGHUP)
-    server.wait_for_log("^loading")
+    server.wait_for_log("^loading", 20)
     began = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - began < 5
@@ -363,7 +363,7 @@ def test_a_request_that_does_not_end_holds_a_reload_up_for_the_mercy_only(serve_
     with HttpClient(address(server)) as busy:
         busy.send(BEGIN_WAIT)
         os.kill(server.pid, signal.SIGHUP)
-        eventually(lambda: not any(is_alive(pid) for pid in before))
+        eventually(lambda: not any(is_alive(pid) for pid in before), 20)
 
 
 def test_a_worker_that_cannot_leave_is_killed(serve_many: Any) -> None:
@@ -373,7 +373,7 @@ def test_a_worker_that_cannot_leave_is_killed(serve_many: Any) -> None:
         stuck.send_request("POST", "/eval", body=b"__import__('gevent').monkey.get_original('time', 'sleep')(60)")
         eventually(lambda: who(server) and True)
         os.kill(server.pid, signal.SIGHUP)
-        server.wait_for_log("does not leave, it is killed", 10)
+        server.wait_for_log("does not leave, it is killed", 20)
         eventually(lambda: not any(is_alive(pid) for pid in before))
 
 
