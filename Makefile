@@ -18,9 +18,9 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q $(ARGS)
 
-# Soak and stress tests, which `make test` leaves out.
+# Soak and stress tests, which `make test` leaves out; they print what they have measured.
 long: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m long $(ARGS)
+	$(BIN)/python -m pytest -q -s -m long $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

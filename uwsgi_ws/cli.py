@@ -39,9 +39,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"uwsgi_ws {__version__} ({_build.name()})")
         return 0
     started_in = os.getcwd()
+    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize)):
+        return status
     if options.has_master:
         return _supervise(options, arguments, started_in)
     return _serve(options, started_in)
+
+
+def _go_to_the_background(log: str) -> int:
+    """Return 0 in the process that goes on, another status when there is none."""
+    from uwsgi_ws.log import configure
+    from uwsgi_ws.process.daemon import daemonize
+
+    try:
+        # Here already, so that a file that cannot be opened is told where the user looks.
+        configure(log, "--daemonize")
+    except OptionError as exc:
+        print(f"uwsgi_ws: {exc}", file=sys.stderr)
+        return 1
+    daemonize()
+    return 0
 
 
 def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> int:

@@ -35,8 +35,12 @@ def say(text: str) -> None:
         pass
 
 
-def configure(logto: str | None) -> None:
+def configure(logto: str | None, option: str = "--logto") -> None:
     """Send our loggers, and with ``logto`` all output of the process, where they belong.
+
+    Args:
+        logto: The file; None for stderr as it is.
+        option: What named the file, for errors.
 
     Raises:
         OptionError: the file cannot be opened.
@@ -45,14 +49,14 @@ def configure(logto: str | None) -> None:
         try:
             fd = os.open(Path(logto), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         except OSError as exc:
-            raise OptionError("--logto", f"cannot open {logto!r}: {exc.strerror}") from exc
+            raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
         os.dup2(fd, 1)
         os.dup2(fd, 2)
         os.close(fd)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s: %(message)s"))
     logger = logging.getLogger("uwsgi_ws")
-    logger.addHandler(handler)
+    logger.handlers = [handler]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
 

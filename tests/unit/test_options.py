@@ -39,6 +39,7 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 SAMPLES = {  # a good value for each type
     "bool": ("true", True),
     "int": ("2000", 2000),
+    "FileMode": ("660", 0o660),
     "float": ("2.5", 2.5),
     "str": ("text", "text"),
     "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),

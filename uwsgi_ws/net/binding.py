@@ -41,13 +41,12 @@ class Door:
     https_port: str = ""
 
 
-def bind(address: Address, backlog: int, *, reuse_port: bool = False, is_private: bool = False) -> socket.socket:
+def bind(address: Address, backlog: int, *, is_private: bool = False) -> socket.socket:
     """Return a listening socket.
 
     Args:
         address: Where.
         backlog: Connections that the kernel keeps waiting.
-        reuse_port: Let further sockets be bound to the same port; the kernel spreads connections over them.
         is_private: Make a unix socket's file such that nobody but its owner may open it (mode 0600) from the start.
             This changes the umask for a moment, so there must be no other thread.
 
@@ -65,8 +64,6 @@ def bind(address: Address, backlog: int, *, reuse_port: bool = False, is_private
         ]
         sock = socket.socket(info[0], socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # Accepted sockets inherit it. A frame must not wait for the acknowledgement of the one before.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if info[0] == socket.AF_INET6:

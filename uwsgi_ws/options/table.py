@@ -13,7 +13,7 @@ from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Setting
-from uwsgi_ws.options.values import Dialect, Mount, Origin, Variable
+from uwsgi_ws.options.values import Dialect, FileMode, Mount, Origin, Variable
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
 
@@ -132,6 +132,16 @@ class Options:
         at_most=65_535,
         group="Listening",
         help="Connections the kernel keeps waiting for each address; its own limit is net.core.somaxconn.",
+    )
+
+    chmod_socket: FileMode | None = option(  # noqa: RUF009 - it makes a field; that its type cannot change is not seen
+        None,
+        short="C",
+        group="Listening",
+        help="Permissions of unix sockets, such as 660; without, the umask decides.",
+    )
+    chown_socket: str | None = option(
+        None, metavar="USER[:GROUP]", group="Listening", help="Owner, and group, of unix sockets."
     )
 
     wsgi_file: str | None = option(
@@ -497,10 +507,41 @@ class Options:
     die_on_term: bool = option(
         False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
     )
+    touch_reload: tuple[str, ...] = option(
+        (), metavar="FILE", needs_master=True, group="Process", help="Reload when this file changes."
+    )
+    py_autoreload: float = option(
+        0.0,
+        unit="s",
+        aliases=("py-auto-reload", "python-autoreload", "python-auto-reload"),
+        needs_master=True,
+        group="Process",
+        help="Look this often whether a module's file has changed, and reload then; 0 is never. For development.",
+    )
+    master_fifo: tuple[str, ...] = option(
+        (),
+        metavar="FILE",
+        needs_master=True,
+        group="Process",
+        help="Make a fifo that takes orders: q stops, Q stops without waiting, r reloads, w replaces the workers one "
+        "after the other without loading the application again, s logs how they stand.",
+    )
     no_orphans: bool = option(
         False, needs_master=True, group="Process", help="Have workers stop when their master is gone."
     )
+    uid: str | None = option(
+        None, metavar="USER", group="Process", help="Become this user, after listening and before loading."
+    )
+    gid: str | None = option(
+        None, metavar="GROUP", group="Process", help="Become this group, after listening and before loading."
+    )
+    daemonize: str | None = option(
+        None, short="d", metavar="FILE", group="Process", help="Go to the background, and append the log to this file."
+    )
     pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
+    safe_pidfile: str | None = option(
+        None, metavar="FILE", group="Process", help="The same, but only once clients are accepted."
+    )
     procname: str | None = option(None, metavar="NAME", group="Process", help="Name of the process in ps and top.")
     procname_prefix: str | None = option(
         None, metavar="TEXT", group="Process", help="Text in front of the process's name."
@@ -593,6 +634,7 @@ IGNORED = (
     _ignored("plugins-dir", "There are no plugins to look for.", "plugin-dir", metavar="DIR"),
     _ignored("offload-threads", "Greenlets transfer files without keeping others waiting.", metavar="N"),
     _ignored("gevent-wait-for-hub", "A worker that stops waits for its requests in any case."),
+    _ignored("vacuum", "Sockets and pidfiles are removed at the end in any case."),
     _ignored("strict", "An unknown option is always an error."),
 )
 ROWS = rows_of(Options) + IGNORED

@@ -9,10 +9,14 @@ from typing import NamedTuple, NewType
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
 
-__all__ = ["TYPES", "Dialect", "Mount", "Origin", "Type", "Variable"]
+__all__ = ["TYPES", "Dialect", "FileMode", "Mount", "Origin", "Type", "Variable"]
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
+
+
+class FileMode(int):
+    """Permissions, as ``chmod`` takes them."""
 
 
 class Mount(NamedTuple):
@@ -43,6 +47,12 @@ def _seconds(text: str) -> float:
     if not re.fullmatch(r"[+-]?[0-9]{1,99}(\.[0-9]{0,99})?", text):  # no nan, inf or 1e9
         raise ValueError(f"{text!r} is not a number of seconds")
     return float(text)
+
+
+def _mode(text: str) -> FileMode:
+    if not re.fullmatch("[0-7]{3,4}", text):
+        raise ValueError(f"{text!r} is not of the form 660: three or four octal digits")
+    return FileMode(int(text, 8))
 
 
 def _mount(text: str) -> Mount:
@@ -89,6 +99,7 @@ TYPES = {
     "SecureAddress": Type(parse_secure_address),
     "Redirect": Type(parse_redirect, "ADDRESS[,PORT]"),
     "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
+    "FileMode": Type(_mode, "MODE"),
     "Mount": Type(_mount),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),

@@ -20,7 +20,10 @@ def prepare(options: Options) -> None:
     Raises:
         OptionError: the log cannot be opened, or there is no such directory.
     """
-    configure(options.logto)
+    if options.logto is None and options.daemonize is not None:
+        configure(options.daemonize, "--daemonize")
+    else:
+        configure(options.logto)
     for variable in options.env:
         os.environ[variable.name] = variable.value
     if options.chdir is not None:

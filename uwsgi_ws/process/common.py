@@ -92,6 +92,7 @@ class Common:
 
     def __init__(self, processes: int) -> None:
         self.master_pid = os.getpid()
+        self.processes = processes
         # A worker and its successor live at the same time for a while.
         self.scoreboard = Scoreboard(2 * processes)
         #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.

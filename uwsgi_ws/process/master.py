@@ -26,13 +26,16 @@ from time import monotonic
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
-from uwsgi_ws.process import nursery
+from uwsgi_ws.process import notify, nursery
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
+from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import HURRY, LEAVE, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.process.watch import FileWatch
 from uwsgi_ws.process.watchdog import Watchdog
 
 __all__ = ["Master"]
@@ -67,6 +70,7 @@ class Master:
         self._is_stopping = False
         self._is_hurried = False
         self._status = 0
+        self._next_look_at = 0.0
 
     def run(self) -> int:
         """Live; return the exit status.
@@ -90,8 +94,11 @@ class Master:
             signal.SIGCHLD: lambda: None,  # each round of the loop looks for the dead
         }
         self._signals = SignalQueue(self._meanings)
-        pidfile = PidFile(self._options, "pidfile")
+        self._fifos = [Fifo(self._options, path) for path in self._options.master_fifo]
+        self._touched = FileWatch(self._options.touch_reload)
+        pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
         pidfile.write()
+        drop(self._options)
         # Workers are not our own children (see nursery), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
@@ -101,6 +108,9 @@ class Master:
         finally:
             self._sockets.remove_files()
             pidfile.remove()
+            self._safe_pidfile.remove()
+            for fifo in self._fifos:
+                fifo.remove()
         say("goodbye to uwsgi_ws.")
         return self._status
 
@@ -111,16 +121,22 @@ class Master:
             self._wait()
             for number in self._signals.take():
                 self._meanings[number]()
+            for letter in "".join(fifo.take() for fifo in self._fifos):
+                self._obey(letter)
             self._hear()
             self._fill()
             self._kill_overdue()
-            self._watchdog.look(self._workers)
+            if monotonic() >= self._next_look_at:
+                self._next_look_at = monotonic() + _INTERVAL
+                self._look_around()
 
     def _wait(self) -> None:
         """Wait until something may have happened."""
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         poll.register(self._common.notices, select.POLLIN)
+        for fifo in self._fifos:
+            poll.register(fifo, select.POLLIN)
         for generation in self._generations:
             if generation.is_loading:
                 assert generation.control is not None, "it is loading"
@@ -142,6 +158,14 @@ class Master:
         for generation in self._generations:
             if generation.is_loading:
                 self._ask_nursery(generation)
+
+    def _look_around(self) -> None:
+        """Look at what nobody tells the master."""
+        self._watchdog.look(self._workers)
+        notify.watchdog()
+        if (path := self._touched.changed()) is not None:
+            say(f"*** {path} has been touched ***")
+            self._reload()
 
     # Generations
 
@@ -183,6 +207,9 @@ class Master:
         for worker in self._workers:
             if worker.generation is not self._current:
                 self._dismiss(worker)
+        if before is None:
+            self._safe_pidfile.write()
+        notify.ready(f"{len(self._luck)} workers serve")
         if before is not None:
             say("*** reloaded: new workers serve, the old ones leave ***")
         if self._wants_reload:
@@ -200,6 +227,7 @@ class Master:
         if self._current is None:
             self._end(status or 1)
             return
+        notify.ready("the last reload failed, the workers before it serve")
         say(f"*** reload failed (exit status {status}), its reason is above: the old workers go on ***")
         if self._wants_reload:
             self._wants_reload = False
@@ -356,6 +384,7 @@ class Master:
             self._wants_reload = True
             return
         say("*** reloading ***")
+        notify.reloading()
         self._begin_generation()
 
     def _stop(self) -> None:
@@ -366,7 +395,26 @@ class Master:
             say("SIGINT/SIGTERM/SIGQUIT received...stopping all workers")
         self._end(0)
 
+    def _obey(self, letter: str) -> None:
+        """Do what a letter from a fifo says."""
+        if letter == "q":
+            self._stop()
+        elif letter == "Q":
+            self._stop()
+            self._stop()
+        elif letter in "rRc":
+            self._reload()
+        elif letter in "wW":
+            for worker in self._workers:
+                worker.is_spent = True
+        elif letter == "s":
+            for standing in sorted(self._common.scoreboard):
+                say(str(standing))
+        elif not letter.isspace():
+            say(f"*** master fifo: nobody knows what {letter!r} means ***")
+
     def _end(self, status: int) -> None:
+        notify.stopping()
         self._is_stopping = True
         self._status = self._status or status
         # Together with those of the workers these are the last ends: clients are refused from here on.

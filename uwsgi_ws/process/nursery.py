@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from uwsgi_ws.process.boot import name_process, prepare, status_of
@@ -55,7 +56,9 @@ def run(
     def life() -> int:
         common.leave_master()
         os.chdir(started_in)
-        nursery = _Nursery(common, sockets, control, read_options(), is_a_reload)
+        # Addresses and the number of workers are the master's; it goes on with those it has.
+        options = replace(read_options(), processes=common.processes)
+        nursery = _Nursery(common, sockets, control, options, is_a_reload)
         control.send(LOADED)
         while order := control.recv(1024):
             nursery.fork(Order.unpack(order))

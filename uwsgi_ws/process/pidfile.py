@@ -41,4 +41,7 @@ class PidFile:
     def remove(self) -> None:
         """Remove the file, if there is one."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink(missing_ok=True)
+            except OSError:
+                pass  # we have become somebody who may not

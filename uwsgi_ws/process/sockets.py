@@ -13,16 +13,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from uwsgi_ws.addresses import Trusted
+from uwsgi_ws.addresses import Address, Trusted
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import Door, bind, bound_name
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
+from uwsgi_ws.process.privileges import group_id, user_id
 
 __all__ = ["Sockets"]
 
 _HANDED_ON = "UWSGI_WS_SOCKETS"
+_FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 
 class Sockets:
@@ -48,36 +50,44 @@ class Sockets:
 
     @classmethod
     def open(cls, options: Options) -> Sockets:
-        """Bind what the options name, or take it over from the process that we have replaced.
+        """Bind what the options name, or take it over: from systemd, or from the process that we have replaced.
+
+        A socket of systemd's that no option names is served as HTTP.
 
         Raises:
             OptionError: an address cannot be bound.
             BootError: none is named.
         """
-        inherited: dict[str, int] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
-        are_inherited = bool(inherited)
+        handed_on: dict[str, int] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
+        inherited = {key: socket.socket(fileno=fd) for key, fd in handed_on.items()}
+        activated = _activated()
         opened = []
         for door in _doors(options):
-            fd = inherited.pop(_key(door), None)
-            if fd is None:
+            if (sock := inherited.pop(_key(door), None)) is not None:
+                what = "still bound on"
+            elif (sock := activated.pop(str(door.address), None)) is not None:
+                what = "activated on"
+            else:
                 sock = _bind(options, door)
                 what = "bound on"
-            else:
-                os.set_inheritable(fd, False)
-                sock = socket.socket(fileno=fd)
-                what = "still bound on"
-            opened.append((door, sock))
             say(f"{door.option} {what} {bound_name(door.address, sock)} fd {sock.fileno()}")
             if door.dialect == "uwsgi" and door.admits is None and door.address.is_public:
                 say(
                     f"*** WARNING: {door.address} can be reached from outside, and a uwsgi socket believes what it is "
                     "told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
                 )
-        for fd in inherited.values():
-            os.close(fd)
+            opened.append((door, sock))
+        for text, sock in activated.items():
+            say(f"http activated on {text} fd {sock.fileno()}")
+            opened.append((_guarded(Door("http", _address_of(sock)), options), sock))
+        for sock in inherited.values():
+            sock.close()
+        for _, sock in opened:
+            sock.set_inheritable(False)
+            sock.setblocking(False)
         if all(door.dialect == "channels" for door, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
-        return cls(opened, are_inherited=are_inherited)
+        return cls(opened, are_inherited=bool(handed_on))
 
     def hand_on(self) -> None:
         """Leave the sockets to the program that this process is about to become by ``exec``."""
@@ -93,13 +103,14 @@ class Sockets:
     def remove_files(self) -> None:
         """Remove the files of unix sockets."""
         for file in self._files:
-            file.unlink(missing_ok=True)
+            try:
+                file.unlink(missing_ok=True)
+            except OSError:
+                pass  # we have become somebody who may not
 
 
 def _doors(options: Options) -> list[Door]:
     """Return what the options want listened on, in the order in which it is bound."""
-    proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
-    fronts = _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from) if options.uwsgi_allow_from else None
     doors = [
         *(Door("http", address) for address in options.http),
         *(Door("http-socket", address) for address in options.http_socket),
@@ -111,14 +122,15 @@ def _doors(options: Options) -> list[Door]:
         *(Door("https", each.address, secure=each) for each in options.https),
         *(Door("https-socket", each.address, secure=each) for each in options.https_socket),
     ]
-    return [_guarded(door, options, proxies, fronts) for door in doors]
+    return [_guarded(door, options) for door in doors]
 
 
-def _guarded(door: Door, options: Options, proxies: PeerFilter, fronts: PeerFilter | None) -> Door:
+def _guarded(door: Door, options: Options) -> Door:
     """Return a door that knows who may come to it."""
-    if door.dialect == "uwsgi":
-        return replace(door, admits=fronts)
-    if options.enable_proxy_protocol and door.dialect != "channels":
+    if door.dialect == "uwsgi" and options.uwsgi_allow_from:
+        return replace(door, admits=_filter(options, "uwsgi-allow-from", options.uwsgi_allow_from))
+    if options.enable_proxy_protocol and door.dialect not in ("uwsgi", "channels"):
+        proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
         return replace(door, admits=proxies, has_proxy_header=True)
     return door
 
@@ -136,9 +148,47 @@ def _bind(options: Options, door: Door) -> socket.socket:
         problem = f"{str(door.address)!r} is no unix socket, which alone tells who is at the other end"
         raise options.error(door.option, problem)
     try:
-        return bind(door.address, options.listen, is_private=is_private)
+        sock = bind(door.address, options.listen, is_private=is_private)
     except OSError as exc:
         raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
+    if door.address.family == "unix" and not door.address.is_abstract:
+        if is_private:
+            # Its users are those who are who we are about to become.
+            _give(options, "uid", door.address.path, options.uid)
+        else:
+            if options.chmod_socket is not None:
+                os.chmod(door.address.path, options.chmod_socket)
+            _give(options, "chown-socket", door.address.path, options.chown_socket)
+    return sock
+
+
+def _give(options: Options, name: str, path: str, owner: str | None) -> None:
+    """Make a file the property of ``USER[:GROUP]``, if that is not None; ``name`` is the option that says so."""
+    if owner is not None:
+        user, _, group = owner.partition(":")
+        uid = user_id(options, name, user) if user else -1
+        gid = group_id(options, name, group) if group else -1
+        try:
+            os.chown(path, uid, gid)
+        except OSError as exc:
+            raise options.error(name, f"cannot give {path!r} to {owner!r}: {exc.strerror}") from exc
+
+
+def _activated() -> dict[str, socket.socket]:
+    """Return the sockets that systemd has opened for us, by address (sd_listen_fds(3))."""
+    count = int(os.environ.pop("LISTEN_FDS", "0"))
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if os.environ.pop("LISTEN_PID", "") != str(os.getpid()):
+        return {}
+    sockets = [socket.socket(fileno=fd) for fd in range(_FIRST_ACTIVATED, _FIRST_ACTIVATED + count)]
+    return {str(_address_of(sock)): sock for sock in sockets}
+
+
+def _address_of(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return Address("unix", path=name if isinstance(name, str) else name.decode())
+    return Address("tcp", host=name[0], port=name[1])
 
 
 def _key(door: Door) -> str:

@@ -30,6 +30,7 @@ from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.place import Place
+from uwsgi_ws.process import notify
 from uwsgi_ws.process.assembly import install_api, load_applications, make_bus, make_server
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Order, What
@@ -37,8 +38,10 @@ from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import HURRY, LEAVE, REPORT, STOP
 from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.process.watch import FileWatch, module_files
 from uwsgi_ws.stats import Standing, Stats
 from uwsgi_ws.wsgi.applications import Applications
 
@@ -212,6 +215,8 @@ def serve_for_master(
 
     worker.heartbeat.on_beat(lambda standing: scoreboard.write(order.seat, standing))
     worker.heartbeat.on_beat(judge)
+    if options.py_autoreload and order.worker_id == 1:
+        worker.heartbeat.on_beat(_autoreload(options.py_autoreload, place))
     # For the master to ask what an event loop that does not run is doing.
     faulthandler.register(REPORT, file=2, all_threads=True)
 
@@ -253,18 +258,26 @@ def serve_alone(options: Options, started_in: str) -> int:
     place = Place(0)
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
-    pidfile = PidFile(options, "pidfile")
-    applications = load_applications(options)
+    pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
     pidfile.write()
+    drop(options)
+    try:
+        applications = load_applications(options)
+    except BaseException:
+        pidfile.remove()
+        raise
     worker = _Worker(options, sockets, applications, place)
     orders: dict[int, str] = {signal.SIGINT: _STOP, signal.SIGQUIT: _STOP, signal.SIGHUP: _RELOAD}
     orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
 
     def ready() -> None:
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
+        safe_pidfile.write()
+        notify.ready("serving")
 
     order = worker.serve(orders, ready)
     if order == _RELOAD:
+        notify.reloading()
         say("Gracefully killing worker 1, then starting again...")
         worker.leave(_RELOAD, keep_sockets=True)
         if not worker.has_changed_its_mind:
@@ -272,13 +285,37 @@ def serve_alone(options: Options, started_in: str) -> int:
             os.chdir(started_in)
             sockets.hand_on()
             os.execv(sys.executable, sys.orig_argv)
+    notify.stopping()
     say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
     worker.leave(_STOP)
     worker.finish()
     sockets.remove_files()
     pidfile.remove()
+    safe_pidfile.remove()
     say("goodbye to uwsgi_ws.")
     return 0
+
+
+def _autoreload(every: float, place: Place) -> Callable[[Standing], None]:
+    """Return what reloads the instance when a module's file has changed.
+
+    A generation whose code does not load leaves this worker in its place, so that it sees the next change too.
+    """
+    files = FileWatch(module_files())
+    next_at = 0.0
+
+    def look(standing: Standing) -> None:
+        nonlocal next_at
+        if time.monotonic() < next_at:
+            return
+        next_at = time.monotonic() + every
+        changed = files.changed()
+        files.watch(module_files())
+        if changed is not None:
+            say(f"*** {changed} has changed ***")
+            place.reload()
+
+    return look
 
 
 def _keep_freed_memory() -> None:

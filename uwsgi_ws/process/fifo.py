@@ -1,0 +1,57 @@
+"""``--master-fifo``: single letters, written into a file, tell the master what to do.
+
+Source: uWSGI's MasterFIFO page.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from uwsgi_ws.options import Options
+
+__all__ = ["Fifo"]
+
+
+class Fifo:
+    """One such file; there until ``remove``.
+
+    Args:
+        options: For errors.
+        path: Where; one that is there already is taken over.
+
+    Raises:
+        OptionError: there can be none.
+    """
+
+    def __init__(self, options: Options, path: str) -> None:
+        self._path = Path(path).absolute()
+        try:
+            if not self._path.exists():
+                os.mkfifo(self._path, 0o620)
+            elif not stat.S_ISFIFO(self._path.stat().st_mode):
+                raise options.error("master-fifo", f"{path!r} is there, and no fifo")
+            # Opened for writing too, so that it does not end whenever a writer closes it.
+            self._fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as exc:
+            raise options.error("master-fifo", f"cannot make {path!r}: {exc.strerror}") from exc
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while letters wait."""
+        return self._fd
+
+    def take(self) -> str:
+        """Return the letters that came; without waiting."""
+        try:
+            return os.read(self._fd, 4096).decode("latin-1")
+        except BlockingIOError:
+            return ""
+
+    def remove(self) -> None:
+        """Listen no more."""
+        os.close(self._fd)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError:
+            pass  # we have become somebody who may not

@@ -1,0 +1,53 @@
+"""Files whose change asks for a reload. Whoever watches looks now and then: not every mount tells of changes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+__all__ = ["FileWatch", "module_files"]
+
+_Stamp = tuple[int, int, int]
+
+
+class FileWatch:
+    """Knows how files looked the last time.
+
+    Args:
+        paths: Those to watch from now on; one that is not there yet changes when it comes.
+    """
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._stamps: dict[str, _Stamp | None] = {path: _stamp(path) for path in paths}
+
+    def watch(self, paths: Iterable[str]) -> None:
+        """Watch further files."""
+        for path in paths:
+            if path not in self._stamps:
+                self._stamps[path] = _stamp(path)
+
+    def changed(self) -> str | None:
+        """Return a file that has changed since the last time it was asked for, None while none has."""
+        found = None
+        for path, before in self._stamps.items():
+            now = _stamp(path)
+            # One that is gone may be on its way back: many programs write a file by replacing it.
+            if now is not None and now != before:
+                self._stamps[path] = now
+                found = path
+        return found
+
+
+def module_files() -> list[str]:
+    """Return the source files of the modules that are imported now."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return [file for file in files if isinstance(file, str)]
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_size, info.st_ino
