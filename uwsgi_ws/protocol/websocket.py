@@ -212,8 +212,10 @@ class WebSocket:
         return attention
 
     def stream_next(self, streaming: bool) -> None:
-        """Deliver the next message, or the rest of the present one, as Pieces while it arrives; or take that back."""
+        """Deliver the next message as Pieces while it arrives, what is there of it at once; or take that back."""
         self.streaming = streaming
+        if streaming and self._assembler is not None:
+            self._deliver(self._assembler, final=False)
         self._note_idle()
 
     def _note_idle(self) -> None:

@@ -820,8 +820,9 @@ def test_streaming_may_begin_in_the_middle_of_a_message() -> None:
     engine.receive(frame(BINARY, b"ab", fin=False))
     assert pieces_of(engine) == []
     engine.stream_next(True)
+    assert pieces_of(engine) == [(BINARY, b"ab", False)]
     engine.receive(frame(CONTINUATION, b"cd", fin=False))
-    assert pieces_of(engine) == [(BINARY, b"abcd", False)]
+    assert pieces_of(engine) == [(BINARY, b"cd", False)]
 
 
 def test_the_limit_holds_for_a_streamed_message() -> None:
