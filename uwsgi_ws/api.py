@@ -280,6 +280,18 @@ def async_sleep(seconds: float, /) -> bytes:
     return b""
 
 
+def _suspend_thread() -> bool:
+    """Let other threads run."""
+    time.sleep(0)
+    return True
+
+
+def _sleep_thread(seconds: float, /) -> bytes:
+    """Sleep; other threads go on."""
+    time.sleep(seconds)
+    return b""
+
+
 def is_connected(fd: int, /) -> bool:
     """Say whether a socket has no pending error; it does not notice a peer that hung up."""
     try:
@@ -402,6 +414,7 @@ def install(
     cores: int,
     buffer_size: int,
     is_a_reload: bool = False,
+    threads: bool = False,
 ) -> None:
     """Make ``import uwsgi`` work in this process, and in those forked from it.
 
@@ -413,17 +426,20 @@ def install(
         cores: Places in each.
         buffer_size: Bytes allowed in a request's head.
         is_a_reload: Whether others have served before.
+        threads: Whether applications run in native threads, which then are what waits.
     """
     module = ModuleType("uwsgi", "uWSGI's API, served by uwsgi_ws.")
     names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions)}
+    if threads:
+        names.update(suspend=_suspend_thread, async_sleep=_sleep_thread)
     names.update(
-        green_schedule=suspend,
+        green_schedule=names["suspend"],
         RequestContext=RequestContext,
         version=VERSION,
         version_info=VERSION_INFO,
         hostname=socket.gethostname().encode(),
         mode=b"",
-        loop=b"gevent",
+        loop=None if threads else b"gevent",
         numproc=processes,
         cores=cores,
         has_threads=1,

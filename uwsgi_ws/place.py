@@ -11,12 +11,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
+from uwsgi_ws.net.crossing import in_hub
 from uwsgi_ws.server import Server
 from uwsgi_ws.stats import Standing
 
@@ -29,11 +31,12 @@ class Place:
     Args:
         master_pid: 0 without a master.
         locks: How many locks the processes forked from this one share.
+        threads: Whether applications run in native threads, rather than greenlets.
     """
 
-    def __init__(self, master_pid: int, *, locks: int = 1) -> None:
+    def __init__(self, master_pid: int, *, locks: int = 1, threads: bool = False) -> None:
         self._master_pid = master_pid
-        self._locks = [_Lock() for _ in range(locks)]
+        self._locks = [(_ThreadLock if threads else _Lock)() for _ in range(locks)]
         self._worker_id = 0
         self._server: Server | None = None
         self._standings: Callable[[], Iterable[Standing]] = lambda: ()
@@ -118,6 +121,9 @@ class Place:
 
     def accepting(self, flag: int = 1, /) -> None:
         """Begin (1) or cease (0) to accept clients in this worker."""
+        in_hub(self._accept, bool(flag))
+
+    def _accept(self, flag: bool) -> None:
         for listener in self._server.listeners if self._server is not None else ():
             if flag:
                 listener.start_accepting()
@@ -125,7 +131,7 @@ class Place:
                 listener.stop_accepting()
 
     def lock(self, number: int = 0, /) -> None:
-        """Wait for a lock and hold it: no other greenlet of any worker has it then."""
+        """Wait for a lock and hold it: no other request of any worker has it then."""
         self._lock(number).acquire()
 
     def unlock(self, number: int = 0, /) -> None:
@@ -152,7 +158,10 @@ class _Lock:
         self._shared = os.memfd_create("uwsgi.lock", os.MFD_CLOEXEC)
         self._owner = 0  # the process that opened _fd
         self._fd = -1
-        self._turn = BoundedSemaphore()
+        self._turn: Any = self._new_turn()
+
+    def _new_turn(self) -> Any:
+        return BoundedSemaphore()
 
     def acquire(self) -> None:
         """Wait for the lock and take it."""
@@ -202,3 +211,13 @@ class _Lock:
             self._fd = os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC)
             self._owner = os.getpid()
         return self._fd
+
+
+class _ThreadLock(_Lock):
+    """The same for threads: each just waits."""
+
+    def _new_turn(self) -> Any:
+        return threading.Lock()
+
+    def _take(self, fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)

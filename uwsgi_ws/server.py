@@ -33,6 +33,7 @@ from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.contexts import Certificates
+from uwsgi_ws.net.crossing import Crossing, use_crossing
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_name
 from uwsgi_ws.net.stream import SocketStream
@@ -41,12 +42,14 @@ from uwsgi_ws.protocol.redirect import https_url
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
+from uwsgi_ws.threads.connection import ThreadAcceptor
+from uwsgi_ws.threads.pool import ThreadPool
 from uwsgi_ws.websocket.acceptor import Acceptor
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
-from uwsgi_ws.wsgi.current import ClientPool, enter
+from uwsgi_ws.wsgi.current import ClientPool
 from uwsgi_ws.wsgi.environ import EnvironBase
-from uwsgi_ws.wsgi.runner import respond, respond_error, run
+from uwsgi_ws.wsgi.runner import Application, respond, respond_error, run
 
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.http2 import Lane
@@ -72,6 +75,7 @@ class Server:
 
     Args:
         places: Clients served at once; each has a greenlet and a core number.
+        threads: Whether each has a native thread too, for applications to run in; else they run in the greenlets.
         applications: Where requests go.
         http: Settings of HTTP connections.
         websocket: Settings of WebSocket connections.
@@ -105,12 +109,13 @@ class Server:
         is_alone: bool = True,
         certificates: Mapping[SecureAddress, Certificates] = MappingProxyType({}),
         export_client_certificates: bool = False,
+        threads: bool = False,
     ) -> None:
         self.applications = applications
         self.stats = stats
         self.hub = get_hub()
         self.clock = Clock(self.hub)
-        self._acceptor = Acceptor(websocket, self.hub, self.clock, stats)
+        self._acceptor = (ThreadAcceptor if threads else Acceptor)(websocket, self.hub, self.clock, stats)
         self.pool = ClientPool(places)
         self.listeners: list[Listener] = []
         self.is_draining = False
@@ -133,6 +138,11 @@ class Server:
         self._is_alone = is_alone
         self._drained_by = math.inf
         self._nameless: set[Any] = set()  # greenlets whose proxy has yet to say who the client is; they have no front
+        self._call: Callable[[Application, Request], bool] = run
+        if threads:
+            crossing = Crossing(self.hub)
+            use_crossing(crossing)
+            self._call = ThreadPool(places, crossing).run
 
     # Accepting
 
@@ -314,8 +324,7 @@ class Server:
             )
             return
         self._environ.complete(request)
-        enter(request)
-        if not run(application, request):
+        if not self._call(application, request):
             self.stats.exceptions += 1
 
     # Leaving

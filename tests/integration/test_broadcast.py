@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import finish
+from support.eventually import eventually
 from support.server import Server
 from support.websocket_client import RawClient, text
 
@@ -18,7 +19,7 @@ APPLICATION = """\
 import json
 import os
 
-import gevent
+import uwsgi
 import uwsgi_ws
 
 clients = set()
@@ -53,7 +54,7 @@ def flood(ws):
     results = []
     for number in range(400):
         results.append(uwsgi_ws.broadcast(clients, b"%06d" % number + payload, exclude=ws, slow=how))
-        gevent.sleep(0)
+        uwsgi.suspend()
     ws.send(json.dumps(results))
     ws.recv()
 
@@ -81,6 +82,12 @@ def wrong(ws):
     ws.send(str(uwsgi_ws.broadcast([], "x")))
 
 
+def count(ws):
+    # The handshake is over a moment before a thread's application goes on.
+    for _ in ws:
+        ws.send(str(len(clients)))
+
+
 def stay(ws):
     for _ in ws:
         pass
@@ -100,13 +107,13 @@ def application(environ, start_response):
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+# Without monkey patching a blocking call is what it is in uWSGI: the worker stands still. With threads there is none.
+@pytest.fixture(scope="module", params=[("--no-monkey-patch",), ("--threads", "50")], ids=["gevent", "threads"])
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("broadcast")
     program = folder / "app.py"
     program.write_text(APPLICATION)
-    # Without monkey patching a blocking call is what it is in uWSGI: the worker stands still.
-    with Server(program, "--websockets-max-outbox", "256", "--no-monkey-patch") as server:
+    with Server(program, "--websockets-max-outbox", "256", *request.param) as server:
         yield server
         finish(server, allow_traceback=False)
 
@@ -115,8 +122,19 @@ def connect(server: Server, path: str, **how: int) -> RawClient:
     return RawClient.open(server.port, path, **how)
 
 
+def wait_for_members(server: Server, count: int) -> None:
+    def has_them() -> bool:
+        counter.send_text("?")
+        return counter.read_frame().payload == b"%d" % count
+
+    with connect(server, "/count") as counter:
+        eventually(has_them)
+        counter.finish()
+
+
 def test_everybody_gets_every_message_in_order(server: Server) -> None:
     clients = [connect(server, "/room") for _ in range(20)]
+    wait_for_members(server, 20)
     clients[0].send_text("here")
     for client in clients:
         client.expect_text("here")
@@ -130,6 +148,7 @@ def test_everybody_gets_every_message_in_order(server: Server) -> None:
 
 def test_one_may_be_excluded_and_who_took_it_is_counted(server: Server) -> None:
     first, second = connect(server, "/stay"), connect(server, "/others")
+    wait_for_members(server, 2)
     second.send_text("hello")
     first.expect_text("hello")
     second.expect_text("taken by 1")
@@ -169,6 +188,7 @@ def flood(server: Server, how: str) -> tuple[RawClient, list[int]]:
     """Have 26 MB broadcast to a client that does not read; return it and how many took each message."""
     slow = connect(server, "/stay", receive_buffer=4_096)
     slow.send(text("x"))
+    wait_for_members(server, 1)
     with connect(server, "/flood") as source:
         source.send_text(how)
         taken = json.loads(source.read_frame().payload)

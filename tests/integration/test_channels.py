@@ -47,7 +47,7 @@ def application(environ, start_response):
         ws = uwsgi_ws.accept(environ)
         ws.join("lobby")
         while ws.is_open:
-            gevent.sleep(0.02)
+            uwsgi.async_sleep(0.02)
         return []
     else:
         return serve(uwsgi_ws.accept(environ))
@@ -112,9 +112,9 @@ CALLS = {
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server(APPLICATION, "--gevent", "100", "--websockets-max-size", "256", "--channel", "lobby") as server:
+@pytest.fixture(scope="module", params=["--gevent", "--threads"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Server(APPLICATION, request.param, "100", "--websockets-max-size", "256", "--channel", "lobby") as server:
         yield server
         finish(server, allow_traceback=False)
 

@@ -27,25 +27,34 @@ from support.websocket_client import (
 
 Serve = Callable[..., Server]
 
-#: uWSGI's functions: one application per path.
+#: uWSGI's functions: one application per path. Its threads are greenlets under --gevent.
 UWSGI = """\
+import queue
+import select
+import threading
+import time
+
 import gevent
-import gevent.queue
-import gevent.select
 import uwsgi
 
-requests = gevent.queue.Queue()
+requests = queue.Queue()
+
+def spawn(function, *arguments):
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
 
 def stranger():
     # Spawned while the module is imported: it belongs to no request.
-    for context, message in requests:
+    while True:
+        context, message = requests.get()
         try:
             uwsgi.websocket_send(message)
         except SystemError as exc:
             uwsgi.websocket_send(f"SystemError: {exc}", request_context=context)
         uwsgi.websocket_send_binary(message, request_context=context)
 
-gevent.spawn(stranger)
+spawn(stranger)
 
 def attempt(function, *arguments):
     try:
@@ -72,7 +81,7 @@ def poll():
     uwsgi.websocket_send(attempt(uwsgi.websocket_recv_nb))
     fd = uwsgi.connection_fd()
     while True:
-        gevent.select.select([fd], [], [])
+        select.select([fd], [], [])
         message = uwsgi.websocket_recv_nb()
         if message:
             uwsgi.websocket_send(message)
@@ -80,7 +89,7 @@ def poll():
 def mixed():
     # An empty message and none look alike, as in uWSGI.
     while not (message := uwsgi.websocket_recv_nb()):
-        gevent.sleep(0.005)
+        time.sleep(0.005)
     uwsgi.websocket_send(message)
     uwsgi.websocket_send(uwsgi.websocket_recv())
 
@@ -120,18 +129,24 @@ def disconnect():
     uwsgi.log("then " + attempt(uwsgi.websocket_send, "x"))
 
 def crowd():
+    context = uwsgi.request_context()
     def send(letter):
         for _ in range(5):
-            uwsgi.websocket_send_binary(letter * 1_000_000)
-            uwsgi.websocket_send_binary(letter)
-    gevent.joinall([gevent.spawn(send, letter) for letter in (b"a", b"b", b"c")], raise_error=True)
+            uwsgi.websocket_send_binary(letter * 1_000_000, context)
+            uwsgi.websocket_send_binary(letter, context)
+    for sender in [spawn(send, letter) for letter in (b"a", b"b", b"c")]:
+        sender.join()
 
 def stuck():
-    senders = [gevent.spawn(uwsgi.websocket_send_binary, bytes([number]) * 1_000_000) for number in range(20)]
-    gevent.sleep(0)
+    context = uwsgi.request_context()
+    senders = []
+    for number in range(20):
+        senders.append(spawn(uwsgi.websocket_send_binary, bytes([number]) * 1_000_000, context))
+        time.sleep(0.005)  # native threads might overtake one another
     uwsgi.log("queued")
     uwsgi.log("heard " + uwsgi.websocket_recv().decode())
-    gevent.joinall(senders, raise_error=True)
+    for sender in senders:
+        sender.join()
     echo()
 
 def timeout():
@@ -142,12 +157,16 @@ def timeout():
     echo()
 
 def receivers():
-    # Two greenlets that receive at once take turns.
-    def relay(name):
-        while True:
-            message = uwsgi.websocket_recv()
-            uwsgi.websocket_send(message)
-    gevent.joinall([gevent.spawn(relay, name) for name in "ab"], count=1, raise_error=True)
+    # Two that receive at once take turns.
+    context = uwsgi.request_context()
+    def relay():
+        try:
+            while True:
+                uwsgi.websocket_send(uwsgi.websocket_recv(context), context)
+        except OSError:
+            pass
+    for receiver in [spawn(relay), spawn(relay)]:
+        receiver.join()
 
 def back():
     return
@@ -167,7 +186,7 @@ def application(environ, start_response):
 
 #: Our own API: one application per path.
 TYPED = """\
-import gevent
+import threading
 import uwsgi
 import uwsgi_ws
 from uwsgi_ws import ConnectionClosed
@@ -252,7 +271,7 @@ def block(ws):
         ws.close(1000)
 
 def late_close(ws):
-    gevent.spawn_later(0.05, ws.close, 4001, "from elsewhere")
+    threading.Timer(0.05, ws.close, [4001, "from elsewhere"]).start()
     try:
         ws.recv()
     except ConnectionClosed as exc:
@@ -274,16 +293,16 @@ def application(environ, start_response):
 """
 
 
-@pytest.fixture(scope="module")
-def uwsgi() -> Iterator[Server]:
-    with Server(UWSGI, "--gevent", "50") as server:
+@pytest.fixture(scope="module", params=["--gevent", "--threads"])
+def uwsgi(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Server(UWSGI, request.param, "50") as server:
         yield server
         finish(server, allow_traceback=True)  # /fault has one
 
 
-@pytest.fixture(scope="module")
-def typed() -> Iterator[Server]:
-    with Server(TYPED, "--gevent", "50") as server:
+@pytest.fixture(scope="module", params=["--gevent", "--threads"])
+def typed(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with Server(TYPED, request.param, "50") as server:
         yield server
         finish(server, allow_traceback=False)
 
@@ -334,13 +353,14 @@ def test_recv_nb_and_recv_take_from_the_same_queue(uwsgi: Server) -> None:
         client.expect_text("two")
 
 
-def test_any_greenlet_may_act_by_a_request_context_and_none_without(uwsgi: Server) -> None:
+def test_any_greenlet_or_thread_may_act_by_a_request_context_and_none_without(uwsgi: Server) -> None:
     with RawClient.open(uwsgi.port, "/context") as client:
         client.send_text("hello")
         client.expect_text("SystemError: you can call uwsgi api function only from the main callable")
         client.expect_binary(b"hello")
 
 
+@pytest.mark.parametrize("uwsgi", ["--gevent"], indirect=True)
 def test_greenlets_of_the_application_inherit_its_request(uwsgi: Server) -> None:
     with RawClient.open(uwsgi.port, "/child") as client:
         client.expect_text("from a child")
@@ -419,6 +439,7 @@ def test_a_pong_overtakes_the_messages_queued_for_a_slow_reader(uwsgi: Server) -
         client.expect_text("usable")
 
 
+@pytest.mark.parametrize("uwsgi", ["--gevent"], indirect=True)
 def test_a_timeout_around_recv_leaves_the_connection_usable(uwsgi: Server) -> None:
     with RawClient.open(uwsgi.port, "/timeout") as client:
         client.expect_text("patient")
@@ -428,7 +449,7 @@ def test_a_timeout_around_recv_leaves_the_connection_usable(uwsgi: Server) -> No
         client.finish()
 
 
-def test_two_greenlets_may_receive_at_once(uwsgi: Server) -> None:
+def test_two_may_receive_at_once(uwsgi: Server) -> None:
     with RawClient.open(uwsgi.port, "/receivers") as client:
         messages = [f"{number}" for number in range(10)]
         for message in messages:
@@ -695,7 +716,7 @@ def test_a_fault_inside_a_with_block_closes_with_1011(typed: Server) -> None:
         client.expect_close(1011)
 
 
-def test_close_from_another_greenlet_wakes_the_receiver(typed: Server) -> None:
+def test_close_from_elsewhere_wakes_the_receiver(typed: Server) -> None:
     with RawClient.open(typed.port, "/late_close") as client:
         client.expect_close(4001, "from elsewhere")
     typed.wait_for_log("woken 4001 from elsewhere")

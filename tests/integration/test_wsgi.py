@@ -22,13 +22,14 @@ import ast, gzip, io, os, sys, tempfile
 from collections import Counter
 from wsgiref.validate import validator
 
+import threading
+
 import gevent
-import gevent.event
 import uwsgi
 
 TEXT = [("Content-Type", "text/plain")]
 closes = Counter()
-release = gevent.event.Event()
+release = threading.Event()
 
 
 def application(environ, start_response):
@@ -387,10 +388,10 @@ MIB = 1 << 20
 GET_AND_KIN = ("GET", "POST", "HEAD", "PUT")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["--gevent", "--threads"])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """It must outlive every application's mistake, and still end properly."""
-    with Server(APPLICATIONS, "--gevent", "50") as server:
+    with Server(APPLICATIONS, request.param, "50") as server:
         pid = server.pid
         yield server
         assert fetch(("127.0.0.1", server.port), "/nothing").status == 200
@@ -874,7 +875,7 @@ def test_the_environ_of_a_plain_request(server: Server, client: HttpClient) -> N
         "wsgi.input": "<BodyFile>",
         "wsgi.input_terminated": True,
         "wsgi.errors": "<ErrorLog>",
-        "wsgi.multithread": False,
+        "wsgi.multithread": "--threads" in server.name,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": "<type>",

@@ -20,7 +20,7 @@ FLOORS = (
     ("fronts", "websocket", "channels"),
     ("wsgi", "admission", "static", "public"),
     ("routing",),
-    ("api", "api_channels", "place", "server"),
+    ("api", "api_channels", "place", "server", "threads"),
     ("process",),
     ("cli",),
 )

@@ -21,6 +21,7 @@ from uwsgi_ws.channels.records import encode_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
+from uwsgi_ws.net.crossing import post
 from uwsgi_ws.protocol.frames import encode
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Overflow
@@ -82,7 +83,7 @@ class Bus:
         if _thread_id() == self._thread:
             self._publish(channel, opcode, payload, exclude)
         else:
-            self._hub.loop.run_callback_threadsafe(self._publish, channel, opcode, payload, exclude)
+            post(self._hub, self._publish, channel, opcode, payload, exclude)
 
     def _publish(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None) -> None:
         self.stats.channel_messages += 1

@@ -1,4 +1,7 @@
-"""Messages of channels for a greenlet that wants to read them itself, rather than have them sent to a client."""
+"""Messages of channels for a greenlet that wants to read them itself, rather than have them sent to a client.
+
+What the application calls may be called from any thread of the worker; the hub's does it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 from gevent.event import Event
 
 from uwsgi_ws.errors import ChannelError, InvalidState
+from uwsgi_ws.net.crossing import in_hub
 from uwsgi_ws.protocol.frames import TEXT
 from uwsgi_ws.protocol.messages import Message
 from uwsgi_ws.websocket.outbox import Overflow
@@ -53,11 +57,11 @@ class Subscription:
         """
         if self._end:
             raise InvalidState(self._end)
-        self._bus.join(channel, self, slow)
+        in_hub(self._bus.join, channel, self, slow)
 
     def leave(self, channel: str) -> None:
         """Unsubscribe from a channel; what waits of its messages stays."""
-        self._bus.leave(channel, self)
+        in_hub(self._bus.leave, channel, self)
 
     def offer(self, message: Message, overflow: Overflow) -> bool:
         """Take a message for later; return whether it was taken. Called by the bus."""
@@ -100,6 +104,9 @@ class Subscription:
 
     def recv_message(self, timeout: float | None = None) -> Message | None:
         """Return the next message as opcode and bytes; see ``recv``."""
+        return in_hub(self._recv_message, timeout)
+
+    def _recv_message(self, timeout: float | None) -> Message | None:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._messages:
             if self._end:
@@ -122,7 +129,7 @@ class Subscription:
 
     def close(self) -> None:
         """Unsubscribe from everything; what waits can still be taken."""
-        self._finish("the subscription is closed")
+        in_hub(self._finish, "the subscription is closed")
 
     def _finish(self, why: str) -> None:
         self._end = self._end or why

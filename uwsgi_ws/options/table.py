@@ -212,6 +212,13 @@ class Options:
         group="Concurrency",
         help="Connections a worker serves at once, a greenlet each; the next one waits to be accepted.",
     )
+    threads: int = option(
+        0,
+        at_most=10_000,
+        group="Concurrency",
+        help="Connections a worker serves at once, a native thread each instead of a greenlet, and the standard "
+        "library left alone; 0 means greenlets.",
+    )
     gevent_monkey_patch: bool = option(
         True,
         aliases=("gevent-early-monkey-patch",),
@@ -575,7 +582,12 @@ class Options:
     @property
     def monkey_patch(self) -> bool:
         """Whether the standard library is to be made cooperative."""
-        return self.gevent_monkey_patch and not self.no_monkey_patch
+        return self.gevent_monkey_patch and not self.no_monkey_patch and not self.threads
+
+    @property
+    def places(self) -> int:
+        """Connections that a worker serves at once."""
+        return self.threads or self.gevent
 
     def settings_of(self, name: str) -> list[Setting]:
         """Return the settings that an option was given by, under whichever of its names, in order."""
@@ -646,7 +658,7 @@ def build(settings: Sequence[Setting]) -> Options:
     """Return the options in effect; later settings win, those of a repeatable option add up.
 
     Raises:
-        OptionError: A name is unknown, a value is missing or cannot be used.
+        OptionError: A name is unknown, a value is missing or cannot be used, or two options exclude each other.
     """
     values: dict[str, Any] = {}
     for setting in settings:
@@ -654,7 +666,12 @@ def build(settings: Sequence[Setting]) -> Options:
         value = row.value(setting)
         if row.attribute:
             values[row.attribute] = (*values.get(row.attribute, ()), value) if row.repeats else value
-    return Options(given=tuple(settings), **values)
+    options = Options(given=tuple(settings), **values)
+    if options.threads:
+        for name in ("gevent", "gevent-monkey-patch"):
+            if any(setting.name in BY_NAME[name].names for setting in settings):
+                raise options.error("threads", f"an application runs in threads or in greenlets, so not with --{name}")
+    return options
 
 
 def opt_dict(options: Options) -> dict[str, bytes | bool | list[bytes]]:

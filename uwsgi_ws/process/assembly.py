@@ -44,7 +44,8 @@ def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload
         opt_dict(options),
         [sock.fileno() for _, sock in sockets],
         processes=options.processes,
-        cores=options.gevent,
+        cores=options.places,
+        threads=options.threads > 0,
         buffer_size=options.buffer_size,
         is_a_reload=is_a_reload,
     )
@@ -96,7 +97,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
     crowd_limits = CrowdLimits(options.websockets_max, options.websockets_per_address, options.websockets_per_second)
     has_routes = options.route or options.error_route or options.response_route or options.final_route
     return Server(
-        options.gevent,
+        options.places,
         applications=applications,
         http=StreamSettings(
             limits=http1.Limits(
@@ -116,7 +117,9 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
             messages_per_second=options.websockets_messages_per_second,
             bytes_per_second=options.websockets_bytes_per_second,
         ),
-        environ=EnvironBase(api.VERSION, options.gevent, multiprocess=options.processes > 1),
+        environ=EnvironBase(
+            api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
+        ),
         admission=Admission(options.websockets_origin),
         crowd=Crowd(crowd_limits) if crowd_limits else None,
         static=static,
@@ -126,6 +129,7 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         is_alone=options.processes == 1,
         certificates=_load_certificates(options),
         export_client_certificates=options.https_export_cert,
+        threads=options.threads > 0,
     )
 
 

@@ -85,7 +85,7 @@ class _Nursery:
         from uwsgi_ws.place import Place
         from uwsgi_ws.process.assembly import install_api, load_applications
 
-        self._place: Place = Place(common.master_pid)
+        self._place: Place = Place(common.master_pid, threads=options.threads > 0)
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.

@@ -221,7 +221,7 @@ def serve_for_master(
     faulthandler.register(REPORT, file=2, all_threads=True)
 
     def ready() -> None:
-        say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.gevent})")
+        say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
         common.notify(What.READY, order.seat, pid)
 
     if options.no_orphans:
@@ -255,7 +255,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     say(f"protocol core: {_build.name()}")
     name_process(options, "worker")
     sockets = Sockets.open(options)
-    place = Place(0)
+    place = Place(0, threads=options.threads > 0)
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
@@ -271,7 +271,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
 
     def ready() -> None:
-        say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.gevent})")
+        say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.places})")
         safe_pidfile.write()
         notify.ready("serving")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from gevent.hub import Hub
 
@@ -23,6 +23,8 @@ __all__ = ["Acceptor"]
 
 class Acceptor:
     """A worker's settings for WebSockets, applied to one request at a time."""
+
+    connection_class: ClassVar[type[Connection]] = Connection
 
     def __init__(self, settings: ConnectionSettings, hub: Hub, clock: Clock, stats: Stats) -> None:
         self._settings = settings
@@ -55,7 +57,7 @@ class Acceptor:
         paced = None
         if self._settings.messages_per_second or self._settings.bytes_per_second:
             paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
-        connection = Connection(
+        connection = self.connection_class(
             stream if paced is None else cast("Stream", paced),
             self._settings,
             self._hub,

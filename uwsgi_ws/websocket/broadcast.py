@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from uwsgi_ws.net.crossing import in_hub
 from uwsgi_ws.protocol import frames
 from uwsgi_ws.protocol.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
@@ -42,10 +43,15 @@ def broadcast(
     overflow = Overflow(slow)
     opcode, payload = as_message(message)
     frame = frames.encode(opcode, payload)
-    size = len(payload)
+    # A list: who is closed for being slow, and who comes and goes in other threads, changes the caller's set.
+    return in_hub(_offer, list(connections), exclude, frame, len(payload), overflow)
+
+
+def _offer(
+    connections: list[Connection], exclude: Connection | None, frame: bytes, size: int, overflow: Overflow
+) -> int:
     taken = 0
-    # A list: who is closed for being slow may leave the caller's set.
-    for connection in list(connections):
+    for connection in connections:
         if connection is not exclude:
             taken += connection.offer(frame, size, overflow)
     return taken

@@ -1,7 +1,8 @@
 """Which request is "here": the one whose application is running in this greenlet.
 
 It is kept in the greenlet's ``spawn_tree_locals``, which gevent hands on to the greenlets that it spawns, so an
-application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them).
+application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them). A native thread is one greenlet more, which
+nobody has spawned: what it keeps is the thread's alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Request
 
-__all__ = ["REQUEST_KEY", "ClientGreenlet", "ClientPool", "current_request", "enter"]
+__all__ = ["REQUEST_KEY", "ClientGreenlet", "ClientPool", "current_request", "enter", "leave"]
 
 REQUEST_KEY = "uwsgi_ws.request"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
@@ -52,6 +53,12 @@ def enter(request: Request) -> None:
     """Make ``request`` the current one of this greenlet and of those that it will spawn."""
     greenlet: Any = getcurrent()
     greenlet.spawn_tree_locals = {REQUEST_KEY: request}
+
+
+def leave() -> None:
+    """Undo ``enter``, in a thread that serves others afterwards."""
+    greenlet: Any = getcurrent()
+    greenlet.spawn_tree_locals = None
 
 
 def current_request() -> Request:

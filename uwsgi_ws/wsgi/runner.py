@@ -21,8 +21,9 @@ from gevent import GreenletExit
 
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.wsgi.current import enter
 
-__all__ = ["Application", "ErrorLog", "FileWrapper", "respond", "respond_error", "run"]
+__all__ = ["Application", "ErrorLog", "FileWrapper", "fail", "respond", "respond_error", "run"]
 
 Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes] | None]
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
@@ -166,11 +167,12 @@ def check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
 
 
 def run(application: Application, request: Request) -> bool:
-    """Call ``application`` and send its answer. Never raises: errors are logged and answered.
+    """Call ``application`` here and send its answer. Never raises: errors are logged and answered.
 
     Returns:
         False when an exception of the application's own ended it.
     """
+    enter(request)
     response = _Response(request)
     result: Iterable[bytes] | None = None
     close_code = 1011
@@ -194,14 +196,21 @@ def run(application: Application, request: Request) -> bool:
     except BaseException as exc:  # gevent.Timeout and SystemExit too: they must not end more than the request
         if request.websocket is not None and isinstance(exc, ConnectionClosed):
             return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
-        _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
-        if request.websocket is None:
-            _answer(request, 500, (), "")
+        fail(request)
         return False
     finally:
         if request.websocket is not None:
             request.websocket.release(close_code)
     return True
+
+
+def fail(request: Request) -> None:
+    """Log the exception that is being handled, and answer 500 or close the WebSocket with 1011."""
+    _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
+    if request.websocket is None:
+        _answer(request, 500, (), "")
+    else:
+        request.websocket.release(1011)
 
 
 def _send_result(response: _Response, result: Iterable[bytes] | None) -> None:

@@ -1,0 +1,287 @@
+"""``--threads``: what is different when applications run in native threads; the rest is tested by fixture parameter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from conftest import finish
+from support.eventually import eventually
+from support.http_client import HttpClient, fetch
+from support.server import Server, ServerFailed
+from support.websocket_client import PING, RawClient, close_frame, frame
+
+Serve = Callable[..., Server]
+
+APPLICATION = """
+import os
+import select
+import socket
+import sys
+import threading
+import time
+
+import uwsgi
+import uwsgi_ws
+
+own = threading.local()
+gates = {}
+
+
+def gate(environ):
+    return gates.setdefault(environ["QUERY_STRING"], threading.Event())
+
+
+def facts(environ):
+    from gevent import monkey
+    return repr([
+        socket.socket.__module__, time.sleep.__module__, monkey.is_module_patched("threading"),
+        uwsgi.cores, uwsgi.loop, uwsgi.opt.get("threads"), uwsgi_ws.count("nobody's"),
+        threading.current_thread() is not threading.main_thread(), len(uwsgi.workers()),
+    ])
+
+
+def local(environ):
+    own.visits = getattr(own, "visits", 0) + 1
+    return f"{threading.get_ident()} {own.visits}"
+
+
+def wait(environ):
+    uwsgi.log("waits")
+    return str(gate(environ).wait(10))
+
+
+def go(environ):
+    gate(environ).set()
+    return "gone"
+
+
+def sleep(environ):
+    time.sleep(float(environ["QUERY_STRING"]))
+    return "slept"
+
+
+def outside(environ):
+    # No request is here in a thread of the application's own.
+    caught = []
+    def look():
+        try:
+            uwsgi.websocket_recv()
+        except SystemError as exc:
+            caught.append(str(exc))
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    return caught[0]
+
+
+def locked(environ):
+    uwsgi.lock()
+    try:
+        uwsgi.log("has the lock")
+        uwsgi.async_sleep(0.2)
+        return str(uwsgi.is_locked())
+    finally:
+        uwsgi.unlock()
+
+
+def body(environ):
+    return str(len(environ["wsgi.input"].read()))
+
+
+def echo(ws):
+    try:
+        for message in ws:
+            ws.send(message)
+    finally:
+        uwsgi.log(f"echo is over {ws.close_code}")
+
+
+def count(environ):
+    return str(uwsgi_ws.count("room"))
+
+
+def room(ws):
+    ws.join("room")
+    for message in ws:
+        if message == "who":
+            ws.send(str(uwsgi.worker_id()))
+        else:
+            uwsgi_ws.publish("room", message)
+
+
+def busy(ws):
+    # Computes or sleeps, and has no time for its client.
+    time.sleep(2)
+
+
+def flood(ws):
+    while True:
+        ws.send(bytes(1_000_000))
+
+
+def application(environ, start_response):
+    name = environ["PATH_INFO"][1:]
+    if "HTTP_UPGRADE" in environ:
+        globals()[name](uwsgi_ws.accept(environ))
+        return []
+    content = globals()[name](environ).encode()
+    start_response("200 OK", [("Content-Length", str(len(content)))])
+    return [content]
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(APPLICATION, "--threads", "8") as server:
+        yield server
+        finish(server, allow_traceback=False)
+
+
+def get(server: Server, target: str) -> str:
+    return fetch(("127.0.0.1", server.port), target).body.decode()
+
+
+def test_the_standard_library_is_the_interpreter_s_own(server: Server) -> None:
+    facts = ["socket", "time", False, 8, None, b"8", 0, True, 1]
+    assert get(server, "/facts") == repr(facts)
+
+
+def test_threads_are_kept_with_what_is_their_own(server: Server) -> None:
+    visits: dict[str, int] = {}
+    for _ in range(20):
+        thread, count = get(server, "/local").split()
+        visits[thread] = visits.get(thread, 0) + 1
+        assert int(count) == visits[thread]
+    assert len(visits) <= 8
+
+
+def test_who_blocks_a_thread_blocks_nobody_else(server: Server) -> None:
+    address = ("127.0.0.1", server.port)
+    with HttpClient(address) as waiting, RawClient.open(server.port, "/echo") as chat:
+        waiting.send_request("GET", "/wait?one")
+        server.wait_for_log("waits")
+        chat.send_text("meanwhile")
+        chat.expect_text("meanwhile")
+        assert get(server, "/go?one") == "gone"
+        assert waiting.read_response().body == b"True"
+        chat.finish()
+
+
+def test_slow_clients_hold_their_own_threads_only(server: Server) -> None:
+    slow = [RawClient.open(server.port, "/flood", receive_buffer=4_096) for _ in range(4)]
+    half = [HttpClient(("127.0.0.1", server.port)) for _ in range(2)]
+    for client in half:
+        client.send(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+    with RawClient.open(server.port, "/echo") as chat:
+        chat.send_text("quick")
+        chat.expect_text("quick")
+        chat.finish()
+    for client in half:
+        client.send(b"67890")
+        assert client.read_response().body == b"10"
+        client.close()
+    for peer in slow:
+        peer.reset()
+
+
+def test_pings_and_the_closing_handshake_need_no_thread(server: Server) -> None:
+    with RawClient.open(server.port, "/busy") as client:
+        begun = time.monotonic()
+        client.send(frame(PING, b"are you there") + close_frame(1000))
+        client.expect_pong(b"are you there")
+        client.expect_close(1000)
+        assert time.monotonic() - begun < 1.5, "the application sleeps for two seconds"
+
+
+def test_the_application_s_own_threads_have_no_request(server: Server) -> None:
+    assert get(server, "/outside") == "you can call uwsgi api function only from the main callable"
+
+
+def test_a_lock_blocks_the_threads_that_want_it_and_nobody_else(server: Server) -> None:
+    address = ("127.0.0.1", server.port)
+    begun = time.monotonic()
+    with HttpClient(address) as first, HttpClient(address) as second:
+        first.send_request("GET", "/locked")
+        second.send_request("GET", "/locked")
+        server.wait_for_log("has the lock")
+        assert get(server, "/facts")
+        assert first.read_response().body == second.read_response().body == b"True"
+    assert time.monotonic() - begun > 0.4, "one after the other"
+
+
+def test_more_clients_than_threads_wait_for_their_turn(serve: Serve) -> None:
+    server = serve(APPLICATION, "--threads", "2")
+    address = ("127.0.0.1", server.port)
+    clients = [HttpClient(address) for _ in range(6)]
+    for client in clients:
+        client.send_request("GET", "/sleep?0.1", headers=[("Connection", "close")])
+    for client in clients:
+        assert client.read_response().body == b"slept"
+        client.close()
+
+
+def test_threads_and_greenlets_at_once_are_refused(serve: Serve) -> None:
+    for option in (("--gevent", "100"), ("--gevent-monkey-patch",)):
+        with pytest.raises(ServerFailed, match=f"--threads: .* not with {option[0]}"):
+            Server(APPLICATION, "--threads", "4", *option)
+
+
+def test_a_stop_ends_the_applications_of_websockets_in_order(serve: Serve) -> None:
+    server = serve(APPLICATION, "--threads", "4")
+    with RawClient.open(server.port, "/echo") as client:
+        client.send_text("x")
+        client.expect_text("x")
+        os.kill(server.pid, signal.SIGINT)
+        client.expect_close(1001, "server stops")
+        client.send(close_frame(1001))
+        client.expect_eof()
+    assert server.wait() == 0
+    assert "echo is over 1001" in server.log
+
+
+def test_a_thread_that_cannot_be_ended_ends_with_the_process(serve: Serve) -> None:
+    server = serve(APPLICATION, "--threads", "2", "--reload-mercy", "0.2")
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        client.send_request("GET", "/wait?never")
+        server.wait_for_log("waits")
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 5
+
+
+def test_harakiri_answers_for_threads_that_wait_and_for_those_that_cannot_be_reached(serve: Serve) -> None:
+    server = serve(APPLICATION, "--threads", "4", "--harakiri", "1", allow_traceback=True)
+    address = ("127.0.0.1", server.port)
+    with HttpClient(address) as reading, HttpClient(address) as sleeping, RawClient.open(server.port, "/echo") as chat:
+        reading.send(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        sleeping.send_request("GET", "/sleep?4")
+        assert reading.read_response().status == 500
+        assert sleeping.read_response().status == 500
+        chat.send_text("still here")
+        chat.expect_text("still here")
+        chat.finish()
+    server.wait_for_log(r"HARAKIRI ON WORKER 1 CORE [0-9]+: GET /sleep\?4 has taken [12] seconds")
+    server.wait_for_log("the thread cannot be ended; this is what it does:\n(.*\n)*.*in sleep\n")
+    server.wait_for_log(r"in body\n(.*\n)*.*RequestTimeout: longer than 1 seconds")
+    assert get(server, "/facts")
+
+
+def test_several_processes_of_threads_share_channels(serve_many: Any) -> None:
+    server = serve_many(APPLICATION, "--threads", "4", processes=2)
+    members: list[RawClient] = []
+    workers = set()
+    while len(workers) < 2:  # each holds four
+        members.append(RawClient.open(server.port, "/room"))
+        members[-1].send_text("who")
+        workers.add(members[-1].read_frame().payload)
+    eventually(lambda: get(server, "/count") == str(len(members)))
+    members[0].send_text("hello")
+    for member in members:
+        member.expect_text("hello")
+    for member in members:
+        member.finish()

@@ -1,0 +1,120 @@
+"""Where applications run under ``--threads``: native threads, as many as there may be applications at once.
+
+The greenlet that serves a client waits in the hub while a thread runs the application. A thread cannot be ended, so
+an exception for that greenlet, such as ``--harakiri``'s, is raised in the thread if it waits for something of ours: in
+``recv``, in a body's ``read``, in a write. Whoever computes, or waits for something else, cannot be
+reached: the client gets its answer without him, and the thread is free again when he is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from queue import SimpleQueue
+
+from gevent import GreenletExit
+from gevent.event import AsyncResult
+from gevent.lock import Semaphore
+
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.net.crossing import Crossing
+from uwsgi_ws.threads.request import ThreadRequest
+from uwsgi_ws.wsgi.current import leave
+from uwsgi_ws.wsgi.input import BodyFile
+from uwsgi_ws.wsgi.runner import Application, fail, run
+
+__all__ = ["ThreadPool"]
+
+_log = logging.getLogger("uwsgi_ws.threads")
+
+
+class ThreadPool:
+    """Native threads, started when they are first needed. Used in the hub's thread.
+
+    Args:
+        size: The most there may be; with all of them taken, requests wait for one.
+        crossing: By which they reach the hub.
+    """
+
+    def __init__(self, size: int, crossing: Crossing) -> None:
+        self._crossing = crossing
+        self._free = Semaphore(size)
+        self._idle = 0  # threads without a job
+        self._started = 0
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()  # never more than there are idle threads
+
+    def run(self, application: Application, request: Request) -> bool:
+        """Run an application as ``runner.run`` does, in a thread, while this greenlet waits."""
+        try:
+            self._free.acquire()
+        except GreenletExit:
+            raise  # the server stops
+        except BaseException:
+            fail(request)
+            return False
+        job = _Job(application, request)
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._started += 1
+            # A daemon: at the end the process does not wait for one that cannot be ended.
+            threading.Thread(target=self._work, name=f"uwsgi_ws thread {self._started}", daemon=True).start()
+        self._jobs.put(job)
+        while True:
+            try:
+                return bool(job.outcome.get())
+            except GreenletExit as exc:  # the server stops
+                job.request.cut_off()
+                self._crossing.interrupt(job.thread, exc)
+                raise
+            except BaseException as exc:
+                if not self._crossing.interrupt(job.thread, exc):
+                    self._go_on_without(job)
+                    return False
+
+    def _go_on_without(self, job: _Job) -> None:
+        """Answer for a thread that cannot be reached; called while handling the exception meant for it."""
+        job.request.cut_off()
+        frame = sys._current_frames().get(job.thread)
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        _log.error("the thread cannot be ended; this is what it does:\n%s", stack)
+        del frame
+        fail(job.inner)
+
+    def _work(self) -> None:
+        """A thread's life."""
+        thread = threading.get_ident()
+        while True:
+            job = self._jobs.get()
+            job.thread = thread
+            is_fine = False
+            try:
+                is_fine = run(job.application, job.request)
+            except GreenletExit:
+                pass  # the server stops, and has gone on without us
+            except BaseException:
+                _log.exception("an application's end went wrong")
+            leave()
+            self._crossing.post(self._end, job, is_fine)
+            del job
+
+    def _end(self, job: _Job, is_fine: bool) -> None:
+        self._idle += 1
+        self._free.release()
+        job.outcome.set(is_fine)
+
+
+class _Job:
+    """One run of an application; ``thread`` is 0 until one has taken it."""
+
+    __slots__ = ("application", "inner", "outcome", "request", "thread")
+
+    def __init__(self, application: Application, request: Request) -> None:
+        self.application = application
+        self.inner = request
+        self.request = ThreadRequest(request)
+        request.environ["wsgi.input"] = BodyFile(self.request)  # not past the request that the thread has
+        self.outcome: AsyncResult[bool] = AsyncResult()
+        self.thread = 0
