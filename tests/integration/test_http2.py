@@ -160,6 +160,19 @@ def test_a_file_is_sent_whole(serve: Serve, tmp_path: Path) -> None:
         assert client.request(path="/static/file.bin").body == content
 
 
+@pytest.mark.parametrize(("path", "size"), [("/hello", 5), ("/static/file", 16_384), ("/static/file", 200_000)])
+def test_the_last_piece_of_a_body_of_known_length_ends_the_stream(
+    serve: Serve, tmp_path: Path, path: str, size: int
+) -> None:
+    """RFC 9113 8.1. No empty frame behind it: haproxy keeps back for 0.2 s what came before one."""
+    (tmp_path / "file").write_bytes(bytes(size))
+    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", program=PROGRAM)
+    with Http2Client(server.addresses[0]) as client:
+        response = client.request(path=path)
+        assert len(response.body) == size
+        assert response.last_piece > 0
+
+
 def test_requests_are_served_at_the_same_time(client: Http2Client) -> None:
     begun = time.monotonic()
     numbers = [client.start(path="/slow") for _ in range(50)]

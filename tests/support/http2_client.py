@@ -35,6 +35,7 @@ class StreamState:
     headers: dict[str, str] = field(default_factory=dict)
     interim: list[int] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
+    last_piece: int = 0  # bytes of the last DATA frame
     ended: bool = False
     reset: int | None = None
 
@@ -136,6 +137,7 @@ class Http2Client:
                 stream.interim.append(status)
         elif name == "DataReceived":
             stream.body += event.data  # type: ignore[attr-defined]
+            stream.last_piece = len(event.data)  # type: ignore[attr-defined]
             if number not in self.holds_back:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, number)  # type: ignore[attr-defined]
         elif name == "StreamEnded":

@@ -416,12 +416,13 @@ class Http2Front:
             return 0
         return min(window, _OUTPUT_LIMIT - len(self._output), _SHARE)
 
-    def send_data(self, stream: Http2Stream, data: memoryview) -> None:
+    def send_data(self, stream: Http2Stream, data: memoryview, *, is_end: bool) -> None:
         """See Carrier."""
         self._has_sent = True
         size = min(self._h2.max_outbound_frame_size, _BITE)
         for start in range(0, len(data), size):
-            self._h2.send_data(stream.number, data[start : start + size])
+            piece = data[start : start + size]
+            self._h2.send_data(stream.number, piece, end_stream=is_end and start + size >= len(data))
             self._budget.earn(_UPDATES_PER_FRAME)
         self._flush()
 

@@ -118,15 +118,16 @@ class Http2Request(Request):
             self._left = left - len(data)
         if data:
             self.body_bytes += len(data)
-            self._write(self.stream.send_all, data)
+            self._write(self.stream.send_all, data, is_last=self._left == 0)
 
     def write_file(self, fd: int, offset: int, count: int) -> int:
         """See Request."""
         if self._left is not None:
             count = min(count, self._left)
+        is_last = count == self._left
         sent = 0
         while sent < count:
-            size = self._write(self.stream.sendfile, fd, offset + sent, count - sent)
+            size = self._write(self.stream.sendfile, fd, offset + sent, count - sent, is_last=is_last)
             if not size:
                 break
             sent += size
@@ -135,14 +136,18 @@ class Http2Request(Request):
         self.body_bytes += sent
         return sent
 
-    def _write(self, write: Callable[..., _T], *what: object) -> _T:
-        """Write the head if it is still held, then by ``write``, whose last argument is a timeout."""
+    def _write(self, write: Callable[..., _T], *what: object, is_last: bool) -> _T:
+        """Write the head if it is still held, then by ``write``, whose last argument is a timeout.
+
+        A body of known length ends the stream with its last bytes. haproxy (2.6 at least) would keep them back for
+        0.2 s if the end came behind them: it has the kernel wait for more, which an end without bytes does not undo.
+        """
         timeout = self._front.settings.io_timeout
         try:
             if self._held is not None:
                 fields, self._held = self._held, None
                 self._front.send_head(self.stream, fields)
-            return write(*what, timeout)
+            return write(*what, timeout, is_last=is_last)
         except TimeoutError as exc:
             raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
         except OSError as exc:

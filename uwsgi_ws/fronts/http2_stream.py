@@ -36,8 +36,8 @@ class Carrier(Protocol):
     def room(self, stream: Http2Stream) -> int:
         """Return how many bytes the stream may send now."""
 
-    def send_data(self, stream: Http2Stream, data: memoryview) -> None:
-        """Send data, no more than there is room for."""
+    def send_data(self, stream: Http2Stream, data: memoryview, *, is_end: bool) -> None:
+        """Send data, no more than there is room for, and the end of the stream with it if so told."""
 
     def end_stream(self, stream: Http2Stream) -> None:
         """Send the end of the stream."""
@@ -198,8 +198,8 @@ class Http2Stream:
 
     # Writing
 
-    def send(self, data: Any) -> int:
-        """See Stream."""
+    def send(self, data: Any, *, is_last: bool = False) -> int:
+        """See Stream; the stream ends with the last byte of data that ``is_last``."""
         self._check_writable()
         if not len(data):
             return 0
@@ -207,7 +207,8 @@ class Http2Stream:
         if room <= 0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         piece = memoryview(data)[:room]
-        self._carrier.send_data(self, piece)
+        self.is_shut = is_last and len(piece) == len(data)
+        self._carrier.send_data(self, piece, is_end=self.is_shut)
         return len(piece)
 
     def sendmsg(self, buffers: list[Any]) -> int:
@@ -225,12 +226,12 @@ class Http2Stream:
                 break
         return sent
 
-    def send_all(self, data: Any, timeout: float | None) -> None:
-        """See Stream."""
+    def send_all(self, data: Any, timeout: float | None, *, is_last: bool = False) -> None:
+        """See Stream, and ``send``."""
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[self.send(rest) :]
+                rest = rest[self.send(rest, is_last=is_last) :]
             except BlockingIOError:
                 self.when_writable(getcurrent().switch)
                 try:
@@ -238,10 +239,10 @@ class Http2Stream:
                 finally:
                     self.stop_writing()
 
-    def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
-        """See Stream; the bytes are read, as they must be framed."""
+    def sendfile(self, fd: int, offset: int, count: int, timeout: float | None, *, is_last: bool = False) -> int:
+        """See Stream, and ``send``; the bytes are read, as they must be framed."""
         data = os.pread(fd, min(count, _FILE_PIECE), offset)
-        self.send_all(data, timeout)
+        self.send_all(data, timeout, is_last=is_last and len(data) == count)
         return len(data)
 
     def when_writable(self, callback: Callable[[], object]) -> None:
