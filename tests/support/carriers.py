@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -20,8 +21,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from .eventually import eventually
+from .http2_client import Http2Client, StreamSocket
 from .peers import missing, require_program
 from .server import EXAMPLES, Server
+from .tls import Authority, TlsSocket
 from .uwsgi_client import packet_of
 from .websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
 
@@ -122,6 +125,62 @@ class Carrier:
             return response, client.read(int(response.headers["content-length"])), name[1] if name and name[1:] else 0
 
 
+class TlsCarrier(Carrier):
+    """A way that begins with a TLS handshake, in which HTTP/1.1 is agreed on.
+
+    Args:
+        server: Where it leads.
+        address: Where clients begin.
+        context: The clients'.
+    """
+
+    def __init__(self, server: Server, address: Address, context: ssl.SSLContext) -> None:
+        super().__init__(server, address)
+        context.set_alpn_protocols(["http/1.1"])
+        context.sslsocket_class = TlsSocket
+        self._context = context
+
+    def connect(self) -> socket.socket:
+        sock = self._context.wrap_socket(super().connect(), server_hostname="127.0.0.1")
+        assert sock.selected_alpn_protocol() == "http/1.1"
+        return sock
+
+
+class StreamClient(PoliteClient):
+    """A WebSocket in a stream."""
+
+    sock: StreamSocket  # type: ignore[assignment]
+
+    def reset(self) -> None:
+        self.sock.reset()
+
+
+class Http2Carrier(Carrier):
+    """A connection in which each WebSocket and each request is a stream, as browsers have it.
+
+    Args:
+        server: Where it leads.
+        connection: To it.
+    """
+
+    def __init__(self, server: Server, connection: Http2Client) -> None:
+        super().__init__(server, connection.sock.getpeername())
+        self._connection = connection
+
+    def open(self, path: str, headers: Mapping[str, str] | None = None, early: bytes = b"") -> PoliteClient:
+        stream = self._connection.websocket_stream(path, (headers or {}).items(), early)
+        client = StreamClient(stream)  # type: ignore[arg-type]
+        client.response = Response(stream.state.status, "", stream.state.headers)
+        return client
+
+    def fetch(self, method: str, path: str, body: bytes = b"", *, chunked: bool = False) -> tuple[Response, bytes, int]:
+        """See Carrier; HTTP/2 has no chunks, but bodies whose length nobody tells."""
+        length = [] if chunked else [("content-length", str(len(body)))]
+        answer = self._connection.request(method, path, length, body or None)
+        port = self._connection.sock.getsockname()[1]
+        return Response(answer.status, "", answer.headers), bytes(answer.body), port
+
+
 Carry = Callable[[Start, Path], contextlib.AbstractContextManager[Carrier]]
 CARRIERS: list[Carry] = []
 
@@ -145,6 +204,21 @@ def http1(start: Start, folder: Path) -> Iterator[Carrier]:
 def http1_unix(start: Start, folder: Path) -> Iterator[Carrier]:
     path = str(folder / "http.sock")
     yield Carrier(start("--http", path), path, tells_client=False)
+
+
+@carrier
+def tls(start: Start, folder: Path) -> Iterator[Carrier]:
+    authority = Authority(folder)
+    server = start("--https", f"127.0.0.1:0,{authority.issue()}")
+    yield TlsCarrier(server, server.addresses[1], authority.client_context())
+
+
+@carrier
+def http2(start: Start, folder: Path) -> Iterator[Carrier]:
+    authority = Authority(folder)
+    server = start("--https", f"127.0.0.1:0,{authority.issue()}")
+    with Http2Client(server.addresses[1], tls=authority.client_context()) as connection:
+        yield Http2Carrier(server, connection)
 
 
 @carrier
@@ -296,6 +370,11 @@ def haproxy(start: Start, folder: Path, name: str, tells_client: bool) -> Iterat
 @carrier
 def haproxy_http(start: Start, folder: Path) -> Iterator[Carrier]:
     yield from haproxy(start, folder, "haproxy-http.cfg", tells_client=False)
+
+
+@carrier
+def haproxy_h2(start: Start, folder: Path) -> Iterator[Carrier]:
+    yield from haproxy(start, folder, "haproxy-h2.cfg", tells_client=False)
 
 
 @carrier

@@ -163,12 +163,15 @@ class Http2Client:
         ends: bool = True,
         authority: str = "127.0.0.1",
         pseudo: Iterable[tuple[str, str]] = (),
+        early: bytes = b"",
     ) -> int:
-        """Send a request's head; return its stream."""
+        """Send a request's head, and ``early`` data in the same write; return its stream."""
         number: int = self.h2.get_next_available_stream_id()
         head = [(":method", method), (":scheme", self.scheme), (":authority", authority), (":path", path), *pseudo]
         self.h2.send_headers(number, [*head, *headers], end_stream=ends)
         self.streams[number] = StreamState()
+        if early:
+            self.h2.send_data(number, early)
         self.flush()
         return number
 
@@ -208,32 +211,36 @@ class Http2Client:
 
     # WebSockets
 
-    def start_websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> int:
+    def start_websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = (), early: bytes = b"") -> int:
         """Send an opening handshake (RFC 8441 4); return its stream."""
         self.wait(lambda: 8 in self.settings)
         version = [("sec-websocket-version", "13")]
         names = {name for name, _ in headers}
         fields = [*(version if "sec-websocket-version" not in names else []), *headers]
-        return self.start("CONNECT", path, fields, ends=False, pseudo=[(":protocol", "websocket")])
+        return self.start("CONNECT", path, fields, ends=False, pseudo=[(":protocol", "websocket")], early=early)
 
     def websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> RawClient:
         """Return an open WebSocket, its frames made by hand."""
-        number = self.start_websocket(path, headers)
+        return RawClient(self.websocket_stream(path, headers))  # type: ignore[arg-type]
+
+    def websocket_stream(
+        self, path: str = "/", headers: Iterable[tuple[str, str]] = (), early: bytes = b""
+    ) -> StreamSocket:
+        """Return the stream of an open WebSocket; ``early`` goes with its opening handshake."""
+        number = self.start_websocket(path, headers, early)
         stream = self.streams[number]
         self.wait(lambda: stream.status or stream.reset is not None)
         assert stream.status == 200, stream
-        client = RawClient.__new__(RawClient)
-        client.sock = StreamSocket(self, number)  # type: ignore[assignment]
-        client._buffer = bytearray()
-        return client
+        return StreamSocket(self, number)
 
 
 class StreamSocket:
-    """A stream as a blocking socket."""
+    """A stream as a blocking socket. RFC 8441 5: END_STREAM is TCP's FIN, RST_STREAM with CANCEL its RST."""
 
     def __init__(self, client: Http2Client, number: int) -> None:
         self.client = client
         self.number = number
+        self._is_shut = False
 
     @property
     def state(self) -> StreamState:
@@ -247,16 +254,24 @@ class StreamSocket:
         self.client.wait(lambda: state.body or state.ended or state.reset is not None)
         data = bytes(state.body[:size])
         del state.body[:size]
-        if not data and state.reset is not None:
+        if not data and not state.ended:
             raise ConnectionResetError(f"reset with {state.reset}")
         return data
 
     def shutdown(self, how: int) -> None:
+        self._is_shut = True
         self.client.h2.end_stream(self.number)
         self.client.flush()
 
+    def reset(self) -> None:
+        self._is_shut = True
+        self.client.h2.reset_stream(self.number, CANCEL)
+        self.client.flush()
+
     def close(self) -> None:
-        """The connection is its owner's."""
+        """End the stream, unless that has been done; the connection is its owner's."""
+        if not self._is_shut and self.state.reset is None and not self.client.at_end:
+            self.shutdown(socket.SHUT_WR)
 
 
 class RawConnection:

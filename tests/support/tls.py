@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import sys
 from pathlib import Path
@@ -10,6 +11,23 @@ from .peers import require_module
 from .server import Program
 
 READY = r"spawned uwsgi_ws worker"
+
+
+class TlsSocket(ssl.SSLSocket):
+    """A socket that ends its direction as TLS does, by close_notify, and goes on to read (RFC 8446 6.1)."""
+
+    def shutdown(self, how: int) -> None:
+        timeout = self.gettimeout()
+        self.settimeout(0)
+        with contextlib.suppress(ssl.SSLError):  # it would like to wait for the server's
+            self.unwrap()
+        self.settimeout(timeout)
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(size, flags)
+        except ssl.SSLZeroReturnError:  # both have ended their directions
+            return b""
 
 
 class Authority:
