@@ -62,6 +62,7 @@ def go(environ):
 
 def sleep(environ):
     time.sleep(float(environ["QUERY_STRING"]))
+    uwsgi.log("awake")
     return "slept"
 
 
@@ -259,13 +260,15 @@ def test_harakiri_answers_for_threads_that_wait_and_for_those_that_cannot_be_rea
     address = ("127.0.0.1", server.port)
     with HttpClient(address) as reading, HttpClient(address) as sleeping, RawClient.open(server.port, "/echo") as chat:
         reading.send(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
-        sleeping.send_request("GET", "/sleep?4")
+        sleeping.send_request("GET", "/sleep?3")
         assert reading.read_response().status == 500
         assert sleeping.read_response().status == 500
+        server.wait_for_log("^awake")
+        assert sleeping.request("GET", "/count").body == b"0", "not what the late thread had to say"
         chat.send_text("still here")
         chat.expect_text("still here")
         chat.finish()
-    server.wait_for_log(r"HARAKIRI ON WORKER 1 CORE [0-9]+: GET /sleep\?4 has taken [12] seconds")
+    server.wait_for_log(r"HARAKIRI ON WORKER 1 CORE [0-9]+: GET /sleep\?3 has taken [12] seconds")
     server.wait_for_log("the thread cannot be ended; this is what it does:\n(.*\n)*.*in sleep\n")
     server.wait_for_log(r"in body\n(.*\n)*.*RequestTimeout: longer than 1 seconds")
     assert get(server, "/facts")
