@@ -16,7 +16,8 @@ from support.server import ROOT, Server
 from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
 
 APPLICATION = """\
-import gevent.select
+import select
+
 import uwsgi
 import uwsgi_ws
 
@@ -31,7 +32,7 @@ def close(ws):
 def nonblocking(ws):
     fd = uwsgi.connection_fd()
     while True:
-        gevent.select.select([fd], [], [])
+        select.select([fd], [], [])
         message = uwsgi.websocket_recv_nb()
         if message:
             uwsgi.websocket_send(message)
@@ -52,20 +53,32 @@ def application(environ, start_response):
     return []
 """
 # A ping after so little silence that idle clients get several; a tolerance that slow machines keep to.
-OPTIONS = ("--gevent", "50", "--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10")
+OPTIONS = ("--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10")
+#: Where no program stands in between: these alone are tried with threads in the quick run.
+DIRECT = {"http1", "uwsgi", "tls", "http2"}
 
 
-@pytest.fixture(scope="module", params=CARRIERS, ids=lambda carry: carry.__name__)
+def ways() -> Iterator[Any]:
+    """Every carrier, with an application on greenlets and in native threads."""
+    for carry in CARRIERS:
+        name = carry.__name__
+        yield pytest.param((carry, "--gevent"), id=name)
+        marks = [] if name in DIRECT else [pytest.mark.long]
+        yield pytest.param((carry, "--threads"), id=f"{name}-threads", marks=marks)
+
+
+@pytest.fixture(scope="module", params=ways())
 def carrier(request: Any, tmp_path_factory: Any) -> Iterator[Carrier]:
+    carry, concurrency = request.param
     with contextlib.ExitStack() as stack:
 
         def start(*options: str) -> Server:
-            server = Server(APPLICATION, *OPTIONS, *options)
+            server = Server(APPLICATION, concurrency, "50", *OPTIONS, *options)
             stack.callback(finish, server, allow_traceback=False)
             return server
 
-        folder = tmp_path_factory.mktemp(request.param.__name__)
-        yield stack.enter_context(request.param(start, folder))
+        folder = tmp_path_factory.mktemp(carry.__name__)
+        yield stack.enter_context(carry(start, folder))
 
 
 # Lengths on both sides of the frame header's three forms (RFC 6455 5.2).
