@@ -122,15 +122,17 @@ def _doors(options: Options) -> list[Door]:
         *(Door("https", each.address, secure=each) for each in options.https),
         *(Door("https-socket", each.address, secure=each) for each in options.https_socket),
     ]
-    return [_guarded(door, options) for door in doors]
+    # Here, so that a user who does not exist is an error even where no door asks for him.
+    proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
+    fronts = _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from) if options.uwsgi_allow_from else None
+    return [_guarded(door, options, proxies, fronts) for door in doors]
 
 
-def _guarded(door: Door, options: Options) -> Door:
+def _guarded(door: Door, options: Options, proxies: PeerFilter, fronts: PeerFilter | None) -> Door:
     """Return a door that knows who may come to it."""
-    if door.dialect == "uwsgi" and options.uwsgi_allow_from:
-        return replace(door, admits=_filter(options, "uwsgi-allow-from", options.uwsgi_allow_from))
-    if options.enable_proxy_protocol and door.dialect not in ("uwsgi", "channels"):
-        proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
+    if door.dialect == "uwsgi":
+        return replace(door, admits=fronts)
+    if options.enable_proxy_protocol and door.dialect != "channels":
         return replace(door, admits=proxies, has_proxy_header=True)
     return door
 
