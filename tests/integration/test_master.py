@@ -370,8 +370,9 @@ def test_a_worker_that_cannot_leave_is_killed(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--worker-reload-mercy", "0.1")
     before = all_workers(server, 2)
     with HttpClient(address(server)) as stuck:
-        stuck.send_request("POST", "/eval", body=b"__import__('gevent').monkey.get_original('time', 'sleep')(60)")
-        eventually(lambda: who(server) and True)
+        block = "__import__('gevent').monkey.get_original('time', 'sleep')(60)"
+        stuck.send_request("POST", "/eval", body=f"sys.stderr.write('stuck\\n'), {block}".encode())
+        server.wait_for_log("^stuck$")
         os.kill(server.pid, signal.SIGHUP)
         server.wait_for_log("does not leave, it is killed", 20)
         eventually(lambda: not any(is_alive(pid) for pid in before))
