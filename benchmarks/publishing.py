@@ -1,4 +1,4 @@
-"""What a message costs its publisher, by the number of workers that have subscribers: ``python benchmarks/publishing.py``.
+"""What a message costs its publisher, by the number of workers: ``python benchmarks/publishing.py``.
 
 One worker publishes; every other has a subscriber that takes all it gets. The publisher's processor time is taken by
 itself around publishing and writing, and so is none of the subscribers'.

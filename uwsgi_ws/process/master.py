@@ -306,18 +306,18 @@ class Master:
             order, mercy = LEAVE, self._options.worker_reload_mercy
         worker.life = Life.LEAVING
         worker.kill_at = min(worker.kill_at, monotonic() + mercy + GRACE)
-        os.kill(worker.pid, order)
+        _send(worker.pid, order)
 
     def _kill_overdue(self) -> None:
         for worker in self._workers:
             if worker.kill_at <= monotonic():
                 say(f"{worker} does not leave, it is killed")
                 worker.kill_at = math.inf
-                os.kill(worker.pid, signal.SIGKILL)
+                _send(worker.pid, signal.SIGKILL)
         for generation in self._generations:
             if generation.kill_at <= monotonic():
                 generation.kill_at = math.inf
-                os.kill(generation.pid, signal.SIGKILL)
+                _send(generation.pid, signal.SIGKILL)
 
     def _bury(self, pid: int, status: int) -> None:
         """Somebody is dead: one of ours, or what one of ours has left behind."""
@@ -436,6 +436,14 @@ def _reap() -> list[tuple[int, int]]:
         if not pid:
             return dead
         dead.append((pid, status))
+
+
+def _send(pid: int, number: int) -> None:
+    """Send a signal to a process that may have ended already: its death is noticed in its turn."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def _exit_status(status: int) -> int:

@@ -62,7 +62,9 @@ class Sockets:
         inherited = {key: socket.socket(fileno=fd) for key, fd in handed_on.items()}
         activated = _activated()
         opened = []
-        for door in _doors(options):
+        # Made where no door asks for them, too: a user who does not exist is an error.
+        filters = _filters(options)
+        for door in (_guarded(door, options, filters) for door in _doors(options)):
             if (sock := inherited.pop(_key(door), None)) is not None:
                 what = "still bound on"
             elif (sock := activated.pop(str(door.address), None)) is not None:
@@ -79,7 +81,7 @@ class Sockets:
             opened.append((door, sock))
         for text, sock in activated.items():
             say(f"http activated on {text} fd {sock.fileno()}")
-            opened.append((_guarded(Door("http", _address_of(sock)), options), sock))
+            opened.append((_guarded(Door("http", _address_of(sock)), options, filters), sock))
         for sock in inherited.values():
             sock.close()
         for _, sock in opened:
@@ -111,7 +113,7 @@ class Sockets:
 
 def _doors(options: Options) -> list[Door]:
     """Return what the options want listened on, in the order in which it is bound."""
-    doors = [
+    return [
         *(Door("http", address) for address in options.http),
         *(Door("http-socket", address) for address in options.http_socket),
         *(Door("http2-socket", address, "http2") for address in options.http2_socket),
@@ -122,14 +124,19 @@ def _doors(options: Options) -> list[Door]:
         *(Door("https", each.address, secure=each) for each in options.https),
         *(Door("https-socket", each.address, secure=each) for each in options.https_socket),
     ]
-    # Here, so that a user who does not exist is an error even where no door asks for him.
+
+
+def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
+    """Return who may come as a proxy that speaks PROXY, and who as a front server (None: everybody)."""
     proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
-    fronts = _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from) if options.uwsgi_allow_from else None
-    return [_guarded(door, options, proxies, fronts) for door in doors]
+    if not options.uwsgi_allow_from:
+        return proxies, None
+    return proxies, _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from)
 
 
-def _guarded(door: Door, options: Options, proxies: PeerFilter, fronts: PeerFilter | None) -> Door:
+def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Door:
     """Return a door that knows who may come to it."""
+    proxies, fronts = filters
     if door.dialect == "uwsgi":
         return replace(door, admits=fronts)
     if options.enable_proxy_protocol and door.dialect != "channels":
