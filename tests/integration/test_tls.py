@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,19 +72,18 @@ def websocket(server: Server, authority: Authority) -> Iterator[RawClient]:
 # Clients ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11),
+    reason="CPython 3.10's SSLSocket does not stand this client's two threads: it loses the close that the server sent",
+)
 def test_websockets_speaks_wss(server: Server, authority: Authority) -> None:
-    """By its asyncio client: the threaded one uses an SSLSocket in two threads, which CPython 3.10's cannot stand."""
-    client = require_module("websockets.asyncio.client")
-
-    async def talk() -> int:
-        url = f"wss://127.0.0.1:{server.port}/"
-        async with client.connect(url, ssl=authority.client_context(), max_size=None) as connection:
-            for message in MESSAGES:
-                await connection.send(message)
-                assert await asyncio.wait_for(connection.recv(), 10) == message
-        return int(connection.close_code)
-
-    assert asyncio.run(talk()) == 1000
+    client = require_module("websockets.sync.client")
+    url = f"wss://127.0.0.1:{server.port}/"
+    with client.connect(url, ssl=authority.client_context(), max_size=None) as connection:
+        for message in MESSAGES:
+            connection.send(message)
+            assert connection.recv(10) == message
+    assert connection.close_code == 1000
 
 
 def test_websocket_client_speaks_wss(server: Server, authority: Authority) -> None:
