@@ -16,7 +16,8 @@ import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch, request_bytes
 from support.server import ROOT, Program, Server
-from support.websocket_client import CLOSE, RawClient, close_frame
+from support.websocket_client import CLOSE
+from support.workers import BEGIN_WAIT, address, echo, is_closed, open_chat
 
 # /chat echoes; /wait ends when its body does; / tells the process.
 APPLICATION = """
@@ -44,12 +45,6 @@ def application(environ, start_response):
 """
 
 NO_ADDRESS = Program((sys.executable, "-m", "uwsgi_ws"), r"spawned uwsgi_ws worker")
-BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
-
-
-def address(server: Server) -> tuple[str, int]:
-    """Where it listens now."""
-    return server.addresses[-1]
 
 
 def send_signal(server: Server, number: int) -> None:
@@ -58,22 +53,6 @@ def send_signal(server: Server, number: int) -> None:
 
 def wait_for_reload(server: Server, times: int = 1) -> None:
     eventually(lambda: server.log.count("spawned uwsgi_ws worker") == 1 + times, 20)
-
-
-def open_chat(server: Server) -> RawClient:
-    return RawClient.open(address(server)[1], "/chat")
-
-
-def echo(peer: RawClient, message: str) -> None:
-    peer.send_text(message)
-    peer.expect_text(message)
-
-
-def is_closed(peer: RawClient, code: int, reason: str) -> None:
-    """The server begins the closing handshake and ends the stream."""
-    peer.expect_close(code, reason)
-    peer.send(close_frame(code))
-    peer.expect_eof()
 
 
 # Stopping

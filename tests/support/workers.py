@@ -14,7 +14,8 @@ from support.http_client import HttpClient, fetch, request_bytes
 from support.server import ROOT, Server
 from support.websocket_client import RawClient, close_frame
 
-# / tells the process, /chat echoes, /wait ends when its body does, /eval evaluates its body.
+# / tells the process, /chat echoes (but tells the process to "who"), /wait ends when its body does, /eval evaluates
+# its body.
 APPLICATION = """
 import os, sys
 import gevent
@@ -29,7 +30,8 @@ def application(environ, start_response):
         uwsgi.websocket_handshake()
         try:
             while True:
-                uwsgi.websocket_send(uwsgi.websocket_recv())
+                message = uwsgi.websocket_recv()
+                uwsgi.websocket_send(str(os.getpid()) if message == b"who" else message)
         finally:
             gevent.sleep(0)  # it may still do things that switch
             sys.stderr.write("the application's finally has run\\n")
@@ -86,7 +88,14 @@ def echo(peer: RawClient, message: str) -> None:
     peer.expect_text(message)
 
 
+def whose(peer: RawClient) -> int:
+    """The process that serves this connection."""
+    peer.send_text("who")
+    return int(peer.read_frame().payload)
+
+
 def is_closed(peer: RawClient, code: int, reason: str) -> None:
+    """The server begins the closing handshake and ends the stream."""
     peer.expect_close(code, reason)
     peer.send(close_frame(code))
     peer.expect_eof()
