@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.server import EXAMPLES, Server
 from support.workers import wait_for_workers
+
+# What an example costs depends on what else the machine does: time is no reason to fail.
+settings.register_profile("uwsgi_ws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("uwsgi_ws")
 
 # An OSError that leaves the application is how a uWSGI loop ends when its client goes: no fault.
 CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClosed|uwsgi_ws\.ConnectionClosed)\b")
