@@ -89,7 +89,7 @@ def poll():
 def mixed():
     # An empty message and none look alike, as in uWSGI.
     while not (message := uwsgi.websocket_recv_nb()):
-        time.sleep(0.005)
+        time.sleep(0.005)  # an application's turn of polling, not the test's waiting
     uwsgi.websocket_send(message)
     uwsgi.websocket_send(uwsgi.websocket_recv())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.eventually import eventually
 from support.http2_client import CANCEL, REFUSED_STREAM, Http2Client
-from support.server import UWSGI_WS, Program, Server
+from support.server import HTTP2_SOCKET, Server
 from support.websocket_client import BINARY, CONTINUATION, PING, TEXT, close_frame, frame, text
 
 Serve = Callable[..., Server]
@@ -101,12 +101,10 @@ def selects(environ):
 WEBSOCKETS = {"/": echo, "/old": old, "/deaf": deaf, "/waits": waits, "/talks": talks, "/selects": selects}
 """
 
-PROGRAM = Program((*UWSGI_WS.command[:3], "--http2-socket", "127.0.0.1:0"), UWSGI_WS.ready)
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(APPLICATION, program=PROGRAM) as server:
+    with Server(APPLICATION, program=HTTP2_SOCKET) as server:
         yield server
 
 
@@ -155,7 +153,7 @@ def test_bodies_of_all_kinds_come_back(client: Http2Client) -> None:
 def test_a_file_is_sent_whole(serve: Serve, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4_000
     (tmp_path / "file.bin").write_bytes(content)
-    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", program=PROGRAM)
+    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         assert client.request(path="/static/file.bin").body == content
 
@@ -166,7 +164,7 @@ def test_the_last_piece_of_a_body_of_known_length_ends_the_stream(
 ) -> None:
     """RFC 9113 8.1. No empty frame behind it: haproxy keeps back for 0.2 s what came before one."""
     (tmp_path / "file").write_bytes(bytes(size))
-    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", program=PROGRAM)
+    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         response = client.request(path=path)
         assert len(response.body) == size
@@ -181,7 +179,7 @@ def test_requests_are_served_at_the_same_time(client: Http2Client) -> None:
 
 
 def test_an_answer_cut_short_is_a_reset_not_an_end(serve: Serve) -> None:
-    server = serve(APPLICATION, program=PROGRAM, allow_traceback=True)
+    server = serve(APPLICATION, program=HTTP2_SOCKET, allow_traceback=True)
     with Http2Client(server.addresses[0]) as client:
         assert client.request(path="/short").reset is not None
         assert client.request(path="/fails-late").reset is not None
@@ -207,7 +205,7 @@ def test_100_continue_is_said_when_the_body_is_wanted(client: Http2Client) -> No
 
 
 def test_a_body_over_the_limit_gets_413(serve: Serve) -> None:
-    server = serve(APPLICATION, "--limit-post", "1000", program=PROGRAM)
+    server = serve(APPLICATION, "--limit-post", "1000", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         number = client.start("POST", "/length", [("content-length", "1001")], ends=False)
         assert client.response(number).status == 413
@@ -312,7 +310,7 @@ def test_the_end_of_the_stream_is_the_end_of_the_connection(server: Server, clie
         before = server.log.count("closed 1006")
         socket = client.websocket()
         leave(socket)
-        eventually(lambda: server.log.count("closed 1006") > before)  # noqa: B023
+        eventually(lambda: server.log.count("closed 1006") > before)  # noqa: B023  # it is called in this turn only
     client.ping()
 
 
@@ -345,7 +343,7 @@ def test_a_handshake_that_is_wrong_is_refused(
 
 
 def test_a_foreign_origin_is_refused(serve: Serve) -> None:
-    server = serve(APPLICATION, "--websockets-origin", "same", program=PROGRAM)
+    server = serve(APPLICATION, "--websockets-origin", "same", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         number = client.start_websocket(headers=[("origin", "http://evil.example")])
         assert client.response(number).status == 403
@@ -403,7 +401,7 @@ def test_a_client_that_takes_nothing_stalls_its_stream_only(server: Server) -> N
 
 
 def test_a_client_that_never_takes_it_is_given_up(serve: Serve) -> None:
-    server = serve(APPLICATION, "--socket-timeout", "0.5", program=PROGRAM)
+    server = serve(APPLICATION, "--socket-timeout", "0.5", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0], window=0) as client:
         response = client.request(path="/large")
         assert response.reset is not None
@@ -414,14 +412,14 @@ def test_a_client_that_never_takes_it_is_given_up(serve: Serve) -> None:
 
 
 def test_one_place_serves_a_connection_all_the_same(serve: Serve) -> None:
-    server = serve(APPLICATION, "--gevent", "1", program=PROGRAM)
+    server = serve(APPLICATION, "--gevent", "1", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         numbers = [client.start(path="/slow") for _ in range(3)]
         assert [bytes(client.response(number).body) for number in numbers] == [b"hello"] * 3
 
 
 def test_requests_that_wait_for_a_place_get_the_first_that_is_free(serve: Serve) -> None:
-    server = serve(APPLICATION, "--gevent", "4", program=PROGRAM)
+    server = serve(APPLICATION, "--gevent", "4", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client, Http2Client(server.addresses[0]) as other:
         other.websocket(), other.websocket()
         client.websocket(), client.websocket()
@@ -433,7 +431,7 @@ def test_requests_that_wait_for_a_place_get_the_first_that_is_free(serve: Serve)
 
 
 def test_a_request_taken_back_before_it_began_is_never_run(serve: Serve) -> None:
-    server = serve(APPLICATION, "--gevent", "1", program=PROGRAM)
+    server = serve(APPLICATION, "--gevent", "1", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         socket = client.websocket()
         number = client.start(path="/hello")
@@ -448,7 +446,7 @@ def test_a_request_taken_back_before_it_began_is_never_run(serve: Serve) -> None
 
 
 def test_an_idle_connection_is_told_goodbye(serve: Serve) -> None:
-    server = serve(APPLICATION, "--http-timeout", "0.5", "--socket-timeout", "1", program=PROGRAM)
+    server = serve(APPLICATION, "--http-timeout", "0.5", "--socket-timeout", "1", program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as silent, Http2Client(server.addresses[0]) as client:
         client.request()
         client.wait_for_end()
@@ -458,7 +456,7 @@ def test_an_idle_connection_is_told_goodbye(serve: Serve) -> None:
 
 
 def test_a_stop_lets_streams_end_and_refuses_new_ones(serve: Serve) -> None:
-    server = serve(APPLICATION, program=PROGRAM)
+    server = serve(APPLICATION, program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0]) as client:
         socket = client.websocket()
         number = client.start(path="/slow")

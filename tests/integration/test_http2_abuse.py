@@ -30,7 +30,7 @@ from support.http2_client import (
     frame,
 )
 from support.http_client import resident_kib
-from support.server import UWSGI_WS, Program, Server
+from support.server import HTTP2_SOCKET, Server
 
 # :method GET, :scheme http, :path /, :authority x (RFC 7541 A); the method POST is 0x83
 GET = b"\x82\x86\x84\x41\x01x"
@@ -45,12 +45,11 @@ def application(environ, start_response):
     start_response("200 OK", [])
     return [b"hello"]
 """
-PROGRAM = Program((*UWSGI_WS.command[:3], "--http2-socket", "127.0.0.1:0"), UWSGI_WS.ready)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(APPLICATION, program=PROGRAM) as server:
+    with Server(APPLICATION, program=HTTP2_SOCKET) as server:
         yield server
 
 
@@ -112,7 +111,7 @@ def test_a_flood_is_told_to_be_calm(connection: RawConnection, flood: Callable[[
 
 
 def test_rapid_resets_run_few_applications(serve: Callable[..., Server]) -> None:
-    server = serve(APPLICATION, program=PROGRAM)
+    server = serve(APPLICATION, program=HTTP2_SOCKET)
     with RawConnection(server.addresses[0]) as connection:
         connection.send(b"".join(itertools.islice(resets(), 5_000)))
         assert connection.goodbye() == ENHANCE_YOUR_CALM
@@ -122,7 +121,7 @@ def test_rapid_resets_run_few_applications(serve: Callable[..., Server]) -> None
 
 def test_who_does_not_read_our_answers_is_not_read_from(serve: Callable[..., Server]) -> None:
     """100 bodies of 10 MB. Heads, which no window slows down, have a test of the front's own."""
-    server = serve(APPLICATION, program=PROGRAM)
+    server = serve(APPLICATION, program=HTTP2_SOCKET)
     with Http2Client(server.addresses[0], window=2**31 - 1) as client, Http2Client(server.addresses[0]) as witness:
         before = resident_kib(server.pid)
         client.h2.increment_flow_control_window(2**30)

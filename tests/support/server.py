@@ -34,6 +34,7 @@ class Program:
 
 
 UWSGI_WS = Program((sys.executable, "-m", "uwsgi_ws", "--http", "127.0.0.1:0"), r"spawned uwsgi_ws worker")
+HTTP2_SOCKET = Program((*UWSGI_WS.command[:3], "--http2-socket", "127.0.0.1:0"), UWSGI_WS.ready)
 UWSGI = Program(("uwsgi", "--http-socket", "127.0.0.1:0", "--gevent", "100"), r"spawned uWSGI worker")
 
 BOUND = re.compile(r"bound (?:on|to TCP address) (\S+):(\d+)")
