@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
 # all of its modules, unless one is named itself.
 FLOORS = (
-    ("errors", "options", "log", "stats", "addresses", "certificates", "_build"),
+    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "_build"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),

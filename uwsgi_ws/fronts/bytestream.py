@@ -98,6 +98,11 @@ class StreamFront(ABC):
         self.may_keep_alive = may_keep_alive
         self.request: StreamRequest | None = None
         self._handle = handle
+        self._prepare()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make what reads the first request; called once, by the constructor."""
 
     def run(self) -> None:
         """Serve requests until the connection ends or is handed over."""

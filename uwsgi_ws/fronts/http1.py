@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamRequest, StreamSettings
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.fronts.bytestream import StreamFront, StreamRequest
 from uwsgi_ws.protocol.http1 import RequestParser
 
 __all__ = ["Http1Front"]
@@ -17,19 +14,11 @@ __all__ = ["Http1Front"]
 class Http1Front(StreamFront):
     """Reads requests by ``protocol.http1``. For the arguments see StreamFront."""
 
-    def __init__(
-        self,
-        stream: Stream,
-        settings: StreamSettings,
-        peer: Peer,
-        core: int,
-        handle: Callable[[Request], None],
-        may_keep_alive: Callable[[], bool],
-    ) -> None:
-        super().__init__(stream, settings, peer, core, handle, may_keep_alive)
-        self.parser = RequestParser(settings.limits)
+    def _prepare(self) -> None:
+        """See StreamFront."""
+        self.parser = RequestParser(self.settings.limits)
         self._has_served = False
-        self._head_due: float | None = monotonic() + settings.head_timeout  # a new connection owes us a request
+        self._head_due: float | None = monotonic() + self.settings.head_timeout  # a new connection owes us a request
 
     @property
     def is_idle(self) -> bool:

@@ -9,6 +9,9 @@ application reads. So memory is bounded, and a stream that nobody reads holds up
 
 A peer that causes work without end (resets, pings, settings, empty frames: see ``Budget``) gets GOAWAY with
 ENHANCE_YOUR_CALM; one that does not read our answers is not read from.
+
+The module is long because the library's one connection object ties its parts together: every event, flow-control
+decision and write goes through it.
 """
 
 from __future__ import annotations

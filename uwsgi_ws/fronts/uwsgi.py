@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamRequest, StreamSettings
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.fronts.bytestream import StreamFront, StreamRequest
 from uwsgi_ws.protocol.http1 import Head, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser
 
@@ -18,17 +15,9 @@ __all__ = ["UwsgiFront"]
 class UwsgiFront(StreamFront):
     """Reads a request by ``protocol.uwsgi``. For the arguments see StreamFront."""
 
-    def __init__(
-        self,
-        stream: Stream,
-        settings: StreamSettings,
-        peer: Peer,
-        core: int,
-        handle: Callable[[Request], None],
-        may_keep_alive: Callable[[], bool],
-    ) -> None:
-        super().__init__(stream, settings, peer, core, handle, may_keep_alive)
-        self._packet = PacketParser(settings.limits)
+    def _prepare(self) -> None:
+        """See StreamFront."""
+        self._packet = PacketParser(self.settings.limits)
 
     @property
     def is_idle(self) -> bool:

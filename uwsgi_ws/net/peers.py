@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pwd
 import socket
 import struct
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from uwsgi_ws.addresses import Trusted, User
+from uwsgi_ws.users import user_id
 
 __all__ = ["LOOPBACK", "PeerFilter", "peer_name"]
 
@@ -34,7 +34,7 @@ class PeerFilter:
     def __init__(self, rules: Iterable[Trusted]) -> None:
         rules = tuple(rules)
         self._networks = [rule for rule in rules if not isinstance(rule, User)]
-        self._uids = {_uid(rule.name) for rule in rules if isinstance(rule, User)}
+        self._uids = {user_id(rule.name) for rule in rules if isinstance(rule, User)}
 
     def admits(self, sock: Any, address: Any) -> bool:
         """Say whether a connection's peer is one of them; ``address`` is what ``accept`` returned."""
@@ -53,12 +53,3 @@ def _peer_uid(sock: Any) -> int:
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid: int = _CREDENTIALS.unpack(credentials)[1]
     return uid
-
-
-def _uid(name: str) -> int:
-    if name.isdigit():
-        return int(name)
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise ValueError(f"there is no user {name!r}") from None

@@ -1,12 +1,15 @@
-"""The options, a row each: what the server can be told, and what of uWSGI's needs nothing here."""
+"""The options, a row each: what the server can be told, and what of uWSGI's needs nothing here.
+
+As long as its rows are many; the machinery is in the modules beside it.
+"""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from uwsgi_ws.addresses import Address, Trusted
 from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
@@ -16,6 +19,9 @@ from uwsgi_ws.options.setting import Setting
 from uwsgi_ws.options.values import Dialect, FileMode, Mount, Origin, Variable
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
+
+_Value = TypeVar("_Value")
+_Meaning = TypeVar("_Meaning")
 
 
 def _relatives(route: str, *more: str) -> tuple[str, ...]:
@@ -604,6 +610,13 @@ class Options:
         settings = self.settings_of(name)
         last = settings[-1] if settings else Setting(name, None, "default")
         return last.error(problem)
+
+    def checked(self, name: str, read: Callable[[_Value], _Meaning], value: _Value) -> _Meaning:
+        """Return what ``read`` makes of an option's value; its ValueError becomes the option's error."""
+        try:
+            return read(value)
+        except ValueError as exc:
+            raise self.error(name, str(exc)) from None
 
 
 def _ignored(name: str, why: str, *aliases: str, short: str = "", metavar: str = "") -> Row:

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from uwsgi_ws.addresses import Address, Trusted
+from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import Door, bind, bound_name
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.privileges import group_id, user_id
+from uwsgi_ws.users import group_id, user_id
 
 __all__ = ["Sockets"]
 
@@ -128,10 +128,10 @@ def _doors(options: Options) -> list[Door]:
 
 def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
     """Return who may come as a proxy that speaks PROXY, and who as a front server (None: everybody)."""
-    proxies = _filter(options, "proxy-allow-from", options.proxy_allow_from or LOOPBACK)
+    proxies = options.checked("proxy-allow-from", PeerFilter, options.proxy_allow_from or LOOPBACK)
     if not options.uwsgi_allow_from:
         return proxies, None
-    return proxies, _filter(options, "uwsgi-allow-from", options.uwsgi_allow_from)
+    return proxies, options.checked("uwsgi-allow-from", PeerFilter, options.uwsgi_allow_from)
 
 
 def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Door:
@@ -142,13 +142,6 @@ def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter
     if options.enable_proxy_protocol and door.dialect != "channels":
         return replace(door, admits=proxies, has_proxy_header=True)
     return door
-
-
-def _filter(options: Options, name: str, rules: tuple[Trusted, ...]) -> PeerFilter:
-    try:
-        return PeerFilter(rules)
-    except ValueError as exc:
-        raise options.error(name, str(exc)) from None
 
 
 def _bind(options: Options, door: Door) -> socket.socket:
@@ -175,8 +168,8 @@ def _give(options: Options, name: str, path: str, owner: str | None) -> None:
     """Make a file the property of ``USER[:GROUP]``, if that is not None; ``name`` is the option that says so."""
     if owner is not None:
         user, _, group = owner.partition(":")
-        uid = user_id(options, name, user) if user else -1
-        gid = group_id(options, name, group) if group else -1
+        uid = options.checked(name, user_id, user) if user else -1
+        gid = options.checked(name, group_id, group) if group else -1
         try:
             os.chown(path, uid, gid)
         except OSError as exc:

@@ -4,7 +4,7 @@ The caller pulls: it gives what it read to ``receive`` and asks ``next_head``, t
 until ``b""``, then ``next_head`` again. ``None`` always means that more bytes are needed. Requests
 sent ahead (pipelining) simply wait in the buffer until they are asked for.
 
-Who decides what:
+One module because it is one grammar: every part decides where the next message begins. Who decides what:
 
 - The request line is matched here by one regular expression, as soon as its line end is in. It
   says what llhttp lets pass: exactly two spaces, a method we know, HTTP/1.0 or 1.1, a target

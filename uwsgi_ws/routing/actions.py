@@ -3,6 +3,8 @@
 An action is called with a request and says how the chain goes on: `NEXT`, `CONTINUE`, `BREAK`, or the position of the
 rule to go to.
 
+As long as its actions are many: a function each, and the table of their names at the end.
+
 Source: uWSGI's core/routing.c and its router_* plugins.
 """
 

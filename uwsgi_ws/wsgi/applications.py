@@ -1,14 +1,12 @@
-"""Which application a request goes to, or which other server."""
+"""Which application a request goes to."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
 from uwsgi_ws.wsgi.runner import Application
 
-__all__ = ["Applications", "https_url"]
+__all__ = ["Applications"]
 
 
 class Applications:
@@ -48,22 +46,3 @@ class Applications:
                     return application
                 mount = mount.rpartition("/")[0]
         return self._default
-
-
-def https_url(variables: Mapping[str, str], port: str) -> str | None:
-    """Return the request's own URL with https as its scheme.
-
-    Args:
-        variables: The request's CGI variables.
-        port: Of the URL; empty for https's own.
-
-    Returns:
-        None when the client has not said how it calls this server.
-    """
-    host = re.sub(r":[0-9]*$", "", variables.get("HTTP_HOST", ""))
-    if not host:
-        return None
-    target = variables["REQUEST_URI"]
-    if not target.startswith("/"):  # RFC 9112 3.2: absolute-form, or *
-        target = "/" + target.partition("://")[2].partition("/")[2]
-    return f"https://{host}{f':{port}' if port else ''}{target}"

@@ -1,0 +1,36 @@
+"""Users and groups of the system by their names."""
+
+from __future__ import annotations
+
+import grp
+import pwd
+
+__all__ = ["group_id", "user_id"]
+
+
+def user_id(name: str) -> int:
+    """Return the number of a user, who may be given by his number too.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    if name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {name!r}") from None
+
+
+def group_id(name: str) -> int:
+    """Return the number of a group, which may be given by its number too.
+
+    Raises:
+        ValueError: there is no such group.
+    """
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ValueError(f"there is no group {name!r}") from None
