@@ -4,7 +4,6 @@ from uwsgi_ws.protocol.websocket cimport WebSocket
 
 
 cdef class Connection:
-    cdef double _answered_at
     cdef object _bus
     cdef object _clock
     cdef double _close_by
@@ -16,7 +15,6 @@ cdef class Connection:
     cdef bint _is_ping_pending
     cdef object _outbox
     cdef double _pinged_at
-    cdef int _quick_answers
     cdef object _readiness
     cdef object _send
     cdef object _settings

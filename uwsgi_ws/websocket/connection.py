@@ -11,6 +11,9 @@ turn, goes by way of an outbox (see there).
 closing handshake that does not end.
 
 Only greenlets of one hub may use a connection. The engine never switches greenlets, so its calls need no lock.
+
+One class for both directions on purpose: a further object costs every idle connection some hundred bytes, and every
+message a call.
 """
 
 from __future__ import annotations
@@ -46,13 +49,6 @@ __all__ = ["Connection", "ConnectionSettings"]
 HIGH_WATER = 65_536
 #: Counted for each of them beside its payload: a flood of empty messages takes memory too.
 MESSAGE_OVERHEAD = 64
-#: An answer is quick when it comes so many seconds after the one before. Once so many in a row were, an application
-#: that has further messages to answer may have its answers held, so that they share a write. One that was not quick
-#: costs a longer trial: whoever computes now and then has at most one answer in a hundred wait for a computation.
-_QUICK = 0.0003
-_TRUSTED_AFTER, _SUSPECT = 8, -100
-#: Nothing is held longer than so many seconds after the read that brought the messages.
-_HOLD = 0.002
 #: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
 PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
@@ -103,7 +99,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_answered_at",
         "_bus",
         "_clock",
         "_close_by",
@@ -115,7 +110,6 @@ class Connection:
         "_is_ping_pending",
         "_outbox",
         "_pinged_at",
-        "_quick_answers",
         "_readiness",
         "_send",
         "_settings",
@@ -161,8 +155,6 @@ class Connection:
         self._is_ping_pending = False
         self._heard_at = monotonic()
         self._pinged_at = 0.0
-        self._answered_at = 0.0
-        self._quick_answers = 0
         self._close_by = 0.0  # when an unfinished closing is cut short
         self.wheel_slot = 0
         self.path = path
@@ -375,21 +367,9 @@ class Connection:
     def _send_by_outbox(self, frame: bytes) -> None:
         """Send while other frames wait, or while further messages of the peer's wait to be answered."""
         outbox = self._own_outbox()
-        if self._engine.messages and not outbox.waits_for_kernel and self._may_hold():
-            outbox.hold(frame)
-        elif not outbox.send(frame):
+        is_sent = outbox.answer(frame, self._heard_at) if self._engine.messages else outbox.send(frame)
+        if not is_sent:
             raise self._engine.closed_error()
-
-    def _may_hold(self) -> bool:
-        """Whether an answer may wait for the next ones: only while the application gives them without delay."""
-        now = monotonic()
-        since = max(self._answered_at, self._heard_at)
-        self._answered_at = now
-        if now - since > _QUICK:
-            self._quick_answers = _SUSPECT
-        elif self._quick_answers < _TRUSTED_AFTER:
-            self._quick_answers += 1
-        return self._quick_answers == _TRUSTED_AFTER and now - self._heard_at < _HOLD
 
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.
