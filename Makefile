@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # What the compiled twin is built from: a change builds it again.
-HOT := setup.py $(shell find uwsgi_ws -name '*.pyx' -o -name '*.pxd') \
-	uwsgi_ws/api.py uwsgi_ws/net/stream.py uwsgi_ws/protocol/websocket.py uwsgi_ws/websocket/connection.py
+TYPED := $(shell find uwsgi_ws -name '*.pxd')
+HOT := setup.py $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(shell find uwsgi_ws -name '*.pyx')
 ADDRESS ?= 127.0.0.1:8080
 
 .PHONY: run test long lint types compliance bench wheel clean

@@ -3,7 +3,13 @@
 from setuptools import Extension, setup
 
 #: Modules whose Python source is compiled as it is, with the types of the .pxd beside it.
-TWINS = ["uwsgi_ws/api", "uwsgi_ws/net/stream", "uwsgi_ws/protocol/websocket", "uwsgi_ws/websocket/connection"]
+TWINS = [
+    "uwsgi_ws/api",
+    "uwsgi_ws/net/poller",
+    "uwsgi_ws/net/stream",
+    "uwsgi_ws/protocol/websocket",
+    "uwsgi_ws/websocket/connection",
+]
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
 POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]
 

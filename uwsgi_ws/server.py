@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import get_hub, getcurrent
-from gevent.hub import Hub
 
 from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.certificates import SecureAddress
@@ -36,6 +35,7 @@ from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.crossing import Crossing, use_crossing
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_name
+from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.net.tls import TlsStream
 from uwsgi_ws.protocol.redirect import https_url
@@ -103,7 +103,7 @@ class Server:
         admission: Admission,
         crowd: Crowd | None,
         static: StaticFiles | None,
-        make_router: Callable[[Hub, Clock], Router] | None,
+        make_router: Callable[[Poller, Clock], Router] | None,
         access_log: AccessLog | None,
         stats: Stats,
         is_alone: bool = True,
@@ -115,7 +115,8 @@ class Server:
         self.stats = stats
         self.hub = get_hub()
         self.clock = Clock(self.hub)
-        self._acceptor = (ThreadAcceptor if threads else Acceptor)(websocket, self.hub, self.clock, stats)
+        self.poller = Poller(self.hub)
+        self._acceptor = (ThreadAcceptor if threads else Acceptor)(websocket, self.poller, self.clock, stats)
         self.pool = ClientPool(places)
         self.listeners: list[Listener] = []
         self.is_draining = False
@@ -126,7 +127,7 @@ class Server:
         #: What answers a request that may come in: decided here, so that nobody pays for what he does not use.
         self._answer: Callable[[Request], None] = self._run_application if static is None else self._serve_or_run
         if make_router is not None:
-            self._answer = partial(make_router(self.hub, self.clock).answer, otherwise=self._answer)
+            self._answer = partial(make_router(self.poller, self.clock).answer, otherwise=self._answer)
         if crowd is not None:
             self._answer = partial(crowd.answer, otherwise=self._answer)
         self._access_log = access_log
@@ -169,7 +170,7 @@ class Server:
             peer = Peer("", "", self._server_name, "80")  # a unix socket has no port, and PEP 3333 wants one
         core = self._free_cores.pop()
         try:
-            stream = SocketStream(client, self.hub, self.clock)
+            stream = SocketStream(client, self.poller, self.clock)
             if door.has_proxy_header:
                 proxied = self._proxied(stream, peer)
                 if proxied is None:

@@ -1,6 +1,6 @@
 """HTTP/2 over a stream: many requests and WebSockets (RFC 8441) in one connection, a greenlet each.
 
-The hub drives the protocol: bytes come by ``_receive``, go through the h2 library, and its events go to the streams.
+The hub drives the protocol: bytes come by ``receive``, go through the h2 library, and its events go to the streams.
 The connection's own greenlet serves its requests; while the worker has free places, further greenlets help it, so that
 a full worker makes requests wait but never leaves a connection unserved.
 
@@ -48,6 +48,7 @@ from uwsgi_ws.fronts.http2_engine import MAX_STREAMS, Engine, what
 from uwsgi_ws.fronts.http2_request import Http2Request
 from uwsgi_ws.fronts.http2_stream import REFUSED_STREAM, Http2Stream
 from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.poller import Receiver
 from uwsgi_ws.protocol.http2 import Budget, read_head
 
 __all__ = ["Http2Front", "Lane"]
@@ -106,7 +107,7 @@ class Lane:
         """The connection's own front tells the client."""
 
 
-class Http2Front:
+class Http2Front(Receiver):
     """Serves one client until either side has had enough.
 
     Args:
@@ -172,7 +173,7 @@ class Http2Front:
         try:
             self._flush()
             if not self._is_lost:
-                self._stream.start_receiving(self._receive)
+                self._stream.start_receiving(self)
             while (request := self._next_request()) is not None:
                 self._lane.serve(request)
             self._linger()
@@ -288,7 +289,8 @@ class Http2Front:
 
     # Bytes come
 
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
         if not data:
             self._lose()
             return
@@ -516,5 +518,5 @@ class Http2Front:
             self._wake.set()
         if self._is_paused and len(self._output) < _OUTPUT_LIMIT:
             self._is_paused = False
-            self._stream.start_receiving(self._receive)
+            self._stream.start_receiving(self)
         self._call_line()

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from gevent import getcurrent
 from gevent.hub import Hub
 
+from uwsgi_ws.net.poller import Receiver
+
 __all__ = ["Carrier", "Http2Stream"]
 
 _TIMED_OUT = object()
@@ -79,6 +81,7 @@ class Http2Stream:
         "is_shut",
         "number",
     )
+    raw = None
 
     def __init__(self, carrier: Carrier, number: int) -> None:
         self._carrier = carrier
@@ -90,7 +93,7 @@ class Http2Stream:
         self._is_lost = False  # the peer, or the connection, has given it up
         self._is_closed = False
         self._reader: Any = None
-        self._receiver: Callable[[bytes], None] | None = None
+        self._receiver: Receiver | None = None
         self._on_writable: Callable[[], object] | None = None
 
     def fileno(self) -> int:
@@ -149,7 +152,7 @@ class Http2Stream:
             raise ConnectionResetError("the stream was reset")
         return b"" if self._at_end else None
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+    def start_receiving(self, receiver: Receiver) -> None:
         """See Stream."""
         self._receiver = receiver
         if self._chunks or self._at_end:
@@ -176,7 +179,7 @@ class Http2Stream:
             receiver = self._receiver
             if not data:
                 self._receiver = None
-            receiver(data)
+            receiver.receive(data)
 
     def _park(self, timeout: float | None) -> None:
         """Switch to the hub until woken.

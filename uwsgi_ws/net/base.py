@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.poller import Receiver
 
 __all__ = ["Stream"]
 
@@ -15,11 +18,13 @@ class Stream(Protocol):
     """
 
     @property
-    def send(self) -> Callable[[Any], int]:
+    def raw(self) -> Any:
+        """The socket itself, if what is sent goes there as it is, for whoever spares a call; else None."""
+
+    def send(self, data: Any) -> int:
         """As a non-blocking socket's: returns the bytes taken, or raises BlockingIOError or another OSError."""
 
-    @property
-    def sendmsg(self) -> Callable[[list[Any]], int]:
+    def sendmsg(self, buffers: list[Any]) -> int:
         """As ``send``, for several buffers."""
 
     def fileno(self) -> int:
@@ -47,10 +52,10 @@ class Stream(Protocol):
     def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
         """Write up to ``count`` bytes of a file; return the bytes written, 0 at its end. Raises as ``send_all``."""
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
-        """Call ``receiver`` in the hub with bytes as they come, once with ``b""`` at the end of the stream.
+    def start_receiving(self, receiver: Receiver) -> None:
+        """Have ``receiver`` take the bytes as they come, and once ``b""`` at the end of the stream.
 
-        The receiver may switch to other greenlets. Errors of the connection count as its end.
+        Errors of the connection count as its end.
         """
 
     def pause_receiving(self) -> None:

@@ -1,16 +1,23 @@
-cdef class SocketStream:
+from uwsgi_ws.net._raw cimport RawSocket
+from uwsgi_ws.net.poller cimport Poller, Receiver, Watched
+
+
+cdef class SocketStream(Watched):
     cdef object _clock
     cdef double _deadline
-    cdef object _hub
-    cdef object _io
+    cdef bytes _early
+    cdef int _fd
     cdef bint _is_reading
     cdef object _parked
+    cdef Poller _poller
     cdef Py_ssize_t _read_size
     cdef object _reader
-    cdef object _receiver
-    cdef object _recv
+    cdef Receiver _receiver
     cdef object _sock
     cdef object _write_io
-    cdef public object send
-    cdef public object sendmsg
+    cdef public RawSocket raw
     cdef public long wheel_slot
+
+    cpdef object hand_over(self)
+    cpdef object readable(self)
+    cdef bytes _read(self)

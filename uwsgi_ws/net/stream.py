@@ -1,9 +1,9 @@
 """Duplex bytes over a connected socket, scheduled by the hub.
 
-One read watcher per connection, started once and kept (no watcher, waiter or timer object per read). It serves two
-ways of reading: a front *pulls* with ``recv``, parking its greenlet; a WebSocket connection has bytes *pushed* into
-a receiver by the hub, so that control frames are answered while the application is elsewhere. A watcher that fires
-when nobody wants bytes stops itself; the next wish starts it again.
+The worker's poller watches the socket, from the first wish to read on (no watcher, waiter or timer object per read).
+There are two ways of reading: a front *pulls* with ``recv``, parking its greenlet; a WebSocket connection has bytes
+*pushed* into a receiver, so that control frames are answered while the application is elsewhere. When there is
+something and nobody wants it the watching ends; the next wish begins it again.
 
 Writing is the socket's own non-blocking ``send`` and ``sendmsg``; whoever gets BlockingIOError asks for
 ``when_writable``.
@@ -11,7 +11,6 @@ Writing is the socket's own non-blocking ``send`` and ``sendmsg``; whoever gets 
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -20,9 +19,9 @@ from time import monotonic
 from typing import Any
 
 from gevent import getcurrent
-from gevent.hub import Hub
 
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Poller, Receiver, Watched
 
 try:
     from uwsgi_ws.net._raw import RawSocket as raw_socket
@@ -35,66 +34,67 @@ except ImportError:
 
 __all__ = ["SocketStream"]
 
-_READ, _WRITE = 1, 2
+_WRITE = 2
 #: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
 #: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
 _TIMED_OUT = object()
 
 
-def _closed(*args: object) -> Any:
-    raise OSError(errno.EBADF, "the stream is closed")
-
-
-class SocketStream:
+class SocketStream(Watched):
     """Owns one non-blocking connected socket.
 
     Args:
         sock: The socket; from now on it belongs to the stream.
-        hub: The hub of the thread that will use it.
+        poller: The worker's.
         clock: For deadlines.
     """
 
     __slots__ = (
         "_clock",
         "_deadline",
-        "_hub",
-        "_io",
+        "_early",
+        "_fd",
         "_is_reading",
         "_parked",
+        "_poller",
         "_read_size",
         "_reader",
         "_receiver",
-        "_recv",
         "_sock",
         "_write_io",
-        "send",
-        "sendmsg",
+        "raw",
         "wheel_slot",
     )
 
-    def __init__(self, sock: Any, hub: Hub, clock: Clock) -> None:
+    def __init__(self, sock: Any, poller: Poller, clock: Clock) -> None:
         self._sock = sock
-        raw = raw_socket(sock)
-        self._recv: Callable[[int], bytes] = raw.recv
-        self._hub: Any = hub
+        self._poller = poller
         self._clock = clock
-        self._io: Any = self._hub.loop.io(sock.fileno(), _READ)
+        self._fd: int = sock.fileno()
+        self._early: bytes | None = None  # what hand_over has read and left to the hub
         self._write_io: Any = None
         self._is_reading = False
         self._read_size = _READ_SIZE
         self._reader: Any = None  # the greenlet parked in recv
-        self._receiver: Callable[[bytes], None] | None = None
+        self._receiver: Receiver | None = None
         self._parked: Any = None  # the greenlet whose wait has a deadline
         self._deadline = 0.0  # of that wait
         self.wheel_slot = 0
-        #: As a socket's methods: they return the bytes taken, or raise BlockingIOError or another OSError.
-        self.send: Callable[[Any], int] = raw.send
-        self.sendmsg: Callable[[list[Any]], int] = raw.sendmsg
+        #: What reads and writes the socket; for whoever would otherwise call ``send`` for every message.
+        self.raw: Any = raw_socket(sock)
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
         return self._sock.fileno()  # type: ignore[no-any-return]  # the sockets of patched and unpatched modules
+
+    def send(self, data: Any) -> int:
+        """See Stream."""
+        return self.raw.send(data)  # type: ignore[no-any-return]  # as in fileno
+
+    def sendmsg(self, buffers: list[Any]) -> int:
+        """See Stream."""
+        return self.raw.sendmsg(buffers)  # type: ignore[no-any-return]  # as in fileno
 
     # Pulling, with a deadline
 
@@ -108,14 +108,14 @@ class SocketStream:
         while True:
             self._wait_readable(timeout)
             try:
-                return self._recv(_READ_SIZE)
+                return self.raw.recv(_READ_SIZE)  # type: ignore[no-any-return]  # as in fileno
             except BlockingIOError:
                 continue
 
     def recv_now(self) -> bytes | None:
         """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
         try:
-            return self._recv(_READ_SIZE)
+            return self.raw.recv(_READ_SIZE)  # type: ignore[no-any-return]  # as in fileno
         except BlockingIOError:
             return None
 
@@ -130,12 +130,11 @@ class SocketStream:
 
     def skip(self, count: int) -> None:
         """Take bytes that ``peek`` has shown. Who leaves them there would be woken for them again and again."""
-        self._recv(count)
+        self.raw.recv(count)
 
     def _wait_readable(self, timeout: float | None) -> None:
         if not self._is_reading:
-            self._io.start(self._on_readable)
-            self._is_reading = True
+            self._watch()
         self._reader = getcurrent()
         try:
             self._park(timeout)
@@ -144,13 +143,13 @@ class SocketStream:
 
     def _park(self, timeout: float | None) -> None:
         if timeout is None:
-            self._hub.switch()
+            self._poller.wait()
             return
         self._parked = getcurrent()
         self._deadline = monotonic() + timeout
         self._clock.schedule(self, self._deadline)
         try:
-            if self._hub.switch() is _TIMED_OUT:
+            if self._poller.wait() is _TIMED_OUT:
                 raise TimeoutError("no progress in time")
         finally:
             self._parked = None
@@ -200,52 +199,73 @@ class SocketStream:
         finally:
             self.stop_writing()
 
-    # Pushing, from the hub
+    # Pushing
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
-        """Call ``receiver`` in the hub with bytes as they come, once with ``b""`` at the end of the stream.
+    def start_receiving(self, receiver: Receiver) -> None:
+        """Have ``receiver`` take the bytes as they come, and once ``b""`` at the end of the stream.
 
-        The receiver may switch to other greenlets. Errors of the connection count as its end.
+        Errors of the connection count as its end.
         """
         self._receiver = receiver
-        self._io.stop()
-        self._io.start(self._push)
-        self._is_reading = True
+        if not self._is_reading:
+            self._watch()
 
     def pause_receiving(self) -> None:
         """Leave further bytes to the kernel until ``start_receiving`` is called again."""
         self._receiver = None
         if self._is_reading:
-            self._io.stop()
-            self._is_reading = False
+            self._unwatch()
 
-    def _push(self) -> None:
-        size = self._read_size
-        try:
-            data = self._recv(size)
-        except BlockingIOError:
+    def _watch(self) -> None:
+        self._poller.watch(self._fd, self)
+        self._is_reading = True
+
+    def _unwatch(self) -> None:
+        self._poller.unwatch(self._fd)
+        self._is_reading = False
+
+    def hand_over(self) -> Any:
+        """See Watched."""
+        receiver = self._receiver
+        if receiver is None:
+            return self._reader
+        data = self._read()
+        waiter = receiver.hand_over(data) if data else None
+        if waiter is None:
+            self._early = data
+        return waiter
+
+    def readable(self) -> None:
+        """See Watched."""
+        receiver = self._receiver
+        if receiver is None:
+            if self._is_reading:
+                self._unwatch()
             return
-        except OSError:
-            data = b""
-        if len(data) == size:
-            self._read_size = _BULK_READ_SIZE
-        receiver: Any = self._receiver
+        data, self._early = self._early, None
+        if data is None:
+            return
         if not data:
             self.pause_receiving()
-        receiver(data)
+        receiver.receive(data)
 
-    def _on_readable(self) -> None:
-        """Wake whoever is parked in recv."""
-        if self._reader is not None:
-            self._reader.switch()
-        else:
-            self._io.stop()
-            self._is_reading = False
+    def _read(self) -> bytes | None:
+        """Return what has come; ``b""`` is the end, None is nothing."""
+        size = self._read_size
+        try:
+            data = self.raw.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+        if len(data) == size:
+            self._read_size = _BULK_READ_SIZE
+        return data  # type: ignore[no-any-return]  # as in fileno
 
     def when_writable(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the hub each time the socket takes bytes, until ``stop_writing``."""
         if self._write_io is None:
-            self._write_io = self._hub.loop.io(self._sock.fileno(), _WRITE)
+            self._write_io = self._poller.hub.loop.io(self._sock.fileno(), _WRITE)
             self._write_io.start(callback)
 
     def stop_writing(self) -> None:
@@ -266,7 +286,7 @@ class SocketStream:
 
     def reset(self) -> None:
         """Close so that the peer cannot take what it has for the whole: by a reset, not an end of the stream."""
-        if self._io is not None:
+        if self._fd >= 0:
             try:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
@@ -275,13 +295,11 @@ class SocketStream:
 
     def close(self) -> None:
         """Give up the socket and the watchers; without effect the second time."""
-        if self._io is not None:
+        if self._fd >= 0:
             self._receiver = None
-            self._is_reading = False
-            self._io.stop()
-            self._io.close()
-            self._io = None
+            if self._is_reading:
+                self._unwatch()
+            self._fd = -1
             self.stop_writing()
-            # The compiled ones know only the descriptor's number, and that is somebody else's from now on.
-            self._recv = self.send = self.sendmsg = _closed
+            self.raw.close()  # the compiled one knows only the descriptor's number, soon to be somebody else's
             self._sock.close()

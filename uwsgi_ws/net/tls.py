@@ -20,6 +20,7 @@ from typing import Any
 from gevent.hub import Hub
 
 from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.poller import Receiver
 
 __all__ = ["TlsStream"]
 
@@ -43,7 +44,7 @@ _SHORT_NAMES = {
 }
 
 
-class TlsStream:
+class TlsStream(Receiver):
     """The server's side of a TLS connection; a ``Stream`` over the stream below, which it owns.
 
     Args:
@@ -64,6 +65,7 @@ class TlsStream:
         "_stream",
         "_tls",
     )
+    raw = None
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, hub: Hub) -> None:
         self._stream = stream
@@ -74,7 +76,7 @@ class TlsStream:
         self._held: bytes | memoryview = b""  # ciphertext that the kernel has not taken
         self._at_end = False  # the peer has said that nothing more comes, or the stream below has ended
         self._is_shut = False
-        self._receiver: Callable[[bytes], None] | None = None
+        self._receiver: Receiver | None = None
         self._on_writable: Callable[[], object] | None = None
 
     def handshake(self, timeout: float) -> None:
@@ -159,10 +161,10 @@ class TlsStream:
                 self._at_end = True
         return None
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+    def start_receiving(self, receiver: Receiver) -> None:
         """See Stream."""
         self._receiver = receiver
-        self._stream.start_receiving(self._receive)
+        self._stream.start_receiving(self)
         if self._incoming.pending or self._at_end:
             self._hub.loop.run_callback(self._receive_held)
 
@@ -175,7 +177,8 @@ class TlsStream:
         if self._receiver is not None:
             self._push(b"")
 
-    def _receive(self, ciphertext: bytes) -> None:
+    def receive(self, ciphertext: bytes) -> None:
+        """See Receiver: the stream below has something."""
         if not ciphertext:
             self._at_end = True
         self._push(ciphertext)
@@ -188,11 +191,11 @@ class TlsStream:
             self._at_end = True
         if data:
             receiver: Any = self._receiver
-            receiver(data)
+            receiver.receive(data)
         if self._at_end and self._receiver is not None:
             receiver = self._receiver
             self.pause_receiving()
-            receiver(b"")
+            receiver.receive(b"")
 
     def _decrypt(self, ciphertext: bytes) -> bytes:
         """Return the plaintext of all whole records; takes note of the end.

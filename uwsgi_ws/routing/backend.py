@@ -19,11 +19,11 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from gevent import socket as gevent_socket
-from gevent.hub import Hub
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.handshake import is_websocket
 from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
@@ -73,13 +73,13 @@ class Forwarder:
     """Passes requests on for a worker.
 
     Args:
-        hub: The worker's.
+        poller: The worker's.
         clock: The worker's.
         timeouts: For every backend.
     """
 
-    def __init__(self, hub: Hub, clock: Clock, timeouts: Timeouts) -> None:
-        self._hub = hub
+    def __init__(self, poller: Poller, clock: Clock, timeouts: Timeouts) -> None:
+        self._poller = poller
         self._clock = clock
         self._timeouts = timeouts
 
@@ -125,7 +125,7 @@ class Forwarder:
         # Streams schedule themselves: a plain socket is all they need (see net.listeners).
         plain = _socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         plain.setblocking(False)
-        return SocketStream(plain, self._hub, self._clock)
+        return SocketStream(plain, self._poller, self._clock)
 
 
 class _Exchange:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gevent.hub import Hub
-
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.options import Options
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import Chain, compile_chain
@@ -23,15 +22,15 @@ class Router:
 
     Args:
         options: With at least one route.
-        hub: The worker's.
+        poller: The worker's.
         clock: The worker's.
 
     Raises:
         OptionError: A route cannot be understood.
     """
 
-    def __init__(self, options: Options, hub: Hub, clock: Clock) -> None:
-        forwarder = Forwarder(hub, clock, Timeouts(options.http_connect_timeout, options.route_timeout))
+    def __init__(self, options: Options, poller: Poller, clock: Clock) -> None:
+        forwarder = Forwarder(poller, clock, Timeouts(options.http_connect_timeout, options.route_timeout))
 
         def chain(name: str) -> Chain | None:
             return compile_chain(name, options.settings_of(name), forwarder)

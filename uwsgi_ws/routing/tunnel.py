@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gevent.event import Event
 
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Receiver
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -88,7 +89,7 @@ class Tunnel:
         return None
 
 
-class _Way:
+class _Way(Receiver):
     """One direction. While ``_rest`` holds bytes, the source is not read."""
 
     def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:
@@ -102,9 +103,10 @@ class _Way:
     def start(self, data: bytes) -> None:
         """Begin with bytes that were read already."""
         if self._write(memoryview(data)):
-            self._source.start_receiving(self._receive)
+            self._source.start_receiving(self)
 
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
         self._tunnel.heard()
         if data:
             if not self._write(memoryview(data)):
@@ -134,4 +136,4 @@ class _Way:
         self._tunnel.heard()
         if self._write(self._rest):
             self._sink.stop_writing()
-            self._source.start_receiving(self._receive)
+            self._source.start_receiving(self)

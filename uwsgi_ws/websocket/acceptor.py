@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from gevent.hub import Hub
-
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
@@ -26,11 +25,11 @@ class Acceptor:
 
     connection_class: ClassVar[type[Connection]] = Connection
 
-    def __init__(self, settings: ConnectionSettings, hub: Hub, clock: Clock, stats: Stats) -> None:
+    def __init__(self, settings: ConnectionSettings, poller: Poller, clock: Clock, stats: Stats) -> None:
         self._settings = settings
-        self._hub = hub
+        self._poller = poller
         self._clock = clock
-        self._turn = Turn(hub.loop, stats)
+        self._turn = Turn(poller.hub.loop, stats)
         self._stats = stats
 
     def accept(
@@ -60,7 +59,7 @@ class Acceptor:
         connection = self.connection_class(
             stream if paced is None else cast("Stream", paced),
             self._settings,
-            self._hub,
+            self._poller,
             self._clock,
             self._turn,
             path=request.environ["PATH_INFO"],

@@ -1,22 +1,25 @@
 cimport cython
 
+from uwsgi_ws.net._raw cimport RawSocket
+from uwsgi_ws.net.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket cimport WebSocket
 
 
-cdef class Connection:
+cdef class Connection(Receiver):
     cdef object _bus
     cdef object _clock
     cdef double _close_by
     cdef public WebSocket _engine
     cdef double _heard_at
-    cdef object _hub
+    cdef object _handed
     cdef bint _is_closed
     cdef bint _is_paused
     cdef bint _is_ping_pending
     cdef object _outbox
     cdef double _pinged_at
+    cdef Poller _poller
+    cdef RawSocket _raw
     cdef object _readiness
-    cdef object _send
     cdef object _settings
     cdef object _stream
     cdef object _turn
@@ -34,4 +37,5 @@ cdef class Connection:
     cpdef recv_message(self, deadline=*)
     @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
     cpdef send_message(self, int opcode, bytes payload)
-    cpdef _receive(self, bytes data)
+    cpdef object hand_over(self, bytes data)
+    cpdef object receive(self, bytes data)

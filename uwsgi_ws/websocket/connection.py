@@ -1,8 +1,9 @@
 """A live WebSocket connection: what an application holds, and what keeps it alive behind its back.
 
-Bytes come by ``_receive``, called in the hub whenever the stream has some, wherever the application is: pings are
-answered, pongs noted and the closing handshake completed without its help. Whole messages wait for ``recv``; past
-``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down.
+Bytes come whenever the stream has some, wherever the application is: pings are answered, pongs noted and the closing
+handshake completed without its help. A short message that the application waits for goes straight to it
+(``hand_over``). Others wait for ``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the
+peer down.
 
 Frames go out by one ``send`` on the spot. What the kernel does not take, and what may wait for the end of the loop's
 turn, goes by way of an outbox (see there).
@@ -27,13 +28,13 @@ from typing import Any
 
 from gevent import getcurrent
 from gevent.exceptions import BlockingSwitchOutError
-from gevent.hub import Hub
 from greenlet import greenlet
 
 from uwsgi_ws.channels.bus import Bus, current_bus
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.poller import Poller, Receiver
 from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message, Sendable, as_message
@@ -83,7 +84,7 @@ class ConnectionSettings:
     bytes_per_second: int = 0
 
 
-class Connection:
+class Connection(Receiver):
     """One open WebSocket, usable from any greenlet.
 
     Iterating gives messages until the peer closes normally (1000 or 1001, or without a code).
@@ -91,7 +92,7 @@ class Connection:
     Args:
         stream: Where the bytes go; the connection owns it from now on.
         settings: The worker's.
-        hub: The hub that schedules both.
+        poller: The worker's.
         clock: The worker's.
         turn: The worker's.
         path: The request's path, for the application.
@@ -103,15 +104,16 @@ class Connection:
         "_clock",
         "_close_by",
         "_engine",
+        "_handed",
         "_heard_at",
-        "_hub",
         "_is_closed",
         "_is_paused",
         "_is_ping_pending",
         "_outbox",
         "_pinged_at",
+        "_poller",
+        "_raw",
         "_readiness",
-        "_send",
         "_settings",
         "_stream",
         "_turn",
@@ -131,7 +133,7 @@ class Connection:
         self,
         stream: Stream,
         settings: ConnectionSettings,
-        hub: Hub,
+        poller: Poller,
         clock: Clock,
         turn: Turn,
         *,
@@ -140,9 +142,10 @@ class Connection:
     ) -> None:
         self._engine = WebSocket(settings.max_message_size)
         self._stream = stream
-        self._send = stream.send
+        self._raw: Any = stream.raw  # a socket to write to without further ado
         self._settings = settings
-        self._hub: Any = hub
+        self._poller = poller
+        self._handed: Any = None  # the message for the waiter that is being switched to
         self._clock = clock
         self._turn = turn
         self._waiter: Any = None  # the greenlet parked in recv
@@ -173,9 +176,9 @@ class Connection:
         if freq:
             self._clock.schedule(self, self._heard_at + freq)
         if early:
-            self._receive(early)
+            self.receive(early)
         if not self._is_closed and not self._is_paused:
-            self._stream.start_receiving(self._receive)
+            self._stream.start_receiving(self)
 
     # What the application calls: receiving
 
@@ -211,17 +214,19 @@ class Connection:
                 if len(message) != 2:
                     continue  # a piece of a message that recv_streaming left unread; the caller wants the next one
             elif deadline is None and self._waiter is None and engine.is_idle:
-                # The usual wait: _receive hands over the message itself.
+                # The usual wait, ended by hand_over.
                 self._waiter = getcurrent()
                 try:
-                    message = _switch(self._hub)
+                    self._poller.wait()
                 finally:
                     self._waiter = None
                     if self._waiting:
                         self._wake_next_later()
-                if not message:
+                message = self._handed
+                if message is None:
                     self._check_may_wait()
                     continue
+                self._handed = None
             else:
                 message = self._wait(deadline)
                 if not message:
@@ -347,7 +352,7 @@ class Connection:
         try:
             if length <= COPY_LIMIT:
                 frame = header + payload
-                sent = self._send(frame)
+                sent = self._stream.send(frame) if self._raw is None else self._raw.send(frame)
                 if sent == len(frame):
                     return
                 rest = memoryview(frame)[sent:]
@@ -492,7 +497,7 @@ class Connection:
         """Park until something may have come, or raise because nothing will.
 
         Returns:
-            A message that ``_receive`` handed over; something false, then look at the engine; or ``_TIMED_OUT``.
+            A message that was handed over; something false, then look at the engine; or ``_TIMED_OUT``.
         """
         engine = self._engine
         if engine.ending is not None:
@@ -505,7 +510,9 @@ class Connection:
             return self._wait_for_turn(deadline)
         self._waiter = getcurrent()
         try:
-            return self._park(deadline)
+            woken_with = self._park(deadline)
+            message, self._handed = self._handed, None
+            return woken_with if message is None else message
         finally:
             self._waiter = None
             if self._waiting:
@@ -513,7 +520,7 @@ class Connection:
 
     def _check_may_wait(self) -> None:
         """The bare switch does not mind that the hub itself has nobody to wait for."""
-        if getcurrent() is self._hub:
+        if getcurrent() is self._poller.hub:
             raise BlockingSwitchOutError("a connection cannot be waited for in a callback of the event loop")
 
     def _wait_for_turn(self, deadline: float | None) -> Any:
@@ -530,11 +537,11 @@ class Connection:
     def _park(self, deadline: float | None) -> Any:
         """Switch to the hub; return what it is woken with, ``_TIMED_OUT`` at the deadline."""
         if deadline is None:
-            return self._hub.switch()
-        timer = self._hub.loop.timer(max(0.0, deadline - monotonic()))
+            return self._poller.hub.switch()
+        timer = self._poller.hub.loop.timer(max(0.0, deadline - monotonic()))
         timer.start(getcurrent().switch, _TIMED_OUT)
         try:
-            return self._hub.switch()
+            return self._poller.hub.switch()
         finally:
             timer.stop()
             timer.close()
@@ -546,14 +553,14 @@ class Connection:
         if self._readiness is not None:
             self._readiness.set(True)
         if self._waiter is not None:
-            self._hub.loop.run_callback(self._wake_waiter)
+            self._poller.hub.loop.run_callback(self._wake_waiter)
 
     def _wake_waiter(self) -> None:
         if self._waiter is not None:
             self._waiter.switch()
 
     def _wake_next_later(self) -> None:
-        self._hub.loop.run_callback(self._wake_next)
+        self._poller.hub.loop.run_callback(self._wake_next)
 
     def _wake_next(self) -> None:
         if self._waiting and self._waiter is None:
@@ -561,15 +568,25 @@ class Connection:
 
     # What the hub calls
 
-    def _receive(self, data: bytes) -> None:
-        """Take bytes from the stream; ``b""`` is its end. The hot path: keep it short."""
-        self._heard_at = monotonic()
-        self.bytes_received += len(data)
+    def hand_over(self, data: bytes) -> Any:
+        """See Receiver. The hot path: keep it short."""
         if self._waiter is not None and self._engine.is_idle:
             message = short_message(data)
             if message is not None:
-                _switch(self._waiter, message)
-                return
+                self._heard_at = self._poller.now
+                self.bytes_received += len(data)
+                self._handed = message
+                return self._waiter
+        return None
+
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
+        waiter = self.hand_over(data)
+        if waiter is not None:
+            _switch(waiter)
+            return
+        self._heard_at = monotonic()
+        self.bytes_received += len(data)
         if data:
             self._receive_anything(data)
         else:
@@ -629,7 +646,7 @@ class Connection:
         except OSError:
             data = b""
         if data is not None:
-            self._receive(data)
+            self.receive(data)
 
     def _resume(self) -> None:
         """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
@@ -640,7 +657,7 @@ class Connection:
             self._readiness.set(False)
         if self._is_paused and not self._is_closed:
             self._is_paused = False
-            self._stream.start_receiving(self._receive)
+            self._stream.start_receiving(self)
 
     def _write_output(self) -> None:
         """Send the control frames that the engine has made; what does not go now waits in the outbox."""
@@ -671,7 +688,7 @@ class Connection:
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self, self._stream, self._hub, self._turn)
+            self._outbox = Outbox(self, self._stream, self._poller.hub, self._turn)
         return self._outbox
 
     # What the outbox tells
@@ -713,7 +730,7 @@ class Connection:
         self._clock.schedule(self, self._close_by)
         if self._is_paused:
             self._is_paused = False
-            self._stream.start_receiving(self._receive)  # to see the peer hang up
+            self._stream.start_receiving(self)  # to see the peer hang up
         self._cease()
 
     def _lose(self) -> None:

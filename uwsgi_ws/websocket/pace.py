@@ -7,9 +7,10 @@ the others never pass here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+from uwsgi_ws.net.poller import Receiver
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -44,7 +45,7 @@ class Bucket:
         return self._level >= 0
 
 
-class PacedStream:
+class PacedStream(Receiver):
     """A stream in all but ``start_receiving``, which watches what comes.
 
     Args:
@@ -64,19 +65,20 @@ class PacedStream:
         self._messages = Bucket(messages_per_second, now)
         self._bytes = Bucket(bytes_per_second, now)
         self._counted = 0
-        self._receiver: Callable[[bytes], None] | None = None
+        self._receiver: Receiver | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+    def start_receiving(self, receiver: Receiver) -> None:
         """See Stream."""
         self._receiver = receiver
-        self._stream.start_receiving(self._receive)
+        self._stream.start_receiving(self)
 
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
         assert self._receiver is not None, "set before anything is received"
-        self._receiver(data)
+        self._receiver.receive(data)
         connection = self.connection
         counted = connection.messages_received + len(connection._engine.messages)  # read, and still to be read
         new, self._counted = counted - self._counted, counted

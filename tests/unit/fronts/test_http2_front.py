@@ -12,6 +12,7 @@ from support.http2_client import HEADERS, PREFACE, SETTINGS, frame
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
 from uwsgi_ws.fronts.http2 import Http2Front
+from uwsgi_ws.net.poller import Receiver
 from uwsgi_ws.protocol.http1 import Limits
 
 GET = b"\x82\x86\x84\x41\x01x"
@@ -22,7 +23,7 @@ class Below:
 
     def __init__(self) -> None:
         self.room = 1 << 20
-        self.receiver: Callable[[bytes], None] | None = None
+        self.receiver: Receiver | None = None
         self.when: Callable[[], object] | None = None
 
     def send(self, data: Any) -> int:
@@ -38,7 +39,7 @@ class Below:
     def stop_writing(self) -> None:
         self.when = None
 
-    def start_receiving(self, receiver: Callable[[bytes], None]) -> None:
+    def start_receiving(self, receiver: Receiver) -> None:
         self.receiver = receiver
 
     def pause_receiving(self) -> None:
@@ -78,7 +79,7 @@ def below() -> Iterator[Below]:
     greenlet = gevent.spawn(front.run)
     gevent.sleep(0)
     assert below.receiver is not None
-    below.receiver(PREFACE + frame(SETTINGS))
+    below.receiver.receive(PREFACE + frame(SETTINGS))
     yield below
     greenlet.kill()
 
@@ -87,7 +88,7 @@ def test_who_does_not_read_our_answers_is_not_read_from_until_he_does(below: Bel
     below.room = 0
     answered = 0
     while below.receiver is not None:
-        below.receiver(frame(HEADERS, GET, flags=5, stream=2 * answered + 1))
+        below.receiver.receive(frame(HEADERS, GET, flags=5, stream=2 * answered + 1))
         gevent.sleep(0)
         answered += 1
         assert answered < 1_000, "its answers are kept without end"

@@ -1,0 +1,193 @@
+"""The poller, on real sockets and greenlets: who gets the thread, and past whom."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+import greenlet
+import pytest
+
+from uwsgi_ws.net.epoll import Epoll, _Epoll
+from uwsgi_ws.net.poller import Poller, Receiver, Watched
+
+
+class Party(Watched):
+    """One end of a pair of sockets; a greenlet waits for what the other end sends."""
+
+    def __init__(self, poller: Poller, log: list[str], name: str) -> None:
+        self.near, self.far = socket.socketpair()
+        self.poller = poller
+        self.log = log
+        self.name = name
+        self.is_simple = True
+        self.waiter: Any = None
+        poller.watch(self.near.fileno(), self)
+
+    def wait(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.waiter = greenlet.getcurrent()
+            self.poller.wait()
+            self.waiter = None
+            self.log.append(self.name)
+
+    def hand_over(self) -> Any:
+        if not self.is_simple:
+            return None
+        self.near.recv(1)
+        return self.waiter
+
+    def readable(self) -> None:
+        assert greenlet.getcurrent() is self.poller.hub
+        self.log.append(f"{self.name} in the hub")
+        if self.near.recv(1) == b"!":
+            raise RuntimeError("on purpose")
+
+    def close(self) -> None:
+        self.poller.unwatch(self.near.fileno())
+        self.near.close()
+        self.far.close()
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def poller() -> Iterator[Poller]:
+    poller = Poller(gevent.get_hub())
+    yield poller
+    poller.close()
+
+
+@pytest.fixture
+def parties(poller: Poller, log: list[str]) -> Iterator[list[Party]]:
+    parties = [Party(poller, log, name) for name in "abc"]
+    yield parties
+    for party in parties:
+        party.close()
+
+
+def switches(run: Any) -> list[tuple[Any, Any]]:
+    """Run something and return the switches between greenlets that it takes."""
+    seen: list[tuple[Any, Any]] = []
+    before = greenlet.settrace(lambda event, pair: seen.append(pair) if event == "switch" else None)
+    try:
+        run()
+    finally:
+        greenlet.settrace(before)
+    return seen
+
+
+def test_within_a_batch_the_thread_goes_past_the_hub(parties: list[Party], log: list[str], poller: Poller) -> None:
+    waiting = [gevent.spawn(party.wait, 2) for party in parties]
+    gevent.sleep(0)
+    for party in parties:
+        party.far.send(b"x")
+    seen = switches(lambda: gevent.sleep(0.01))
+    assert sorted(log) == ["a", "b", "c"]
+    among_themselves = [pair for pair in seen if poller.hub not in pair]
+    assert len(among_themselves) == 2, seen
+    for party in parties:
+        party.far.send(b"x")
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert sorted(log) == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_what_is_not_simple_is_left_to_the_hub_and_the_batch_goes_on(parties: list[Party], log: list[str]) -> None:
+    waiting = [gevent.spawn(parties[0].wait, 2), gevent.spawn(parties[2].wait, 2)]
+    gevent.sleep(0)
+    parties[1].is_simple = False
+    for _ in range(2):
+        for party in parties:
+            party.far.send(b"x")
+        gevent.sleep(0.01)
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert sorted(log) == ["a", "a", "b in the hub", "b in the hub", "c", "c"]
+
+
+def test_one_s_trouble_is_told_and_the_others_are_served(
+    parties: list[Party], log: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = [gevent.spawn(parties[0].wait), gevent.spawn(parties[2].wait)]
+    gevent.sleep(0)
+    parties[1].is_simple = False
+    parties[1].far.send(b"!")
+    for party in parties[::2]:
+        party.far.send(b"x")
+    gevent.joinall(waiting, timeout=5, raise_error=True)
+    assert "RuntimeError: on purpose" in capsys.readouterr().err
+
+
+def test_a_greenlet_may_find_its_own_bytes(parties: list[Party], log: list[str], poller: Poller) -> None:
+    """Something else has woken it, while its bytes were in the batch already."""
+    own, other = parties[:2]
+
+    def run() -> None:
+        poller.hub.switch()
+        own.wait()
+
+    waiting = gevent.spawn(run)
+    gevent.sleep(0)
+    other.is_simple = False
+    other.readable = lambda: other.near.recv(1) and waiting.switch()  # type: ignore[method-assign]
+    own.far.send(b"x")
+    other.far.send(b"x")  # the last one to come is the first one taken
+    waiting.join(5)
+    assert log == ["a"]
+
+
+def test_waiting_in_the_hub_returns_at_once(poller: Poller) -> None:
+    done = []
+    poller.hub.loop.run_callback(lambda: done.append(poller.wait()))
+    gevent.sleep(0)
+    assert done == [()]
+
+
+def test_a_killed_waiter_is_gone(parties: list[Party], log: list[str]) -> None:
+    waiter = gevent.spawn(parties[0].wait)
+    gevent.sleep(0)
+    waiter.kill()
+    assert log == []
+
+
+def test_what_must_be_said() -> None:
+    assert Receiver().hand_over(b"x") is None
+    with pytest.raises(NotImplementedError):
+        Receiver().receive(b"x")
+    with pytest.raises(NotImplementedError):
+        Watched().hand_over()
+    with pytest.raises(NotImplementedError):
+        Watched().readable()
+
+
+@pytest.mark.parametrize("kind", [Epoll, _Epoll], ids=["that in use", "pure"])
+def test_an_epoll_tells_of_owners(kind: Any) -> None:
+    epoll = kind()
+    near, far = socket.socketpair()
+    other, _other_far = socket.socketpair()
+    epoll.add(near.fileno(), "near")
+    epoll.add(other.fileno(), "other")
+    assert epoll.poll() == []
+    far.send(b"x")
+    assert epoll.poll() == ["near"]
+    assert epoll.poll() == ["near"], "until it is read"
+    near.recv(1)
+    assert epoll.poll() == []
+    far.send(b"x")
+    epoll.remove(near.fileno())
+    assert epoll.poll() == []
+    with pytest.raises(FileNotFoundError):
+        epoll.remove(near.fileno())
+    with pytest.raises(FileExistsError):
+        epoll.add(other.fileno(), "twice")
+    assert epoll.fileno() >= 0
+    epoll.close()
+    epoll.close()
+    with pytest.raises((OSError, ValueError)):
+        epoll.poll()
+    for sock in (near, far, other, _other_far):
+        sock.close()
