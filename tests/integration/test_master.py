@@ -72,6 +72,15 @@ def test_the_master_loads_neither_gevent_nor_the_application(serve_many: Any) ->
     assert "gevent" in Path(f"/proc/{who(server)}/maps").read_text()
 
 
+def test_a_worker_that_serves_before_its_birth_is_told_of_counts_too(serve_many: Any) -> None:
+    late = "os.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n"  # in whoever forks a worker
+    server = serve_many(APPLICATION + "import time\n" + late)
+    before = all_workers(server, 2)
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_for_log("reloaded: new workers serve", 20)
+    eventually(lambda: not any(is_alive(pid) for pid in before))
+
+
 def test_hooks_run_in_each_worker(serve_many: Any) -> None:
     source = APPLICATION + (
         "def say(text): sys.stderr.write('%s in worker %d\\n' % (text, uwsgi.worker_id()))\n"

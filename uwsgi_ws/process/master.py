@@ -278,11 +278,12 @@ class Master:
                 break
         else:
             return
-        if notice.what == What.BORN:
+        if worker.life is Life.ORDERED and notice.what in (What.BORN, What.READY):
+            # It may be heard itself before the process in between, which tells of its birth, has had its turn.
             worker.pid, worker.life, worker.born_at = notice.pid, Life.STARTING, monotonic()
             if self._is_stopping or worker.generation not in (self._current, self._coming):
                 self._dismiss(worker)  # nobody wants it any more
-        elif notice.what == What.STILLBORN:
+        if notice.what == What.STILLBORN:
             say(f"worker {worker.order.worker_id} could not be forked")
             self._forget(worker)
             self._put_off(worker, os.EX_OSERR)
