@@ -330,17 +330,25 @@ class Server:
 
     # Leaving
 
-    def stop_accepting(self) -> None:
-        """Accept nobody any more."""
+    def cease(self) -> None:
+        """Have nobody begin anything here: accept no client any more, and let go of those who ask for nothing now.
+
+        Requests and WebSockets go on; the client's next request needs another connection.
+        """
+        self.is_draining = True
         for listener in self.listeners:
             listener.stop()
+        for greenlet, front in self.clients():
+            front.leave()
+            if front.request is None and front.is_idle:
+                greenlet.kill(block=False)
 
     def shorten_drain(self, mercy: float) -> None:
         """Have a ``drain``, also one in progress, end within ``mercy`` seconds from now; never later than planned."""
         self._drained_by = min(self._drained_by, monotonic() + mercy)
 
     def drain(self, code: int, mercy: float, rate: float) -> None:
-        """Accept nobody any more, end idle connections, close WebSockets with ``code``, and wait for the rest.
+        """``cease``, close WebSockets with ``code``, and wait for the rest.
 
         WebSockets are closed in batches, as their clients may all come back at once. Those not closed yet go on.
 
@@ -349,13 +357,10 @@ class Server:
             mercy: Seconds until what is left is dropped.
             rate: WebSockets to close in a second; more where the mercy is too short for it.
         """
-        self.stop_accepting()
-        self.is_draining = True
+        self.cease()
         self.shorten_drain(mercy)
         first_request_by = monotonic() + min(_FIRST_REQUEST, mercy / 2)
         closing: list[Connection] = []
-        for _, front in self.clients():
-            front.leave()
         while (now := monotonic()) < self._drained_by:
             if now >= first_request_by:
                 gevent.killall(list(self._nameless), block=False)

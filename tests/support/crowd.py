@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 
 from support.eventually import eventually
 from support.websocket_client import CLOSE, TEXT, close_frame, handshake, text
@@ -19,7 +19,8 @@ _CONNECTING, _SHAKING, _OPEN, _CLOSING = range(4)
 
 
 class _Client:
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.state = _CONNECTING
@@ -37,6 +38,7 @@ class Crowd:
 
     Attributes:
         codes: Close codes that came, by number of connections; 1006 counts ends without one.
+        closed: Close frames that came, by client, whatever its connection.
         refused: Connections that could not be made.
         opened_at: Monotonic times at which handshakes were completed.
         echoes: Messages that came back.
@@ -44,6 +46,7 @@ class Crowd:
 
     def __init__(self, port: int, size: int, path: str = "/", talkers: int = 20) -> None:
         self.codes: Counter[int] = Counter()
+        self.closed: Counter[int] = Counter()
         self.refused = 0
         self.echoes = 0
         self._looks = 0  # at all connections
@@ -53,7 +56,7 @@ class Crowd:
         self._handshake = handshake(path)
         self._talkers = talkers
         self._selector = selectors.DefaultSelector()
-        self._missing = size  # those that are to connect
+        self._missing = deque(range(size))  # those that are to connect
         self._shaking = 0
         self._talking: set[_Client] = set()
         self._stop = threading.Event()
@@ -89,8 +92,7 @@ class Crowd:
         self._selector.close()
 
     def _connect(self) -> None:
-        client = _Client()
-        self._missing -= 1
+        client = _Client(self._missing.popleft())
         self._shaking += 1
         client.sock.connect_ex(self._address)
         self._selector.register(client.sock, selectors.EVENT_WRITE, client)
@@ -143,6 +145,7 @@ class Crowd:
             elif opcode == CLOSE:
                 code = int.from_bytes(payload[:2], "big")
                 self.codes[code] += 1
+                self.closed[client.number] += 1
                 client.state = _CLOSING
                 client.sock.send(close_frame(code))
                 return
@@ -155,4 +158,4 @@ class Crowd:
         self._talking.discard(client)
         self._selector.unregister(client.sock)
         client.sock.close()
-        self._missing += 1
+        self._missing.append(client.number)

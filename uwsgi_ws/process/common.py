@@ -26,6 +26,7 @@ class What(IntEnum):
     STILLBORN = 2  #: there will be none, the kernel refused
     READY = 3  #: it accepts clients
     SPENT = 4  #: it has reached a limit, and wants to be replaced
+    CEASED = 5  #: it accepts nobody any more, as it has been told
 
 
 class Notice(NamedTuple):

@@ -10,10 +10,13 @@ from time import monotonic
 
 from uwsgi_ws.process.common import Order
 
-__all__ = ["GRACE", "INFANCY", "Generation", "Life", "Luck", "WorkerProcess"]
+__all__ = ["CEASING", "GRACE", "INFANCY", "Generation", "Life", "Luck", "WorkerProcess"]
 
 #: Seconds that a process may take to end, beyond those that it gives its clients.
 GRACE = 3.0
+#: Seconds that the others wait for a worker that does not say that it accepts nobody any more: its event loop is
+#: stuck, and so it does not accept either.
+CEASING = 1.0
 #: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
 INFANCY = 1.0
 #: Seconds before such a one is replaced: at once the first time, then later and later.
@@ -26,6 +29,7 @@ class Life(Enum):
     ORDERED = auto()  #: its nursery knows, there is no process yet
     STARTING = auto()
     SERVING = auto()  #: it accepts clients
+    CEASING = auto()  #: it has been told to accept nobody any more
     LEAVING = auto()  #: it has been told to end
 
 
@@ -62,16 +66,24 @@ class Generation:
 
 @dataclass(slots=True, eq=False)
 class WorkerProcess:
-    """One worker process, ordered, alive, or dead and not yet noticed."""
+    """One worker process, ordered, alive, or dead and not yet noticed.
+
+    Attributes:
+        awaited_until: While it is ceasing: when the others wait for it no more.
+        kill_at: When it is killed if it does not end.
+        is_spent: Whether it shall be replaced.
+        reported_beat: Its last one before it was found stuck, if ever.
+    """
 
     order: Order
     generation: Generation
     life: Life = Life.ORDERED
     pid: int = 0
     born_at: float = field(default_factory=monotonic)
+    awaited_until: float = 0.0
     kill_at: float = math.inf
     is_spent: bool = False
-    reported_beat: float = 0.0  # its last one before it was found stuck, if ever
+    reported_beat: float = 0.0
 
     def __str__(self) -> str:
         return f"worker {self.order.worker_id} (pid: {self.pid})"

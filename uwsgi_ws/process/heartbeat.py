@@ -31,8 +31,8 @@ class Heartbeat:
         self._births = births
         self._on_beat: list[Callable[[Standing], None]] = []
         loop: Any = server.hub.loop
-        # ref=False: a heartbeat alone does not keep the loop alive.
-        self._timer = loop.timer(_INTERVAL, _INTERVAL, ref=False)
+        # Keeps the loop alive in a worker that accepts nobody: gevent would take its wait for orders for a mistake.
+        self._timer = loop.timer(_INTERVAL, _INTERVAL)
 
     def on_beat(self, do: Callable[[Standing], None]) -> None:
         """Have something called in the hub with each new standing; it must not wait."""

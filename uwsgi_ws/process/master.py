@@ -8,6 +8,9 @@ Whenever anything has changed, the master looks which has none and orders one (`
 when all of its workers accept clients; only then are those of the one before told to leave. So a crash, a worker that
 wants to be replaced, and a reload that fails half-way are no special cases.
 
+Those of the one before leave in two steps: first all of them cease to accept, then each sends its clients away. A
+client that comes back at once would else be accepted by another that is about to leave, and be sent away again.
+
 Signals and notices only wake the loop; it alone acts, one thing after the other.
 """
 
@@ -29,11 +32,11 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.process import notify, nursery
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Notice, Order, What
-from uwsgi_ws.process.crew import GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
+from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
 from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
-from uwsgi_ws.process.signals import HURRY, LEAVE, STOP, SignalQueue
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch
 from uwsgi_ws.process.watchdog import Watchdog
@@ -125,6 +128,7 @@ class Master:
                 self._obey(letter)
             self._hear()
             self._fill()
+            self._part()
             self._kill_overdue()
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
@@ -142,6 +146,10 @@ class Master:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
         due = [worker.kill_at for worker in self._workers]
+        # The last of them counts: who has ceased is awaited no more, but leaves with the others.
+        due += [
+            max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
+        ]
         due += [generation.kill_at for generation in self._generations]
         due += [luck.next_at for luck in self._luck.values() if luck.next_at > monotonic()]
         left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
@@ -205,7 +213,10 @@ class Master:
         for luck in self._luck.values():
             luck.failures = 0
         for worker in self._workers:
-            if worker.generation is not self._current:
+            if worker.generation is not self._current and worker.life is Life.SERVING:
+                worker.life, worker.awaited_until = Life.CEASING, monotonic() + CEASING
+                _send(worker.pid, CEASE)
+            elif worker.generation is not self._current:
                 self._dismiss(worker)
         if before is None:
             self._safe_pidfile.write()
@@ -252,7 +263,7 @@ class Master:
     def _fill_generation(self, generation: Generation) -> None:
         taken = {worker.order.seat for worker in self._workers}
         staying = [worker for worker in self._workers if worker.generation is generation]
-        staying = [worker for worker in staying if worker.life is not Life.LEAVING]
+        staying = [worker for worker in staying if worker.life not in (Life.CEASING, Life.LEAVING)]
         spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
         # One after the other, as workers born together reach their limits together.
         manned = {worker.order.worker_id for worker in staying if worker is not spent}
@@ -289,11 +300,20 @@ class Master:
             self._put_off(worker, os.EX_OSERR)
         elif notice.what == What.SPENT:
             worker.is_spent = True
+        elif notice.what == What.CEASED:
+            worker.awaited_until = 0.0
         elif notice.what == What.READY and worker.life is Life.STARTING:
             worker.life = Life.SERVING
             for other in self._workers:
                 if other.is_spent and other.order.worker_id == worker.order.worker_id:
                     self._dismiss(other)
+
+    def _part(self) -> None:
+        """Let those go that have ceased to accept, once all have."""
+        ceasing = [worker for worker in self._workers if worker.life is Life.CEASING]
+        if all(worker.awaited_until <= monotonic() for worker in ceasing):
+            for worker in ceasing:
+                self._dismiss(worker)
 
     def _dismiss(self, worker: WorkerProcess) -> None:
         """Tell a worker to leave; why, and how fast, it knows from the signal."""
@@ -333,7 +353,7 @@ class Master:
 
     def _bury_worker(self, worker: WorkerProcess, status: int) -> None:
         self._forget(worker)
-        if worker.life is Life.LEAVING or self._is_stopping:
+        if worker.life in (Life.CEASING, Life.LEAVING) or self._is_stopping:
             say(f"{worker} has left")
             return
         if worker.generation is self._coming and worker.life is not Life.SERVING:

@@ -6,10 +6,11 @@ import os
 import signal
 from collections.abc import Iterable
 
-__all__ = ["HURRY", "LEAVE", "REPORT", "STOP", "SignalQueue", "ignore_terminal"]
+__all__ = ["CEASE", "HURRY", "LEAVE", "REPORT", "STOP", "SignalQueue", "ignore_terminal"]
 
 # The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
-LEAVE = signal.SIGHUP  #: a successor has taken over
+CEASE = signal.SIGRTMIN  #: successors have taken over: accept nobody any more, and say when
+LEAVE = signal.SIGHUP  #: send those away who are there
 STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
 REPORT = signal.SIGUSR2  #: write down what you are doing

@@ -39,7 +39,7 @@ from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
-from uwsgi_ws.process.signals import HURRY, LEAVE, REPORT, STOP
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, REPORT, STOP
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
 from uwsgi_ws.stats import Standing, Stats
@@ -133,16 +133,20 @@ class _Worker:
         ready()
         return self._order.get() or _STOP
 
+    def cease(self) -> None:
+        """Accept nobody any more, and let go of those who ask for nothing."""
+        self._server.cease()
+        for entrance in self._entrances:
+            entrance.stop()
+
     def leave(self, order: str, *, keep_sockets: bool = False) -> None:
-        """Accept nobody any more and let clients finish, as long as the order allows.
+        """Cease, and let clients finish, as long as the order allows.
 
         Args:
             order: Why.
             keep_sockets: Leave the listening sockets open; who comes meanwhile waits in the kernel.
         """
-        self._server.stop_accepting()
-        for entrance in self._entrances:
-            entrance.stop()
+        self.cease()
         if not keep_sockets:
             self._sockets.close()
         rate = self._options.websockets_drain_rate / self._options.processes
@@ -220,7 +224,13 @@ def serve_for_master(
     # For the master to ask what an event loop that does not run is doing.
     faulthandler.register(REPORT, file=2, all_threads=True)
 
+    def cease() -> None:
+        worker.cease()
+        gevent.sleep(0)  # those who are let go of are gone then
+        common.notify(What.CEASED, order.seat, pid)
+
     def ready() -> None:
+        gevent.signal_handler(CEASE, cease)
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
         common.notify(What.READY, order.seat, pid)
 
