@@ -87,7 +87,6 @@ class Server:
             None for none.
         access_log: None writes no access lines.
         stats: The worker's counters.
-        is_alone: Whether no other process accepts from the same sockets.
         certificates: Of the addresses where TLS is spoken.
         export_client_certificates: Whether applications see a TLS client's certificate, not only its name.
     """
@@ -106,7 +105,6 @@ class Server:
         make_router: Callable[[Poller, Clock], Router] | None,
         access_log: AccessLog | None,
         stats: Stats,
-        is_alone: bool = True,
         certificates: Mapping[SecureAddress, Certificates] = MappingProxyType({}),
         export_client_certificates: bool = False,
         threads: bool = False,
@@ -136,7 +134,6 @@ class Server:
         # uWSGI hands out the highest free core first.
         self._free_cores = list(range(places))
         self._server_name = socket.gethostname()
-        self._is_alone = is_alone
         self._drained_by = math.inf
         self._nameless: set[Any] = set()  # greenlets whose proxy has yet to say who the client is; they have no front
         self._call: Callable[[Application, Request], bool] = run
@@ -147,15 +144,21 @@ class Server:
 
     # Accepting
 
-    def listen(self, sock: socket.socket, door: Door) -> None:
-        """Begin to accept from a listening socket those who speak the door's dialect; it stays the caller's."""
+    def listen(self, sock: socket.socket, door: Door, *, is_shared: bool = False) -> None:
+        """Begin to accept from a listening socket those who speak the door's dialect.
+
+        Args:
+            sock: It stays the caller's.
+            door: Its.
+            is_shared: Whether other workers accept from it too.
+        """
         name = sock.getsockname()
         port = str(name[1]) if isinstance(name, tuple) else ""
 
         def handle(client: Any, address: Any) -> None:
             self._serve_client(client, address, door, port)
 
-        listener = Listener(sock, handle, self.pool, is_shared=not self._is_alone)
+        listener = Listener(sock, handle, self.pool, is_shared=is_shared)
         listener.start()
         self.listeners.append(listener)
 

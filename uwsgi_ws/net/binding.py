@@ -41,7 +41,9 @@ class Door:
     https_port: str = ""
 
 
-def bind(address: Address, backlog: int, *, is_private: bool = False) -> socket.socket:
+def bind(
+    address: Address, backlog: int, *, is_private: bool = False, may_be_one_of_many: bool = False
+) -> socket.socket:
     """Return a listening socket.
 
     Args:
@@ -49,6 +51,8 @@ def bind(address: Address, backlog: int, *, is_private: bool = False) -> socket.
         backlog: Connections that the kernel keeps waiting.
         is_private: Make a unix socket's file such that nobody but its owner may open it (mode 0600) from the start.
             This changes the umask for a moment, so there must be no other thread.
+        may_be_one_of_many: Let other TCP sockets of the same user be bound there too (``SO_REUSEPORT``); the kernel
+            gives each connection to one of them for good.
 
     Raises:
         OSError: the address cannot be bound; ``strerror`` says why.
@@ -64,6 +68,8 @@ def bind(address: Address, backlog: int, *, is_private: bool = False) -> socket.
         ]
         sock = socket.socket(info[0], socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if may_be_one_of_many:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         # Accepted sockets inherit it. A frame must not wait for the acknowledgement of the one before.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if info[0] == socket.AF_INET6:

@@ -139,6 +139,13 @@ class Options:
         group="Listening",
         help="Connections the kernel keeps waiting for each address; its own limit is net.core.somaxconn.",
     )
+    reuse_port: bool = option(
+        False,
+        group="Listening",
+        help="Give each worker a TCP socket of its own, over which the kernel spreads connections, whichever worker is "
+        "free; its successor takes it over. Another instance of the same user may listen on the same port then, too. "
+        "Unix sockets and systemd's stay shared.",
+    )
 
     chmod_socket: FileMode | None = option(  # noqa: RUF009 - it makes a field; that its type cannot change is not seen
         None,

@@ -42,7 +42,7 @@ def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload
     api.install(
         place,
         opt_dict(options),
-        [sock.fileno() for _, sock in sockets],
+        [sock.fileno() for sock in sockets],
         processes=options.processes,
         cores=options.places,
         threads=options.threads > 0,
@@ -126,7 +126,6 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         make_router=partial(Router, options) if has_routes else None,
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
         stats=stats,
-        is_alone=options.processes == 1,
         certificates=_load_certificates(options),
         export_client_certificates=options.https_export_cert,
         threads=options.threads > 0,

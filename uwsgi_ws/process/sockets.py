@@ -2,6 +2,10 @@
 
 They are opened by the one process that outlives the others: the master, or the only worker. A process that replaces
 itself by ``exec`` hands them on in an environment variable, so that no client is refused meanwhile.
+
+With ``--reuse-port`` each worker has a TCP socket of its own, and the kernel spreads connections over them. They are
+the master's as all others are: a worker's successor takes over its socket with whoever waits there, and the number of
+sockets never changes, so that the kernel has no reason to send those elsewhere who are about to connect.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import os
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from uwsgi_ws.addresses import Address
@@ -31,11 +36,13 @@ class Sockets:
     """Every listening socket with its door, in the order of the options.
 
     Args:
-        opened: The doors with their sockets.
+        opened: The doors, each with one socket that all workers share, or one for each worker.
+        workers: How many there are.
         are_inherited: Whether another program of ours has served them before.
     """
 
-    def __init__(self, opened: list[tuple[Door, socket.socket]], *, are_inherited: bool) -> None:
+    def __init__(self, opened: list[tuple[Door, list[socket.socket]]], *, workers: int, are_inherited: bool) -> None:
+        self._workers = workers
         self._opened = opened
         self.are_inherited = are_inherited
         # The application may change the directory later.
@@ -45,8 +52,13 @@ class Sockets:
             if door.address.family == "unix" and not door.address.is_abstract
         ]
 
-    def __iter__(self) -> Iterator[tuple[Door, socket.socket]]:
-        return iter(self._opened)
+    def __iter__(self) -> Iterator[socket.socket]:
+        return (sock for _, socks in self._opened for sock in socks)
+
+    def of(self, worker_id: int) -> Iterator[tuple[Door, socket.socket, bool]]:
+        """Yield the doors, each with the socket that a worker, 1 to N, serves, and whether others serve it too."""
+        for door, socks in self._opened:
+            yield door, socks[(worker_id - 1) % len(socks)], len(socks) < self._workers
 
     @classmethod
     def open(cls, options: Options) -> Sockets:
@@ -58,48 +70,51 @@ class Sockets:
             OptionError: an address cannot be bound.
             BootError: none is named.
         """
-        handed_on: dict[str, int] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
-        inherited = {key: socket.socket(fileno=fd) for key, fd in handed_on.items()}
+        handed_on: dict[str, list[int]] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
+        inherited = {key: [socket.socket(fileno=fd) for fd in fds] for key, fds in handed_on.items()}
         activated = _activated()
         opened = []
         # Made where no door asks for them, too: a user who does not exist is an error.
         filters = _filters(options)
         for door in (_guarded(door, options, filters) for door in _doors(options)):
-            if (sock := inherited.pop(_key(door), None)) is not None:
+            if (socks := inherited.pop(_key(door), None)) is not None:
                 what = "still bound on"
             elif (sock := activated.pop(str(door.address), None)) is not None:
-                what = "activated on"
+                socks, what = [sock], "activated on"
             else:
-                sock = _bind(options, door)
-                what = "bound on"
-            say(f"{door.option} {what} {bound_name(door.address, sock)} fd {sock.fileno()}")
+                socks, what = _bind(options, door), "bound on"
+            fds = ", ".join(str(sock.fileno()) for sock in socks)
+            say(f"{door.option} {what} {bound_name(door.address, socks[0])} fd {fds}")
             if door.dialect == "uwsgi" and door.admits is None and door.address.is_public:
                 say(
                     f"*** WARNING: {door.address} can be reached from outside, and a uwsgi socket believes what it is "
                     "told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
                 )
-            opened.append((door, sock))
+            opened.append((door, socks))
         for text, sock in activated.items():
             say(f"http activated on {text} fd {sock.fileno()}")
-            opened.append((_guarded(Door("http", _address_of(sock)), options, filters), sock))
-        for sock in inherited.values():
-            sock.close()
-        for _, sock in opened:
+            opened.append((_guarded(Door("http", _address_of(sock)), options, filters), [sock]))
+        for socks in inherited.values():
+            for sock in socks:
+                sock.close()
+        for sock in chain.from_iterable(socks for _, socks in opened):
             sock.set_inheritable(False)
             sock.setblocking(False)
         if all(door.dialect == "channels" for door, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
-        return cls(opened, are_inherited=bool(handed_on))
+        return cls(opened, workers=options.processes, are_inherited=bool(handed_on))
 
     def hand_on(self) -> None:
         """Leave the sockets to the program that this process is about to become by ``exec``."""
-        for _, sock in self._opened:
+        for sock in self:
             os.set_inheritable(sock.fileno(), True)
-        os.environ[_HANDED_ON] = json.dumps({_key(door): sock.fileno() for door, sock in self._opened})
+        os.environ[_HANDED_ON] = json.dumps(
+            {_key(door): [sock.fileno() for sock in socks] for door, socks in self._opened}
+        )
 
     def close(self) -> None:
         """Close this process's ends: once no process has one, clients are refused."""
-        for _, sock in self._opened:
+        for sock in self:
             sock.close()
 
     def remove_files(self) -> None:
@@ -144,13 +159,23 @@ def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter
     return door
 
 
-def _bind(options: Options, door: Door) -> socket.socket:
+def _bind(options: Options, door: Door) -> list[socket.socket]:
+    """Return the sockets of a door: one, or with ``--reuse-port`` and TCP one for each worker."""
+    if door.address.family == "unix" or not options.reuse_port:
+        return [_bind_one(options, door)]
+    first = _bind_one(options, door)
+    # A port of 0 has become a number.
+    same = replace(door, address=replace(door.address, port=first.getsockname()[1]))
+    return [first, *(_bind_one(options, same) for _ in range(1, options.processes))]
+
+
+def _bind_one(options: Options, door: Door) -> socket.socket:
     is_private = door.dialect == "channels"
     if is_private and door.address.family != "unix":
         problem = f"{str(door.address)!r} is no unix socket, which alone tells who is at the other end"
         raise options.error(door.option, problem)
     try:
-        sock = bind(door.address, options.listen, is_private=is_private)
+        sock = bind(door.address, options.listen, is_private=is_private, may_be_one_of_many=options.reuse_port)
     except OSError as exc:
         raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
     if door.address.family == "unix" and not door.address.is_abstract:

@@ -85,6 +85,7 @@ class _Worker:
     ) -> None:
         self._options = options
         self._sockets = sockets
+        self._worker_id = worker_id
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
         self._server = make_server(options, applications, worker_id, Stats())
@@ -122,13 +123,13 @@ class _Worker:
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
-        for door, sock in self._sockets:
+        for door, sock, is_shared in self._sockets.of(self._worker_id):
             if door.dialect == "channels":
                 entrance = Entrance(sock, self._bus, self._options.max_message_size)
                 entrance.start()
                 self._entrances.append(entrance)
             else:
-                self._server.listen(sock, door)
+                self._server.listen(sock, door, is_shared=is_shared)
         self.heartbeat.start()
         ready()
         return self._order.get() or _STOP
