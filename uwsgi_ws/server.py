@@ -83,8 +83,7 @@ class Server:
         admission: Who may come in.
         crowd: How many may; None for no limits but the places.
         static: Files served before the application is asked; None for none.
-        make_router: Makes the routes that requests take before anything else, once the hub and the clock are there;
-            None for none.
+        router: The routes that requests take before anything else; None for none.
         access_log: None writes no access lines.
         stats: The worker's counters.
         certificates: Of the addresses where TLS is spoken.
@@ -102,7 +101,7 @@ class Server:
         admission: Admission,
         crowd: Crowd | None,
         static: StaticFiles | None,
-        make_router: Callable[[Poller, Clock], Router] | None,
+        router: Router | None,
         access_log: AccessLog | None,
         stats: Stats,
         certificates: Mapping[SecureAddress, Certificates] = MappingProxyType({}),
@@ -124,8 +123,9 @@ class Server:
         self._static = static
         #: What answers a request that may come in: decided here, so that nobody pays for what he does not use.
         self._answer: Callable[[Request], None] = self._run_application if static is None else self._serve_or_run
-        if make_router is not None:
-            self._answer = partial(make_router(self.poller, self.clock).answer, otherwise=self._answer)
+        if router is not None:
+            router.start(self.poller, self.clock)
+            self._answer = partial(router.answer, otherwise=self._answer)
         if crowd is not None:
             self._answer = partial(crowd.answer, otherwise=self._answer)
         self._access_log = access_log

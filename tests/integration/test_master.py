@@ -187,6 +187,14 @@ def test_a_boot_that_fails_ends_the_instance_with_its_status(
     assert "spawned uwsgi_ws worker" not in str(failed.value)
 
 
+@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["once", "lazy"])
+def test_what_is_wrong_in_a_route_is_told_once(serve: Any, options: list[str]) -> None:
+    with pytest.raises(ServerFailed) as failed:
+        serve(APPLICATION, "--processes", "4", "--route", "^/old nowhere:else", *options)
+    assert str(failed.value).count("uwsgi_ws: --route: ") == 1
+    assert "exit status 1;" in str(failed.value)
+
+
 def test_a_port_in_use_ends_it_too(serve: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ServerFailed, match="Address already in use"):
         serve(APPLICATION, "--master", "--http", f"127.0.0.1:{taken.getsockname()[1]}")

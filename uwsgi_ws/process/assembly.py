@@ -1,11 +1,12 @@
-"""Makes the parts of a worker from the options: applications and server."""
+"""Makes the parts of a worker from the options: equipment and applications, which workers may share, and server."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from uwsgi_ws import api
@@ -34,7 +35,30 @@ from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
 
-__all__ = ["install_api", "load_applications", "make_bus", "make_server"]
+__all__ = ["Equipment", "install_api", "load_applications", "make_bus", "make_equipment", "make_server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What is made of the options once, before workers are forked, so that what is wrong there is told once.
+
+    Args:
+        certificates: Of the addresses where TLS is spoken.
+        router: None without routes.
+    """
+
+    certificates: Mapping[SecureAddress, Certificates]
+    router: Router | None
+
+
+def make_equipment(options: Options) -> Equipment:
+    """Return what workers need besides applications.
+
+    Raises:
+        OptionError: a certificate cannot be loaded, or a route not be understood.
+    """
+    has_routes = options.route or options.error_route or options.response_route or options.final_route
+    return Equipment(_load_certificates(options), Router(options) if has_routes else None)
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
@@ -89,13 +113,14 @@ def load_applications(options: Options) -> Applications:
     return applications
 
 
-def make_server(options: Options, applications: Applications, worker_id: int, stats: Stats) -> Server:
+def make_server(
+    options: Options, equipment: Equipment, applications: Applications, worker_id: int, stats: Stats
+) -> Server:
     """Return a worker's server; in the worker's own process, as it belongs to the hub there."""
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
     crowd_limits = CrowdLimits(options.websockets_max, options.websockets_per_address, options.websockets_per_second)
-    has_routes = options.route or options.error_route or options.response_route or options.final_route
     return Server(
         options.places,
         applications=applications,
@@ -123,10 +148,10 @@ def make_server(options: Options, applications: Applications, worker_id: int, st
         admission=Admission(options.websockets_origin),
         crowd=Crowd(crowd_limits) if crowd_limits else None,
         static=static,
-        make_router=partial(Router, options) if has_routes else None,
+        router=equipment.router,
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
         stats=stats,
-        certificates=_load_certificates(options),
+        certificates=equipment.certificates,
         export_client_certificates=options.https_export_cert,
         threads=options.threads > 0,
     )

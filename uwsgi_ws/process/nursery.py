@@ -83,10 +83,11 @@ class _Nursery:
         prepare(options)
         # Not before: it imports what must be patched.
         from uwsgi_ws.place import Place
-        from uwsgi_ws.process.assembly import install_api, load_applications
+        from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment
 
         self._place: Place = Place(common.master_pid, threads=options.threads > 0)
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
+        self._equipment = make_equipment(options)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
         gc.collect()
@@ -131,7 +132,9 @@ class _Nursery:
             applications = self._applications
             if applications is None:
                 applications = load_applications(self._options)
-            serve_for_master(self._options, self._sockets, applications, self._place, self._common, order)
+            serve_for_master(
+                self._options, self._sockets, self._equipment, applications, self._place, self._common, order
+            )
             return 0
 
         _end(status_of(life))

@@ -31,7 +31,14 @@ from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.place import Place
 from uwsgi_ws.process import notify
-from uwsgi_ws.process.assembly import install_api, load_applications, make_bus, make_server
+from uwsgi_ws.process.assembly import (
+    Equipment,
+    install_api,
+    load_applications,
+    make_bus,
+    make_equipment,
+    make_server,
+)
 from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
@@ -61,6 +68,7 @@ class _Worker:
     Args:
         options: Checked already.
         sockets: Where it serves.
+        equipment: Made already.
         applications: Loaded already.
         place: The process's.
         worker_id: 1 to N.
@@ -74,6 +82,7 @@ class _Worker:
         self,
         options: Options,
         sockets: Sockets,
+        equipment: Equipment,
         applications: Applications,
         place: Place,
         *,
@@ -88,7 +97,7 @@ class _Worker:
         self._worker_id = worker_id
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
-        self._server = make_server(options, applications, worker_id, Stats())
+        self._server = make_server(options, equipment, applications, worker_id, Stats())
         self._bus = make_bus(options, self._server, inboxes, seat)
         use_bus(self._bus)
         self._entrances: list[Entrance] = []
@@ -189,7 +198,13 @@ class _Worker:
 
 
 def serve_for_master(
-    options: Options, sockets: Sockets, applications: Applications, place: Place, common: Common, order: Order
+    options: Options,
+    sockets: Sockets,
+    equipment: Equipment,
+    applications: Applications,
+    place: Place,
+    common: Common,
+    order: Order,
 ) -> None:
     """Be a worker that a master looks after, from fork to end."""
     name_process(options, f"worker {order.worker_id}")
@@ -198,6 +213,7 @@ def serve_for_master(
     worker = _Worker(
         options,
         sockets,
+        equipment,
         applications,
         place,
         worker_id=order.worker_id,
@@ -273,11 +289,12 @@ def serve_alone(options: Options, started_in: str) -> int:
     pidfile.write()
     drop(options)
     try:
+        equipment = make_equipment(options)
         applications = load_applications(options)
     except BaseException:
         pidfile.remove()
         raise
-    worker = _Worker(options, sockets, applications, place)
+    worker = _Worker(options, sockets, equipment, applications, place)
     orders: dict[int, str] = {signal.SIGINT: _STOP, signal.SIGQUIT: _STOP, signal.SIGHUP: _RELOAD}
     orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
 

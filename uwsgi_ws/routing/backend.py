@@ -73,15 +73,21 @@ class Forwarder:
     """Passes requests on for a worker.
 
     Args:
-        poller: The worker's.
-        clock: The worker's.
         timeouts: For every backend.
     """
 
-    def __init__(self, poller: Poller, clock: Clock, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+
+    def start(self, poller: Poller, clock: Clock) -> None:
+        """Become a worker's, before the first request.
+
+        Args:
+            poller: The worker's.
+            clock: The worker's.
+        """
         self._poller = poller
         self._clock = clock
-        self._timeouts = timeouts
 
     def forward(self, request: RoutedRequest, address: Address, make_head: Callable[[RoutedRequest], bytes]) -> None:
         """Answer a request with what a backend answers.

@@ -18,27 +18,34 @@ __all__ = ["Router"]
 
 
 class Router:
-    """A worker's routes.
+    """The routes: compiled once, also for several workers that are forked then.
 
     Args:
         options: With at least one route.
-        poller: The worker's.
-        clock: The worker's.
 
     Raises:
         OptionError: A route cannot be understood.
     """
 
-    def __init__(self, options: Options, poller: Poller, clock: Clock) -> None:
-        forwarder = Forwarder(poller, clock, Timeouts(options.http_connect_timeout, options.route_timeout))
+    def __init__(self, options: Options) -> None:
+        self._forwarder = Forwarder(Timeouts(options.http_connect_timeout, options.route_timeout))
 
         def chain(name: str) -> Chain | None:
-            return compile_chain(name, options.settings_of(name), forwarder)
+            return compile_chain(name, options.settings_of(name), self._forwarder)
 
         self._request = chain("route")
         self._error = chain("error-route")
         self._response = chain("response-route")
         self._final = chain("final-route")
+
+    def start(self, poller: Poller, clock: Clock) -> None:
+        """Become a worker's, before the first request.
+
+        Args:
+            poller: The worker's.
+            clock: The worker's.
+        """
+        self._forwarder.start(poller, clock)
 
     def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
         """Answer a request by the rules.

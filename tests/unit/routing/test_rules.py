@@ -103,8 +103,7 @@ def settings(*rules: tuple[str, str]) -> Options:
 def run(*rules: tuple[str, str], status: str = "200 OK", **variables: str) -> Asked:
     """Take a request through rules, and on to an application that answers with a status."""
     asked = Asked(**variables)
-    hub: Any = None  # nothing here leaves the process
-    Router(settings(*rules), hub, hub).answer(asked, application(status))
+    Router(settings(*rules)).answer(asked, application(status))
     return asked
 
 
@@ -247,9 +246,8 @@ class TestConditions:
 def test_what_cannot_be_understood_is_an_error_that_names_file_line_and_word(
     name: str, rule: str, problem: str
 ) -> None:
-    hub: Any = None
     with pytest.raises(OptionError) as caught:
-        Router(settings(("need-app", ""), (name, rule)), hub, hub)
+        Router(settings(("need-app", ""), (name, rule)))
     text = str(caught.value)
     assert text.startswith(f"{name}: ")
     assert text.endswith("(a.ini:2)")
@@ -377,8 +375,7 @@ class TestChains:
 
     def test_response_routes_see_the_opening_handshake(self) -> None:
         asked = Asked()
-        hub: Any = None
-        router = Router(settings(("response-route-status", "101 addheader:X-Socket: yes")), hub, hub)
+        router = Router(settings(("response-route-status", "101 addheader:X-Socket: yes")))
         router.answer(asked, lambda request: request.upgrade("Yes", [("A", "b")]))  # type: ignore[arg-type, return-value]
         assert asked.headers == [("A", "b"), ("X-Socket", "yes")]
 
