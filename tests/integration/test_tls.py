@@ -18,7 +18,7 @@ from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.peers import require_module, require_program
 from support.server import EXAMPLES, Server, ServerFailed
-from support.tls import Authority, https
+from support.tls import Authority, https, names_of
 from support.websocket_client import BINARY, TEXT, RawClient, frame, handshake, text
 
 Serve = Callable[..., Server]
@@ -413,15 +413,6 @@ def test_alpn_agrees_on_http_1_1(server: Server, authority: Authority) -> None:
 
 
 # Certificates -----------------------------------------------------------------------------------------
-
-
-def names_of(server: Server, authority: Authority, asked_for: str) -> set[str]:
-    """The names in the certificate that the server shows."""
-    context = authority.client_context()
-    context.check_hostname = False
-    with HttpClient(server.addresses[0], tls=context, server_name=asked_for) as client:
-        certificate = client.sock.getpeercert()  # type: ignore[attr-defined]
-    return {name for _, name in certificate["subjectAltName"]}
 
 
 def test_the_server_name_chooses_the_certificate(serve: Serve, authority: Authority) -> None:

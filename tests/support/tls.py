@@ -7,8 +7,9 @@ import ssl
 import sys
 from pathlib import Path
 
+from .http_client import HttpClient
 from .peers import require_module
-from .server import Program
+from .server import Program, Server
 
 READY = r"spawned uwsgi_ws worker"
 
@@ -58,3 +59,12 @@ class Authority:
 def https(files: str, rest: str = "") -> Program:
     """Return a server that listens for https only, with files as ``Authority.issue`` returns them."""
     return Program((sys.executable, "-m", "uwsgi_ws", "--https", f"127.0.0.1:0,{files}{rest}"), READY)
+
+
+def names_of(server: Server, authority: Authority, asked_for: str = "127.0.0.1") -> set[str]:
+    """The names in the certificate that the server shows."""
+    context = authority.client_context()
+    context.check_hostname = False
+    with HttpClient(server.addresses[-1], tls=context, server_name=asked_for) as client:
+        certificate = client.sock.getpeercert()  # type: ignore[attr-defined]
+    return {name for _, name in certificate["subjectAltName"]}

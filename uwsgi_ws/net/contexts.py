@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from uwsgi_ws.certificates import CertificateFiles, NamedCertificate
+from uwsgi_ws.net.pem import Contents, paths_of, read_files
 
 __all__ = ["Certificates"]
 
@@ -25,21 +27,29 @@ class Certificates:
     """The contexts of one address: its own, and those for the server names that clients may ask for (SNI).
 
     The files are looked at for each new connection and loaded anew when they have changed; connections that are open
-    keep what they began with. Files that cannot be loaded change nothing but the log.
+    keep what they began with. Files that cannot be loaded change nothing but the log. Files that may not be read are
+    replaced by what they held for somebody who might, all those of a certificate together.
 
     Args:
         files: What clients get who ask for no name, or for one not listed.
         named: The others.
         protocols: What may be agreed on by ALPN (RFC 7301), best first.
+        kept: What files held when they were read before.
 
     Raises:
         OSError: a file cannot be read, or is not what it should be; ``str`` names it and says why.
         ValueError: likewise.
     """
 
-    def __init__(self, files: CertificateFiles, named: Sequence[NamedCertificate], protocols: Sequence[str]) -> None:
-        self._own = _Loaded(files, protocols)
-        self._named = {each.name: _Loaded(each.files, protocols) for each in named}
+    def __init__(
+        self,
+        files: CertificateFiles,
+        named: Sequence[NamedCertificate],
+        protocols: Sequence[str],
+        kept: Contents,
+    ) -> None:
+        self._own = _Loaded(files, protocols, kept)
+        self._named = {each.name: _Loaded(each.files, protocols, kept) for each in named}
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection."""
@@ -60,18 +70,25 @@ class Certificates:
 class _Loaded:
     """A context made of files, and what the files were like then."""
 
-    def __init__(self, files: CertificateFiles, protocols: Sequence[str]) -> None:
+    def __init__(self, files: CertificateFiles, protocols: Sequence[str], kept: Contents) -> None:
         self._files = files
         self._protocols = list(protocols)
         self._stamp = _stamp(files)
-        self._context = _context(files, self._protocols)
+        try:
+            contents: Contents = read_files(files)
+        except PermissionError as exc:
+            if not kept.keys() >= {*paths_of(files)}:
+                raise
+            _log.warning("%s; the certificate that was read at the start is used", exc)
+            contents = kept
+        self._context = _context(files, contents, self._protocols)
 
     def fresh(self) -> ssl.SSLContext:
         stamp = _stamp(self._files)
         if stamp != self._stamp:
             self._stamp = stamp  # also if it fails: the next try is for the next change
             try:
-                self._context = _context(self._files, self._protocols)
+                self._context = _context(self._files, read_files(self._files), self._protocols)
             except (OSError, ValueError) as exc:
                 _log.error("%s; the certificate in use stays", exc)
             else:
@@ -81,7 +98,7 @@ class _Loaded:
 
 def _stamp(files: CertificateFiles) -> list[tuple[int, int, int] | None]:
     stamp: list[tuple[int, int, int] | None] = []
-    for path in filter(None, (files.cert, files.key, files.client_ca)):
+    for path in paths_of(files):
         try:
             info = os.stat(path)
         except OSError:
@@ -91,7 +108,7 @@ def _stamp(files: CertificateFiles) -> list[tuple[int, int, int] | None]:
     return stamp
 
 
-def _context(files: CertificateFiles, protocols: list[str]) -> ssl.SSLContext:
+def _context(files: CertificateFiles, contents: Contents, protocols: list[str]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -99,23 +116,32 @@ def _context(files: CertificateFiles, protocols: list[str]) -> ssl.SSLContext:
         context.set_ciphers(files.ciphers or _CIPHERS)
     except ssl.SSLError:
         raise ValueError(f"OpenSSL knows no cipher of the list {files.ciphers!r}") from None
-    for path in filter(None, (files.cert, files.key, files.client_ca)):
-        try:
-            open(path, "rb").close()
-        except OSError as exc:
-            raise OSError(f"cannot read {path!r}: {exc.strerror}") from exc
     try:
-        context.load_cert_chain(files.cert, files.key, _no_password)
+        with _file_of(contents[files.cert]) as cert, _file_of(contents[files.key]) as key:
+            context.load_cert_chain(cert, key, _no_password)
     except (ssl.SSLError, _Encrypted) as exc:
         raise ValueError(f"{files.cert!r} and {files.key!r} are no certificate and its key: {_reason(exc)}") from exc
     if files.client_ca:
         try:
-            context.load_verify_locations(files.client_ca)
+            with _file_of(contents[files.client_ca]) as client_ca:
+                context.load_verify_locations(client_ca)
         except ssl.SSLError as exc:
             raise ValueError(f"{files.client_ca!r} has no certificates: {_reason(exc)}") from exc
         context.verify_mode = ssl.CERT_REQUIRED if files.must_have_client else ssl.CERT_OPTIONAL
     context.set_alpn_protocols(protocols)
     return context
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[str]:
+    """Yield the path of a file that is in memory only: the ``ssl`` module takes keys from files alone."""
+    fd = os.memfd_create("uwsgi_ws.pem", os.MFD_CLOEXEC)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 class _Encrypted(Exception):

@@ -20,6 +20,7 @@ from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.bytestream import StreamSettings
 from uwsgi_ws.log import AccessLog, say
 from uwsgi_ws.net.contexts import Certificates
+from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
 from uwsgi_ws.process.sockets import Sockets
@@ -51,14 +52,19 @@ class Equipment:
     router: Router | None
 
 
-def make_equipment(options: Options) -> Equipment:
+def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipment:
     """Return what workers need besides applications.
+
+    Args:
+        options: Checked already.
+        sockets: Where they serve; the options may have changed since.
+        keys: What the files of certificates held at the start.
 
     Raises:
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
     has_routes = options.route or options.error_route or options.response_route or options.final_route
-    return Equipment(_load_certificates(options), Router(options) if has_routes else None)
+    return Equipment(_load_certificates(options, sockets, keys), Router(options) if has_routes else None)
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
@@ -179,16 +185,20 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
     return Bus(backend, server.hub, server.stats, max_message_size=options.max_message_size)
 
 
-def _load_certificates(options: Options) -> dict[SecureAddress, Certificates]:
+def _load_certificates(options: Options, sockets: Sockets, keys: Contents) -> dict[SecureAddress, Certificates]:
     has_http2 = find_spec("h2") is not None
     if options.http2_socket and not has_http2:
         raise options.error("http2-socket", "HTTP/2 needs the package h2: pip install 'uwsgi_ws[http2]'")
     protocols = ("h2", "http/1.1") if has_http2 and not options.no_http2 else ("http/1.1",)
+    files = {each.address: each.files for each in options.https + options.https_socket}
     loaded = {}
-    for name, addresses in (("https", options.https), ("https-socket", options.https_socket)):
-        for each in addresses:
+    for door in sockets.doors:
+        if door.secure is not None:
             try:
-                loaded[each] = Certificates(each.files, options.sni, protocols)
+                # A reload goes on with its addresses, and their files where the options name none for them any more.
+                loaded[door.secure] = Certificates(
+                    files.get(door.address, door.secure.files), options.sni, protocols, keys
+                )
             except (OSError, ValueError) as exc:
-                raise options.error(name, str(exc)) from exc
+                raise options.error(door.option, str(exc)) from exc
     return loaded

@@ -34,6 +34,7 @@ from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
 from uwsgi_ws.process.fifo import Fifo
+from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, STOP, SignalQueue
@@ -87,6 +88,7 @@ class Master:
         say(f"protocol core: {_build.name()}")
         name_process(self._options, "master")
         self._sockets = Sockets.open(self._options)
+        self._keys = read_keys(self._options)
         self._common = Common(self._options.processes)
         self._watchdog = Watchdog(self._options, self._common.scoreboard)
         self._meanings: dict[int, Callable[[], None]] = {
@@ -191,7 +193,15 @@ class Master:
             for other in self._generations:
                 if other.control is not None:
                     other.control.close()
-            nursery.run(self._common, self._sockets, its, self._read_options, self._started_in, is_a_reload=is_a_reload)
+            nursery.run(
+                self._common,
+                self._sockets,
+                self._keys,
+                its,
+                self._read_options,
+                self._started_in,
+                is_a_reload=is_a_reload,
+            )
         its.close()
         ours.setblocking(False)
         generation.pid, generation.control = pid, ours

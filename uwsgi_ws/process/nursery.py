@@ -23,6 +23,7 @@ from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.sockets import Sockets
 
 if TYPE_CHECKING:
+    from uwsgi_ws.net.pem import Contents
     from uwsgi_ws.options import Options
     from uwsgi_ws.place import Place
     from uwsgi_ws.wsgi.applications import Applications
@@ -36,6 +37,7 @@ LOADED = b"loaded"
 def run(
     common: Common,
     sockets: Sockets,
+    keys: Contents,
     control: socket.socket,
     read_options: Callable[[], Options],
     started_in: str,
@@ -47,6 +49,7 @@ def run(
     Args:
         common: From the master.
         sockets: From the master.
+        keys: From the master, who may have read files that may be read no more.
         control: Where orders come from, and ``LOADED`` goes to; its end is the nursery's.
         read_options: Reads them again: they may have changed since the master did.
         started_in: The directory that relative paths start in.
@@ -58,7 +61,7 @@ def run(
         os.chdir(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
         options = replace(read_options(), processes=common.processes)
-        nursery = _Nursery(common, sockets, control, options, is_a_reload)
+        nursery = _Nursery(common, sockets, keys, control, options, is_a_reload)
         control.send(LOADED)
         while order := control.recv(1024):
             nursery.fork(Order.unpack(order))
@@ -69,7 +72,13 @@ def run(
 
 class _Nursery:
     def __init__(
-        self, common: Common, sockets: Sockets, control: socket.socket, options: Options, is_a_reload: bool
+        self,
+        common: Common,
+        sockets: Sockets,
+        keys: Contents,
+        control: socket.socket,
+        options: Options,
+        is_a_reload: bool,
     ) -> None:
         self._common = common
         self._sockets = sockets
@@ -87,7 +96,7 @@ class _Nursery:
 
         self._place: Place = Place(common.master_pid, threads=options.threads > 0)
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
-        self._equipment = make_equipment(options)
+        self._equipment = make_equipment(options, sockets, keys)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
         gc.collect()

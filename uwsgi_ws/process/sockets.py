@@ -55,6 +55,11 @@ class Sockets:
     def __iter__(self) -> Iterator[socket.socket]:
         return (sock for _, socks in self._opened for sock in socks)
 
+    @property
+    def doors(self) -> list[Door]:
+        """Every door, in order."""
+        return [door for door, _ in self._opened]
+
     def of(self, worker_id: int) -> Iterator[tuple[Door, socket.socket, bool]]:
         """Yield the doors, each with the socket that a worker, 1 to N, serves, and whether others serve it too."""
         for door, socks in self._opened:

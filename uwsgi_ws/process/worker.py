@@ -43,6 +43,7 @@ from uwsgi_ws.process.boot import name_process, prepare
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
+from uwsgi_ws.process.keys import hand_on_keys, read_keys
 from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
@@ -282,6 +283,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     say(f"protocol core: {_build.name()}")
     name_process(options, "worker")
     sockets = Sockets.open(options)
+    keys = read_keys(options)
     place = Place(0, threads=options.threads > 0)
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
@@ -289,7 +291,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     pidfile.write()
     drop(options)
     try:
-        equipment = make_equipment(options)
+        equipment = make_equipment(options, sockets, keys)
         applications = load_applications(options)
     except BaseException:
         pidfile.remove()
@@ -312,6 +314,7 @@ def serve_alone(options: Options, started_in: str) -> int:
             worker.finish()
             os.chdir(started_in)
             sockets.hand_on()
+            hand_on_keys(keys)
             os.execv(sys.executable, sys.orig_argv)
     notify.stopping()
     say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")

@@ -1,0 +1,58 @@
+"""Certificates and private keys, read by the process that may: before ``--uid`` makes it somebody else.
+
+What was read is kept for those who come later and may not read the files any more: workers that a reload begins, or the
+program that replaces this one by ``exec``. That gets it in memory that has no name; its descriptor is in an environment
+variable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from uwsgi_ws.net.pem import Contents, paths_of, read_files
+from uwsgi_ws.options import Options
+
+__all__ = ["hand_on_keys", "read_keys"]
+
+_HANDED_ON = "UWSGI_WS_KEYS"
+
+
+def read_keys(options: Options) -> Contents:
+    """Return what the files hold that the options name; of those that may not be read, what was handed on.
+
+    Raises:
+        OptionError: a file cannot be read, and nobody has handed on what it held.
+    """
+    handed_on = _handed_on()
+    contents: dict[str, bytes] = {}
+    named = [("sni", each.files) for each in options.sni]
+    named += [("https", each.files) for each in options.https]
+    named += [("https-socket", each.files) for each in options.https_socket]
+    for name, files in named:
+        try:
+            contents.update(read_files(files))
+        except OSError as exc:
+            if not isinstance(exc, PermissionError) or not handed_on.keys() >= {*paths_of(files)}:
+                raise options.error(name, str(exc)) from exc
+            contents.update({path: handed_on[path] for path in paths_of(files)})
+    return contents
+
+
+def hand_on_keys(keys: Contents) -> None:
+    """Leave them to the program that this process is about to become by ``exec``."""
+    if not keys:
+        return
+    fd = os.memfd_create("uwsgi_ws.keys", 0)
+    with open(fd, "w", encoding="ascii", closefd=False) as file:
+        json.dump({path: content.decode("latin-1") for path, content in keys.items()}, file)
+    os.environ[_HANDED_ON] = str(fd)
+
+
+def _handed_on() -> dict[str, bytes]:
+    fd = os.environ.pop(_HANDED_ON, None)
+    if fd is None:
+        return {}
+    os.lseek(int(fd), 0, os.SEEK_SET)
+    with open(int(fd), encoding="ascii") as file:
+        return {path: content.encode("latin-1") for path, content in json.load(file).items()}
