@@ -152,6 +152,49 @@ def test_sockets_of_systemd_are_served(tmp_path: Path, options: list[str], is_na
         assert process.wait(20) == 0
 
 
+# Names
+
+
+def command_lines(server: Server) -> list[str]:
+    pids = [server.pid, *children(server.pid)]
+    return sorted(Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0") for pid in pids)
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--auto-procname"], ["uwsgi_ws master", "uwsgi_ws nursery", "uwsgi_ws worker 1", "uwsgi_ws worker 2"]),
+        (["--procname", "hand"], ["hand"] * 4),
+        (["--procname", "hand", "--procname-master", "boss"], ["boss", "hand", "hand", "hand"]),
+        (
+            ["--procname-master", "boss", "--procname-prefix-spaced", "shop:", "--procname-append", " (eu)"],
+            ["shop: boss (eu)", *(f"shop: uwsgi_ws {part} (eu)" for part in ("nursery", "worker 1", "worker 2"))],
+        ),
+    ],
+)
+def test_processes_are_called_as_they_shall(serve_many: Any, options: list[str], names: list[str]) -> None:
+    server = serve_many(APPLICATION, *options)
+    assert command_lines(server) == names
+    assert Path(f"/proc/{server.pid}/comm").read_text().strip() in [name[:15] for name in names]
+    assert fetch(address(server)).status == 200
+
+
+def test_a_name_is_cut_where_the_typed_command_line_ended(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "long.ini").write_text(f"[uwsgi]\nprocname = {'x' * 10_000}\n")
+    server = serve(APPLICATION, str(tmp_path / "long.ini"))
+    assert command_lines(server) == ["x" * len(server.name)]
+    assert Path(f"/proc/{server.pid}/environ").read_text().startswith(f"{next(iter(os.environ))}=")
+
+
+def test_a_name_does_not_outlive_a_reload_that_starts_the_program_again(serve: Any) -> None:
+    server = serve(APPLICATION, "--procname", "alone")
+    os.kill(server.pid, signal.SIGHUP)
+    server.wait_for_log("still bound on", 20)
+    wait_for_workers(server, 2)
+    assert command_lines(server) == ["alone"]
+    assert fetch(address(server)).status == 200
+
+
 # Files, users and daemons
 
 

@@ -562,12 +562,26 @@ class Options:
     safe_pidfile: str | None = option(
         None, metavar="FILE", group="Process", help="The same, but only once clients are accepted."
     )
-    procname: str | None = option(None, metavar="NAME", group="Process", help="Name of the process in ps and top.")
+    procname: str | None = option(
+        None, metavar="NAME", group="Process", help="Name of the processes in ps and, its first 15 bytes, in top."
+    )
+    procname_master: str | None = option(
+        None, metavar="NAME", group="Process", help="Name of the master, whatever the others are called."
+    )
     procname_prefix: str | None = option(
-        None, metavar="TEXT", group="Process", help="Text in front of the process's name."
+        None, metavar="TEXT", group="Process", help="Text in front of the processes' names."
+    )
+    procname_prefix_spaced: str | None = option(
+        None, metavar="TEXT", group="Process", help="The same, with a blank after it."
+    )
+    procname_append: str | None = option(
+        None, metavar="TEXT", group="Process", help="Text behind the processes' names."
     )
     auto_procname: bool = option(
-        False, group="Process", help="Name the process after the part it plays and its command line."
+        False,
+        group="Process",
+        help="Name each process after the part it plays, such as 'uwsgi_ws worker 1'; the other procname options imply "
+        "it where they give no name.",
     )
 
     version: bool = option(False, group="Information", help="Print the version and end.")

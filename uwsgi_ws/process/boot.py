@@ -11,7 +11,7 @@ from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.log import configure
 from uwsgi_ws.options import Options
 
-__all__ = ["complain", "name_process", "prepare", "status_of"]
+__all__ = ["complain", "prepare", "status_of"]
 
 
 def prepare(options: Options) -> None:
@@ -58,16 +58,3 @@ def complain(problem: str, status: int) -> int:
     """Say in one line what is wrong; return ``status``."""
     print(f"uwsgi_ws: {problem}", file=sys.stderr, flush=True)
     return status
-
-
-def name_process(options: Options, part: str) -> None:
-    """Name this process in ps and top as the options say.
-
-    Args:
-        options: Where the names are.
-        part: What it plays, such as ``master``; Linux keeps 15 bytes in all.
-    """
-    name = options.procname or (f"uwsgi_ws {part}" if options.auto_procname else "")
-    if name or options.procname_prefix:
-        with open("/proc/self/comm", "wb") as comm:
-            comm.write(((options.procname_prefix or "") + (name or "uwsgi_ws")).encode()[:15])

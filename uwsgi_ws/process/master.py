@@ -30,11 +30,12 @@ from uwsgi_ws import __version__, _build
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import notify, nursery
-from uwsgi_ws.process.boot import name_process, prepare
+from uwsgi_ws.process.boot import prepare
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
 from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.keys import read_keys
+from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, STOP, SignalQueue

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from uwsgi_ws.process.boot import name_process, prepare, status_of
+from uwsgi_ws.process.boot import prepare, status_of
 from uwsgi_ws.process.common import Common, Order, What
+from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
 
 if TYPE_CHECKING:

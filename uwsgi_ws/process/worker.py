@@ -39,12 +39,13 @@ from uwsgi_ws.process.assembly import (
     make_equipment,
     make_server,
 )
-from uwsgi_ws.process.boot import name_process, prepare
+from uwsgi_ws.process.boot import prepare
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.keys import hand_on_keys, read_keys
 from uwsgi_ws.process.limits import reason_to_go
+from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, REPORT, STOP
