@@ -21,7 +21,10 @@ from uwsgi_ws.stats import Stats
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.base import Request
 
-__all__ = ["AccessLog", "configure", "escape", "say"]
+__all__ = ["AccessLog", "configure", "escape", "reopen", "rotate", "say"]
+
+#: The file that all output goes to; None for stderr as it is.
+_file: Path | None = None
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
 
@@ -45,20 +48,46 @@ def configure(logto: str | None, option: str = "--logto") -> None:
     Raises:
         OptionError: the file cannot be opened.
     """
+    global _file
     if logto is not None:
+        _file = Path(logto).absolute()  # the application may change the directory later
         try:
-            fd = os.open(Path(logto), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            _write_to(_file)
         except OSError as exc:
             raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
-        os.dup2(fd, 1)
-        os.dup2(fd, 2)
-        os.close(fd)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s: %(message)s"))
     logger = logging.getLogger("uwsgi_ws")
     logger.handlers = [handler]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def _write_to(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def reopen() -> None:
+    """Write to the file that has the log's name now; go on with the one before where it cannot be opened."""
+    if _file is not None:
+        try:
+            _write_to(_file)
+        except OSError as exc:
+            say(f"*** cannot open {str(_file)!r} again: {exc.strerror}; the log goes on where it was ***")
+
+
+def rotate() -> bool:
+    """Give the log's file a name with the time in it, for ``reopen`` to begin another; return whether there is one."""
+    if _file is None:
+        return False
+    try:
+        _file.rename(f"{_file}.{int(time.time())}")
+    except OSError as exc:
+        say(f"*** cannot rename {str(_file)!r}: {exc.strerror} ***")
+    return True
 
 
 class AccessLog:

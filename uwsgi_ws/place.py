@@ -124,7 +124,9 @@ class Place:
         in_hub(self._accept, bool(flag))
 
     def _accept(self, flag: bool) -> None:
-        for listener in self._server.listeners if self._server is not None else ():
+        if self._server is None or self._server.is_draining:
+            return  # who leaves does not begin again
+        for listener in self._server.listeners:
             if flag:
                 listener.start_accepting()
             else:

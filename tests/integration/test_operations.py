@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import signal
 import socket
 import stat
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.eventually import eventually
-from support.http_client import fetch
+from support.http_client import HttpClient, fetch
 from support.server import Program, Server, ServerFailed
 from support.workers import ANYWHERE, APPLICATION, address, all_workers, children, is_alive, wait_for_workers, who
 
@@ -65,12 +66,72 @@ def test_letters_in_a_fifo_are_orders(serve_many: Any, tmp_path: Path) -> None:
     wait_for_workers(server, 6)
     eventually(lambda: not any(is_alive(pid) for pid in again), 10)
     assert server.log.count("loaded by worker 0") == 2  # replaced, without loading again
-    fifo.write_text("s?")
+    fifo.write_text("s?+")
     server.wait_for_log(r"Standing\(worker_id=2")
-    server.wait_for_log("nobody knows what '\\?' means")
+    server.wait_for_log(r"'\?' has no effect, nobody knows what it means")
+    server.wait_for_log(r"'\+' has no effect, the number of workers is that of --processes")
     fifo.write_text("q")
     assert server.wait() == 0
     assert not fifo.exists()
+
+
+def test_new_clients_wait_during_a_pause_and_those_there_are_served(serve_many: Any, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    server = serve_many(APPLICATION, "--master-fifo", str(fifo))
+
+    def waits() -> HttpClient | None:
+        client = HttpClient(address(server))
+        client.send_request("GET", "/")
+        if client.is_silent(0.2):
+            return client
+        client.close()
+        return None
+
+    with HttpClient(address(server)) as before:
+        pid = int(before.request("GET", "/").text.split()[0])
+        fifo.write_text("p")
+        with eventually(waits) as one:
+            assert before.request("GET", "/").status == 200
+            os.kill(pid, signal.SIGKILL)  # who comes instead accepts nobody either
+            wait_for_workers(server, 3)
+            with eventually(waits) as another:
+                assert one.is_silent(0.2)
+                fifo.write_text("p")
+                assert (one.read_response().status, another.read_response().status) == (200, 200)
+
+
+def test_a_log_that_was_moved_is_begun_anew_by_everybody(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION)
+    log, fifo, pidfile = (tmp_path / name for name in ("log", "fifo", "pid"))
+    options = ["--http", "a.sock", "-p", "2", "--logto", "log", "--master-fifo", "fifo", "--safe-pidfile", "pid"]
+    process = subprocess.Popen([*COMMAND, *options, "app.py"], cwd=tmp_path, env={**os.environ, **ANYWHERE})
+
+    def writers() -> set[int]:
+        """The workers whose access lines are in the log."""
+        fetch(str(tmp_path / "a.sock"))
+        return {int(pid) for pid in re.findall(r"^\[pid: ([0-9]+)", log.read_text(), re.MULTILINE)}
+
+    try:
+        eventually(pidfile.exists, 20)
+        old = eventually(lambda: len(found := writers()) == 2 and found, 20)
+        log.rename(tmp_path / "moved")
+        fifo.write_text("l")
+        eventually(log.exists)
+        eventually(lambda: writers() == old, 20)
+        os.kill(min(old), signal.SIGKILL)  # whoever is forked now writes there as well
+        eventually(lambda: "spawned uwsgi_ws worker" in log.read_text(), 20)
+        fifo.write_text("L")
+        (rotated,) = eventually(lambda: [*tmp_path.glob("log.[0-9]*")])
+        assert "spawned uwsgi_ws worker" in rotated.read_text()
+        eventually(lambda: log.exists() and len(writers()) == 2, 20)
+        pidfile.unlink()
+        fifo.write_text("P")
+        eventually(pidfile.exists)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    assert "goodbye" in log.read_text()
+    assert "goodbye" not in (tmp_path / "moved").read_text()
 
 
 def test_a_fifo_is_not_put_in_place_of_a_file(serve: Any, tmp_path: Path) -> None:

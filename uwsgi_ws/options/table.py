@@ -543,8 +543,10 @@ class Options:
         metavar="FILE",
         needs_master=True,
         group="Process",
-        help="Make a fifo that takes orders: q stops, Q stops without waiting, r reloads, w replaces the workers one "
-        "after the other without loading the application again, s logs how they stand.",
+        help="Make a fifo that takes orders: q stops, Q stops without waiting, r (or R, c) reloads, w (or W) replaces "
+        "the workers one after the other without loading the application again, p has new clients wait until the next "
+        "p, l opens the log's file again after it was moved, L moves it away itself, P writes the pidfiles again, s "
+        "logs how the workers stand.",
     )
     no_orphans: bool = option(
         False, needs_master=True, group="Process", help="Have workers stop when their master is gone."

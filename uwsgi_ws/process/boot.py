@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 
 from uwsgi_ws.errors import BootError, OptionError
-from uwsgi_ws.log import configure
+from uwsgi_ws.log import configure, reopen
 from uwsgi_ws.options import Options
+from uwsgi_ws.process.signals import REOPEN
 
 __all__ = ["complain", "prepare", "status_of"]
 
@@ -24,6 +26,8 @@ def prepare(options: Options) -> None:
         configure(options.daemonize, "--daemonize")
     else:
         configure(options.logto)
+    # Whoever is forked from here has it from the first moment on.
+    signal.signal(REOPEN, lambda number, frame: reopen())
     for variable in options.env:
         os.environ[variable.name] = variable.value
     if options.chdir is not None:

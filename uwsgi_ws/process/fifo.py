@@ -1,6 +1,6 @@
 """``--master-fifo``: single letters, written into a file, tell the master what to do.
 
-Source: uWSGI's MasterFIFO page.
+Source: uWSGI's MasterFIFO page, core/fifo.c.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from pathlib import Path
 
 from uwsgi_ws.options import Options
 
-__all__ = ["Fifo"]
+__all__ = ["WITHOUT_EFFECT", "Fifo"]
+
+#: uWSGI's letters that mean nothing here, and why.
+WITHOUT_EFFECT = {
+    **dict.fromkeys("+-C", "the number of workers is that of --processes"),
+    **dict.fromkeys("BE", "there is no emperor"),
+    **dict.fromkeys("0123456789", "all fifos are heard, none need be chosen"),
+    "S": "there are no subscriptions",
+    "f": "the master runs no code of the application's, a restart alone renews it",
+}
 
 
 class Fifo:

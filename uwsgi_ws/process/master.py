@@ -27,18 +27,20 @@ from collections.abc import Callable
 from time import monotonic
 
 from uwsgi_ws import __version__, _build
-from uwsgi_ws.log import say
+from uwsgi_ws.errors import OptionError
+from uwsgi_ws.log import reopen, rotate, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import notify, nursery
 from uwsgi_ws.process.boot import prepare
+from uwsgi_ws.process.children import cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
-from uwsgi_ws.process.fifo import Fifo
+from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
-from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, STOP, SignalQueue
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch
 from uwsgi_ws.process.watchdog import Watchdog
@@ -72,6 +74,7 @@ class Master:
         self._current: Generation | None = None  # whose workers serve
         self._coming: Generation | None = None  # whose workers shall serve
         self._wants_reload = False
+        self._is_paused = False
         self._is_stopping = False
         self._is_hurried = False
         self._status = 0
@@ -102,8 +105,19 @@ class Master:
         self._signals = SignalQueue(self._meanings)
         self._fifos = [Fifo(self._options, path) for path in self._options.master_fifo]
         self._touched = FileWatch(self._options.touch_reload)
-        pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
-        pidfile.write()
+        self._orders: dict[str, Callable[[], None]] = {
+            "q": self._stop,
+            "Q": self._stop_at_once,
+            **dict.fromkeys("rRc", self._reload),
+            **dict.fromkeys("wW", self._replace_all),
+            "p": self._pause_or_resume,
+            "l": self._reopen_log,
+            "L": self._rotate_log,
+            "P": self._write_pidfiles,
+            "s": self._report,
+        }
+        self._pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
+        self._pidfile.write()
         drop(self._options)
         # Workers are not our own children (see nursery), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -113,7 +127,7 @@ class Master:
             self._loop()
         finally:
             self._sockets.remove_files()
-            pidfile.remove()
+            self._pidfile.remove()
             self._safe_pidfile.remove()
             for fifo in self._fifos:
                 fifo.remove()
@@ -161,7 +175,7 @@ class Master:
     def _hear(self) -> None:
         """Take note of births, readiness and deaths."""
         # The order matters: a worker's birth is told before its process can be found dead.
-        dead = list(_reap())
+        dead = list(reap())
         for notice in self._common.take_notices():
             self._take_notice(notice)
         for pid, status in dead:
@@ -226,7 +240,7 @@ class Master:
         for worker in self._workers:
             if worker.generation is not self._current and worker.life is Life.SERVING:
                 worker.life, worker.awaited_until = Life.CEASING, monotonic() + CEASING
-                _send(worker.pid, CEASE)
+                send(worker.pid, CEASE)
             elif worker.generation is not self._current:
                 self._dismiss(worker)
         if before is None:
@@ -315,6 +329,8 @@ class Master:
             worker.awaited_until = 0.0
         elif notice.what == What.READY and worker.life is Life.STARTING:
             worker.life = Life.SERVING
+            if self._is_paused:
+                send(worker.pid, PAUSE)
             for other in self._workers:
                 if other.is_spent and other.order.worker_id == worker.order.worker_id:
                     self._dismiss(other)
@@ -338,18 +354,18 @@ class Master:
             order, mercy = LEAVE, self._options.worker_reload_mercy
         worker.life = Life.LEAVING
         worker.kill_at = min(worker.kill_at, monotonic() + mercy + GRACE)
-        _send(worker.pid, order)
+        send(worker.pid, order)
 
     def _kill_overdue(self) -> None:
         for worker in self._workers:
             if worker.kill_at <= monotonic():
                 say(f"{worker} does not leave, it is killed")
                 worker.kill_at = math.inf
-                _send(worker.pid, signal.SIGKILL)
+                send(worker.pid, signal.SIGKILL)
         for generation in self._generations:
             if generation.kill_at <= monotonic():
                 generation.kill_at = math.inf
-                _send(generation.pid, signal.SIGKILL)
+                send(generation.pid, signal.SIGKILL)
 
     def _bury(self, pid: int, status: int) -> None:
         """Somebody is dead: one of ours, or what one of ours has left behind."""
@@ -368,13 +384,13 @@ class Master:
             say(f"{worker} has left")
             return
         if worker.generation is self._coming and worker.life is not Life.SERVING:
-            say(f"{worker} could not start, {_cause(status)}")
-            self._give_up(_exit_status(status))
+            say(f"{worker} could not start, {cause(status)}")
+            self._give_up(exit_status(status))
             return
-        say(f"DAMN ! {worker} died, {_cause(status)} :( trying respawn ...")
+        say(f"DAMN ! {worker} died, {cause(status)} :( trying respawn ...")
         if worker.life is Life.SERVING and monotonic() - worker.born_at >= INFANCY:
             self._luck[worker.order.worker_id].failures = 0
-        self._put_off(worker, _exit_status(status))
+        self._put_off(worker, exit_status(status))
 
     def _bury_nursery(self, generation: Generation, status: int) -> None:
         self._generations.remove(generation)
@@ -386,10 +402,10 @@ class Master:
         if not was_wanted:
             return
         if generation is self._coming and not was_loaded:
-            self._give_up(_exit_status(status))
+            self._give_up(exit_status(status))
             return
         # The workers do not need it, but the next one that dies will.
-        say(f"the nursery died, {_cause(status)}: the application is loaded again")
+        say(f"the nursery died, {cause(status)}: the application is loaded again")
         generation.kill_at = math.inf
         self._open_nursery(generation)
 
@@ -429,21 +445,51 @@ class Master:
 
     def _obey(self, letter: str) -> None:
         """Do what a letter from a fifo says."""
-        if letter == "q":
-            self._stop()
-        elif letter == "Q":
-            self._stop()
-            self._stop()
-        elif letter in "rRc":
-            self._reload()
-        elif letter in "wW":
-            for worker in self._workers:
-                worker.is_spent = True
-        elif letter == "s":
-            for standing in sorted(self._common.scoreboard):
-                say(str(standing))
+        if letter in self._orders:
+            self._orders[letter]()
         elif not letter.isspace():
-            say(f"*** master fifo: nobody knows what {letter!r} means ***")
+            why = WITHOUT_EFFECT.get(letter, "nobody knows what it means")
+            say(f"*** master fifo: {letter!r} has no effect, {why} ***")
+
+    def _stop_at_once(self) -> None:
+        self._stop()
+        self._stop()
+
+    def _replace_all(self) -> None:
+        for worker in self._workers:
+            worker.is_spent = True
+
+    def _report(self) -> None:
+        for standing in sorted(self._common.scoreboard):
+            say(str(standing))
+
+    def _pause_or_resume(self) -> None:
+        """Have workers accept nobody, those to come too, or accept again; who is there is served all the time."""
+        self._is_paused = not self._is_paused
+        say(f"*** {'paused: new clients wait' if self._is_paused else 'resumed'} ***")
+        for worker in self._workers:
+            if worker.life is Life.SERVING:
+                send(worker.pid, PAUSE if self._is_paused else RESUME)
+
+    def _reopen_log(self) -> None:
+        reopen()
+        pids = [worker.pid for worker in self._workers] + [generation.pid for generation in self._generations]
+        for pid in filter(None, pids):  # none is there yet of a worker that is only ordered
+            send(pid, REOPEN)
+        say("*** the log has been opened again ***")
+
+    def _rotate_log(self) -> None:
+        if rotate():
+            self._reopen_log()
+        else:
+            say("*** master fifo: 'L' has no effect, there is no --logto ***")
+
+    def _write_pidfiles(self) -> None:
+        for file in (self._pidfile, self._safe_pidfile):
+            try:
+                file.write()
+            except OptionError as exc:
+                say(f"*** {exc} ***")
 
     def _end(self, status: int) -> None:
         notify.stopping()
@@ -455,34 +501,3 @@ class Master:
             generation.retire()
         for worker in self._workers:
             self._dismiss(worker)
-
-
-def _reap() -> list[tuple[int, int]]:
-    """Return the process ids and wait statuses of children that have ended."""
-    dead: list[tuple[int, int]] = []
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return dead
-        if not pid:
-            return dead
-        dead.append((pid, status))
-
-
-def _send(pid: int, number: int) -> None:
-    """Send a signal to a process that may have ended already: its death is noticed in its turn."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _exit_status(status: int) -> int:
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
-def _cause(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"exit status {code}" if code >= 0 else f"killed by signal {-code}"

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterable
 
-__all__ = ["CEASE", "HURRY", "LEAVE", "REPORT", "STOP", "SignalQueue", "ignore_terminal"]
+__all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
 
 # The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
 CEASE = signal.SIGRTMIN  #: successors have taken over: accept nobody any more, and say when
@@ -14,6 +14,9 @@ LEAVE = signal.SIGHUP  #: send those away who are there
 STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
 REPORT = signal.SIGUSR2  #: write down what you are doing
+PAUSE = signal.SIGRTMIN + 1  #: accept nobody for a while
+RESUME = signal.SIGRTMIN + 2  #: accept again
+REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a nursery's
 
 
 class SignalQueue:
@@ -38,7 +41,8 @@ class SignalQueue:
     def take(self) -> bytes:
         """Return the numbers of the signals that came, in order; without waiting."""
         try:
-            return os.read(self._receiving, 65_536)
+            # The interpreter writes down every signal that has a handler, also another's.
+            return bytes(number for number in os.read(self._receiving, 65_536) if number in self._numbers)
         except BlockingIOError:
             return b""
 

@@ -48,7 +48,7 @@ from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
-from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, REPORT, STOP
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REPORT, RESUME, STOP
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
 from uwsgi_ws.stats import Standing, Stats
@@ -250,6 +250,8 @@ def serve_for_master(
 
     def ready() -> None:
         gevent.signal_handler(CEASE, cease)
+        gevent.signal_handler(PAUSE, place.accepting, 0)
+        gevent.signal_handler(RESUME, place.accepting, 1)
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
         common.notify(What.READY, order.seat, pid)
 
