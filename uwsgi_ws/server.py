@@ -40,6 +40,7 @@ from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.net.tls import TlsStream
 from uwsgi_ws.protocol.redirect import https_url
 from uwsgi_ws.routing.router import Router
+from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadAcceptor
@@ -123,8 +124,10 @@ class Server:
         self._static = static
         #: What answers a request that may come in: decided here, so that nobody pays for what he does not use.
         self._answer: Callable[[Request], None] = self._run_application if static is None else self._serve_or_run
+        self._tunnels: Mapping[Request, Tunnel] = MappingProxyType({})
         if router is not None:
             router.start(self.poller, self.clock)
+            self._tunnels = router.tunnels
             self._answer = partial(router.answer, otherwise=self._answer)
         if crowd is not None:
             self._answer = partial(crowd.answer, otherwise=self._answer)
@@ -270,6 +273,10 @@ class Server:
             if front is not None:
                 yield greenlet, front
 
+    def websocket_of(self, request: Request) -> Connection | Tunnel | None:
+        """Return the WebSocket that a request has become: an application's, or one that a route passes on."""
+        return request.websocket or self._tunnels.get(request)
+
     # Answering
 
     def handle(self, request: Request) -> None:
@@ -363,18 +370,18 @@ class Server:
         self.cease()
         self.shorten_drain(mercy)
         first_request_by = monotonic() + min(_FIRST_REQUEST, mercy / 2)
-        closing: list[Connection] = []
+        closing: list[Connection | Tunnel] = []
         while (now := monotonic()) < self._drained_by:
             if now >= first_request_by:
                 gevent.killall(list(self._nameless), block=False)
-            still_open: list[Connection] = []
+            still_open: list[Connection | Tunnel] = []
             for greenlet, front in self.clients():
                 request = front.request
                 if request is None:
                     if front.is_idle or (now >= first_request_by and not front.has_streams):
                         greenlet.kill(block=False)
-                elif request.websocket is not None and request.websocket.is_open:
-                    still_open.append(request.websocket)
+                elif (websocket := self.websocket_of(request)) is not None and websocket.is_open:
+                    still_open.append(websocket)
             left = self._drained_by - now
             steps = max(1.0, (left - min(_CLOSING, left / 2)) / _STEP)
             batch = still_open[: math.ceil(max(rate * _STEP, len(still_open) / steps))]
@@ -387,6 +394,6 @@ class Server:
             gevent.sleep(_STEP)
         # Whoever is left is dropped; but nobody without being told.
         for _, front in self.clients():
-            if front.request is not None and front.request.websocket is not None:
-                front.request.websocket.close(code, _REASONS.get(code, ""))
+            if front.request is not None and (websocket := self.websocket_of(front.request)) is not None:
+                websocket.close(code, _REASONS.get(code, ""))
         self.pool.kill(timeout=1)

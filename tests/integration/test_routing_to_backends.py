@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,18 @@ from support.eventually import eventually
 from support.http_client import HttpClient
 from support.peers import require_program
 from support.server import Program, Server
-from support.websocket_client import BINARY, CONTINUATION, PING, TEXT, RawClient, close_frame, frame, handshake, text
+from support.websocket_client import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    TEXT,
+    RawClient,
+    close_frame,
+    frame,
+    handshake,
+    text,
+)
 
 BACKEND = """
 import hashlib
@@ -320,3 +332,99 @@ def test_descriptors_are_given_back(serve: Callable[..., Server]) -> None:
             client.request("GET", "/")
             RawClient.open(server.port, "/ws/echo").reset()
     eventually(lambda: descriptors() <= before)
+
+
+@pytest.mark.parametrize("kind", ["uwsgi to uwsgi_ws", "http to uwsgi_ws", "uwsgi to uWSGI"])
+@pytest.mark.parametrize(
+    ("signal_number", "code", "reason"),
+    [(signal.SIGINT, 1001, "server stops"), (signal.SIGHUP, 1012, "server restarts")],
+    ids=["stop", "reload"],
+)
+def test_both_ends_see_a_closing_handshake_when_the_router_goes(
+    serve: Callable[..., Server], kind: str, signal_number: int, code: int, reason: str
+) -> None:
+    backend, action = start_backend(kind)
+    try:
+        server = serve(None, "--route", f"^/ {action}", "--master", "--reload-mercy", "20")
+        with RawClient.open(server.port, "/ws/echo") as client:
+            client.send_text("hello")
+            client.expect_text("hello")
+            os.kill(server.pid, signal_number)
+            client.expect_close(code, reason)
+            client.send(close_frame(code))
+            client.expect_eof()
+        if kind.endswith("uwsgi_ws"):
+            backend.wait_for_log(rf"GET /ws/echo .* closed {code}$")
+    finally:
+        backend.stop()
+
+
+@pytest.fixture
+def by_hand(serve: Callable[..., Server], silent: socket.socket) -> Iterator[tuple[Server, RawClient, socket.socket]]:
+    """A router, its client, and the backend's end of their WebSocket, for frames by hand."""
+    server = serve(None, "--route", f"^/ http:127.0.0.1:{silent.getsockname()[1]}", "--reload-mercy", "2")
+    with RawClient(server.port) as client:
+        client.send(handshake("/"))
+        peer, _ = silent.accept()
+        with peer:
+            assert peer.recv(65_536).endswith(b"\r\n\r\n")
+            peer.sendall(b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            assert client.read_response().status == 101
+            peer.settimeout(10)
+            yield server, client, peer
+
+
+HUNDRED = frame(BINARY, bytes(range(100)), key=None)
+
+
+def test_a_frame_under_way_ends_before_the_router_says_goodbye(
+    by_hand: tuple[Server, RawClient, socket.socket],
+) -> None:
+    """Whose payload looks like frames, and after which the backend's word counts no more."""
+    server, client, peer = by_hand
+    peer.sendall(HUNDRED + HUNDRED[:50])
+    client.expect_binary(bytes(range(100)))
+    os.kill(server.pid, signal.SIGINT)
+    server.wait_for_log("stopping worker 1")
+    client.send_text("still here")  # it passes, so the hub has been at work since
+    assert len(peer.recv(65_536)) == len(text("still here"))
+    peer.sendall(HUNDRED[50:] + HUNDRED)
+    client.expect_binary(bytes(range(100)))
+    client.expect_close(1001, "server stops")
+    client.send(close_frame(1001))
+    assert peer.recv(65_536) == close_frame(1001)
+    peer.sendall(HUNDRED)
+    peer.close()
+    client.expect_eof()
+
+
+def test_a_frame_that_does_not_end_is_not_waited_for(by_hand: tuple[Server, RawClient, socket.socket]) -> None:
+    server, client, peer = by_hand
+    peer.sendall(b"\x82\x7f" + (1 << 40).to_bytes(8, "big") + bytes(10))
+    assert server.stop() == 0
+    client.expect_end()
+    assert peer.recv(1) == b""
+
+
+def test_a_backend_that_closes_already_has_the_last_word(by_hand: tuple[Server, RawClient, socket.socket]) -> None:
+    server, client, peer = by_hand
+    peer.sendall(frame(CLOSE, b"\x0b\xb8bye", key=None))
+    client.expect_close(3000, "bye")
+    os.kill(server.pid, signal.SIGINT)
+    server.wait_for_log("stopping worker 1")
+    client.send(close_frame(3000))
+    assert peer.recv(65_536) == close_frame(3000)
+    peer.close()
+    client.expect_eof()
+
+
+def test_a_slow_client_gets_whole_frames_and_then_the_goodbye(serve: Callable[..., Server]) -> None:
+    backend = serve(BACKEND)
+    server = serve(None, "--route", f"^/ http:127.0.0.1:{backend.port}", "--reload-mercy", "20")
+    with RawClient.open(server.port, "/ws/flood", receive_buffer=4_096) as client:
+        assert client.read_frame() == (True, BINARY, bytes(10_000))
+        os.kill(server.pid, signal.SIGINT)
+        server.wait_for_log("stopping worker 1")
+        while (came := client.read_frame()).opcode == BINARY:
+            assert came.payload == bytes(10_000)
+        assert came == (True, CLOSE, b"\x03\xe9server stops")

@@ -22,6 +22,7 @@ from gevent import socket as gevent_socket
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
+from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
@@ -74,9 +75,13 @@ class Forwarder:
 
     Args:
         timeouts: For every backend.
+
+    Attributes:
+        tunnels: The WebSockets that go through it now, by the front's request.
     """
 
     def __init__(self, timeouts: Timeouts) -> None:
+        self.tunnels: dict[Request, Tunnel] = {}
         self._timeouts = timeouts
 
     def start(self, poller: Poller, clock: Clock) -> None:
@@ -104,7 +109,7 @@ class Forwarder:
         head = make_head(request)
         backend = self._connect(request, address)
         try:
-            _Exchange(request, backend, str(address), self._timeouts.idle, self._clock).run(head)
+            _Exchange(request, backend, str(address), self._timeouts.idle, self._clock, self.tunnels).run(head)
         finally:
             backend.close()
 
@@ -138,13 +143,20 @@ class _Exchange:
     """One request and its response."""
 
     def __init__(
-        self, request: RoutedRequest, backend: SocketStream, name: str, idle_timeout: float, clock: Clock
+        self,
+        request: RoutedRequest,
+        backend: SocketStream,
+        name: str,
+        idle_timeout: float,
+        clock: Clock,
+        tunnels: dict[Request, Tunnel],
     ) -> None:
         self._request = request
         self._backend = backend
         self._name = name
         self._idle_timeout = idle_timeout
         self._clock = clock
+        self._tunnels = tunnels
         self._parser = ResponseParser(is_head=request.environ["REQUEST_METHOD"] == "HEAD")
 
     def run(self, head: bytes) -> None:
@@ -224,9 +236,11 @@ class _Exchange:
         headers = [each for each in head.headers if each[0].lower() != "sec-websocket-accept"]
         client, early = request.upgrade(head.reason or "Switching Protocols", headers)
         tunnel = Tunnel(client, self._backend, self._clock, self._idle_timeout)
+        self._tunnels[request.front_request] = tunnel
         try:
             tunnel.run(early, self._parser.rest)
         finally:
+            del self._tunnels[request.front_request]
             request.body_bytes = tunnel.bytes_to_client
         if tunnel.was_idle:
             _log.warning("%s: nothing came for %g s, closed", request.environ["REQUEST_URI"], self._idle_timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
@@ -12,6 +12,7 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import Chain, compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.wsgi.runner import respond_error
 
 __all__ = ["Router"]
@@ -25,10 +26,14 @@ class Router:
 
     Raises:
         OptionError: A route cannot be understood.
+
+    Attributes:
+        tunnels: The WebSockets that it passes on now, by the front's request.
     """
 
     def __init__(self, options: Options) -> None:
         self._forwarder = Forwarder(Timeouts(options.http_connect_timeout, options.route_timeout))
+        self.tunnels: Mapping[Request, Tunnel] = self._forwarder.tunnels
 
         def chain(name: str) -> Chain | None:
             return compile_chain(name, options.settings_of(name), self._forwarder)

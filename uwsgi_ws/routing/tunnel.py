@@ -2,10 +2,14 @@
 
 No greenlet reads or writes here: the hub pushes what comes in at one side into the other. A side that takes nothing
 stops the reading of the other, so a tunnel holds at most one read for each way. One greenlet waits for the end.
+
+The bytes are not looked into, but for where the backend's frames end: there the tunnel can tell the client that this
+server goes. The client's answer then travels on to the backend, so both see a closing handshake.
 """
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +17,16 @@ from gevent.event import Event
 
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Receiver
+from uwsgi_ws.protocol.boundary import FrameBoundary
+from uwsgi_ws.protocol.frames import encode_close
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
 
 __all__ = ["Tunnel"]
+
+#: Seconds for both ends to finish once the tunnel closes, the frame included that is under way then.
+_CLOSE_TIMEOUT = 5.0
 
 
 class Tunnel:
@@ -33,6 +42,7 @@ class Tunnel:
         idle_timeout: In seconds.
 
     Attributes:
+        is_open: Nobody has asked it to close.
         was_idle: It has ended because nobody spoke.
     """
 
@@ -43,14 +53,21 @@ class Tunnel:
         self._heard_at = monotonic()
         self._end = Event()
         self._up = _Way(self, client, backend)
-        self._down = _Way(self, backend, client)
+        self._down = _FramedWay(self, backend, client)
+        self._close_by = math.inf
         self.wheel_slot = 0  # the wheel's
+        self.is_open = True
         self.was_idle = False
 
     @property
     def bytes_to_client(self) -> int:
         """Bytes that the client has been sent."""
         return self._down.count
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether both streams are closed, or about to be."""
+        return self._end.is_set()
 
     def run(self, from_client: bytes, from_backend: bytes) -> None:
         """Carry bytes until the tunnel ends; those that came with the handshake first."""
@@ -63,6 +80,22 @@ class Tunnel:
             self._end.set()
             for stream in self._streams:
                 stream.close()
+
+    def close(self, code: int, reason: str) -> None:
+        """Have the client told to close, as soon as the backend's frame under way has passed, and return.
+
+        Nothing of the backend's comes after it. The rest is the closing handshake between the two, in bounded time; a
+        backend that has begun to close itself is left to it. Without effect the second time.
+
+        Args:
+            code: As in a close frame.
+            reason: At most 123 bytes of UTF-8.
+        """
+        if self.is_open:
+            self.is_open = False
+            self._close_by = monotonic() + _CLOSE_TIMEOUT
+            self._clock.schedule(self, self._close_by)
+            self._down.say_last(encode_close(code, reason))
 
     def heard(self) -> None:
         """Somebody has spoken."""
@@ -78,13 +111,14 @@ class Tunnel:
         self._end.set()
 
     def tick(self, now: float) -> float | None:
-        """End the tunnel when nobody has spoken for too long (see Wheel)."""
+        """End the tunnel when nobody has spoken, or closing has taken, for too long (see Wheel)."""
         if self._end.is_set():
             return None
-        due = self._heard_at + self._idle_timeout
+        silent_at = self._heard_at + self._idle_timeout
+        due = min(silent_at, self._close_by)
         if now < due:
             return due
-        self.was_idle = True
+        self.was_idle = self.is_open
         self.end()
         return None
 
@@ -102,19 +136,23 @@ class _Way(Receiver):
 
     def start(self, data: bytes) -> None:
         """Begin with bytes that were read already."""
-        if self._write(memoryview(data)):
+        if self._write(memoryview(self._passed(data))):
             self._source.start_receiving(self)
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
         self._tunnel.heard()
         if data:
-            if not self._write(memoryview(data)):
+            if not self._write(memoryview(self._passed(data))):
                 self._source.pause_receiving()
         else:
             self.has_ended = True
             self._sink.shutdown()
             self._tunnel.one_has_ended()
+
+    def _passed(self, data: bytes) -> bytes:
+        """Return what becomes of bytes from the source."""
+        return data
 
     def _write(self, data: memoryview) -> bool:
         """Send what the sink takes; False when some is left, which then goes by itself."""
@@ -137,3 +175,35 @@ class _Way(Receiver):
         if self._write(self._rest):
             self._sink.stop_writing()
             self._source.start_receiving(self)
+
+
+class _FramedWay(_Way):
+    """The way to the client, which the tunnel may end by a frame of its own."""
+
+    def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:
+        super().__init__(tunnel, source, sink)
+        self._boundary = FrameBoundary()
+        self._last = b""  # the frame to end with, once there is one
+        self._is_over = False  # it is among what was sent, or is in the rest
+
+    def say_last(self, frame: bytes) -> None:
+        """End with ``frame``, at once or behind the frame under way; not if the source has said its last already."""
+        if self.has_ended or self._boundary.has_close:
+            return
+        self._last = frame
+        if self._boundary.is_here:
+            self._is_over = True
+            if not self._write(memoryview(bytes(self._rest) + frame)):
+                self._source.pause_receiving()
+
+    def _passed(self, data: bytes) -> bytes:
+        if self._is_over:
+            return b""
+        if not self._last:
+            self._boundary.follow(data)
+            return data
+        end = self._boundary.follow_frame(data)
+        if not self._boundary.is_here:
+            return data
+        self._is_over = True
+        return data[:end] if self._boundary.has_close else data[:end] + self._last
