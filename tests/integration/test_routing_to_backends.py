@@ -428,3 +428,15 @@ def test_a_slow_client_gets_whole_frames_and_then_the_goodbye(serve: Callable[..
         while (came := client.read_frame()).opcode == BINARY:
             assert came.payload == bytes(10_000)
         assert came == (True, CLOSE, b"\x03\xe9server stops")
+
+
+def test_harakiri_spares_a_websocket_that_is_passed_on(serve: Callable[..., Server]) -> None:
+    backend = serve(BACKEND)
+    slow = "import gevent\ndef application(environ, start_response):\n    gevent.sleep(60)\n"
+    server = serve(slow, "--harakiri", "1", "--route", f"^/ws http:127.0.0.1:{backend.port}", allow_traceback=True)
+    with RawClient.open(server.port, "/ws/echo") as client:
+        with HttpClient(("127.0.0.1", server.port)) as other:
+            assert other.request("GET", "/slow").status == 500
+        client.send_text("still here")
+        client.expect_text("still here")
+        client.finish()

@@ -42,7 +42,7 @@ class Harakiri:
         before, self._first_seen = self._first_seen, {}
         for greenlet, front in self._server.clients():
             request = front.request
-            if request is None or (request.websocket is not None and not self._websockets):
+            if request is None or (not self._websockets and self._server.websocket_of(request) is not None):
                 continue
             since = self._first_seen[request.request_id] = before.get(request.request_id, now)
             if now - since >= self._limit:
