@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from uwsgi_ws import tally
 from uwsgi_ws.channels import interest
 from uwsgi_ws.channels.interest import Interest, InterestMap
 
@@ -28,8 +29,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interest, "ROWS", 4)
-    monkeypatch.setattr(interest, "ENTRIES", 16)
-    monkeypatch.setattr(interest, "_MOST_USED", 12)
+    monkeypatch.setattr(tally, "ENTRIES", 16)
+    monkeypatch.setattr(tally, "_MOST_USED", 12)
 
 
 class Interests(RuleBasedStateMachine):
@@ -81,7 +82,7 @@ class Interests(RuleBasedStateMachine):
     def who_wants_nothing_leaves_no_trace(self) -> None:
         for seat, counts in enumerate(self.counts):
             if not +counts:
-                assert not any(self.shared.table(seat)[::2])
+                assert not any(self.shared.subscribers.table(seat)[::2])
                 assert not any(self.shared.wanted(name)[seat] for name in NAMES)
 
 
@@ -100,23 +101,6 @@ def test_names_are_told_apart_at_full_size() -> None:
     assert (shared.wanted(b"lobby"), shared.count(b"lobby")) == (b"\0\1", 1)
     owner.remove(b"lobby")
     assert (shared.wanted(b"lobby"), shared.count(b"lobby")) == (b"\0\0", 0)
-
-
-@pytest.mark.usefixtures("small")
-def test_a_slot_in_the_middle_of_a_search_is_used_again() -> None:
-    shared = new_map()
-    owner = Interest(shared, 0)
-    candidates = [b"%d" % number for number in range(1_000)]
-    empty = shared.table(0)
-    starts = {name: interest.find(empty, interest._digest(name)) for name in candidates}
-    one, two, three = [name for name in candidates if starts[name] == starts[candidates[0]]][:3]
-    owner.add(one)
-    owner.add(two)
-    owner.remove(one)
-    assert (shared.count(one), shared.count(two)) == (0, 1), "the search goes on past a slot without subscribers"
-    owner.add(three)
-    assert [shared.count(name) for name in (one, two, three)] == [0, 1, 1]
-    assert sum(1 for digest in shared.table(0)[::2] if digest) == 2, "and it was used again"
 
 
 @pytest.mark.usefixtures("small")
