@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic_ns
 
+from uwsgi_ws.attendance import Attendance, Seat
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.protocol import handshake
@@ -42,7 +42,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class CrowdLimits:
-    """How many WebSockets a worker lets in; 0 is no limit.
+    """How many WebSockets all workers together let in; 0 is no limit.
 
     Args:
         at_once: Open at the same time.
@@ -59,22 +59,26 @@ class CrowdLimits:
 
 
 class Crowd:
-    """Counts those who want a WebSocket and those who have one, routed ones included.
+    """Counts those who want a WebSocket and those who have one, an application's or one that a route passes on.
+
+    All workers count, those included that are leaving.
 
     An address is what REMOTE_ADDR says: the client's own where a trusted proxy tells it.
 
     Args:
-        limits: The worker's.
-        now: The time, in seconds.
+        limits: All workers'.
+        attendance: What they count together.
+        seat: This worker's there.
+        now: The time, in nanoseconds; the same for all workers.
     """
 
-    def __init__(self, limits: CrowdLimits, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, limits: CrowdLimits, attendance: Attendance, seat: int, now: Callable[[], int] = monotonic_ns
+    ) -> None:
         self._limits = limits
+        self._attendance = attendance
+        self._seat = Seat(attendance, seat, knows_addresses=limits.per_address > 0)
         self._now = now
-        self._by_address: Counter[str] = Counter()  # of those inside: no larger than they are many
-        self._inside = 0
-        self._tokens = float(limits.per_second)
-        self._filled_at = now()
 
     def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
         """Answer a request by ``otherwise``, if there is room.
@@ -86,35 +90,20 @@ class Crowd:
             otherwise(request)
             return
         address = request.environ.get("REMOTE_ADDR", "")
-        self._enter(address)
+        # First counted, then judged: of two who want the last place in two workers none may get it, but never both.
+        self._seat.enter(address)
         try:
+            self._judge(address)
             otherwise(request)
         finally:
-            self._leave(address)
+            self._seat.leave(address)
 
-    def _enter(self, address: str) -> None:
+    def _judge(self, address: str) -> None:
         limits = self._limits
         retry = (("Retry-After", "1"),)
-        if limits.at_once and self._inside >= limits.at_once:
+        if limits.at_once and self._attendance.inside > limits.at_once:
             raise HandshakeError(503, "too many WebSockets are open", retry)
-        if limits.per_address and self._by_address[address] >= limits.per_address:
+        if limits.per_address and self._seat.of_address(address) > limits.per_address:
             raise HandshakeError(429, "too many WebSockets are open from this address", retry)
-        if limits.per_second and not self._take_token():
+        if limits.per_second and not self._attendance.begin(limits.per_second, self._now()):
             raise HandshakeError(503, "too many WebSockets are being opened", retry)
-        self._inside += 1
-        self._by_address[address] += 1
-
-    def _leave(self, address: str) -> None:
-        self._inside -= 1
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
-
-    def _take_token(self) -> bool:
-        now, rate = self._now(), self._limits.per_second
-        self._tokens = min(rate, self._tokens + (now - self._filled_at) * rate)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

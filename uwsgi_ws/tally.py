@@ -48,9 +48,11 @@ class Tally:
     def total(self, name: bytes, except_for: int | None = None) -> int:
         """Return a name's number in all seats but one, those left out whose table had no room for it."""
         digest = digest_of(name)
+        first = _first(digest)
         total = 0
         for seat in range(self.seats):
-            if seat == except_for:
+            # Most seats are vacant or do not know the name, which shows where the search would begin.
+            if seat == except_for or not self._tables[2 * ENTRIES * seat + first]:
                 continue
             table = self.table(seat)
             slot = find(table, digest)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import time
 from collections.abc import Callable
 
+import pytest
 from support.eventually import eventually
 from support.server import EXAMPLES, Server
 from support.websocket_client import CLOSE, TEXT, RawClient, close_frame, frame, handshake, text
+from support.workers import APPLICATION, address, open_chat, whose
 
 
-def status(server: Server) -> int:
-    with RawClient(server.port) as client:
-        client.send(handshake("/"))
+def status(server: Server, path: str = "/") -> int:
+    with RawClient(address(server)[1]) as client:
+        client.send(handshake(path))
         return client.read_response().status
 
 
@@ -30,6 +36,35 @@ def test_a_worker_takes_no_more_than_it_shall(serve: Callable[..., Server]) -> N
         assert status(server) == 503
         client.finish()
     eventually(lambda: status(server) == 101)
+
+
+@pytest.mark.parametrize(("option", "refusal"), [("--websockets-max", 503), ("--websockets-per-address", 429)])
+def test_all_workers_together_take_no_more_than_they_shall(
+    serve_many: Callable[..., Server], option: str, refusal: int
+) -> None:
+    """Each of them refuses while one has a client; a killed one's clients count no more."""
+    server = serve_many(APPLICATION, option, "1")
+    with open_chat(server) as client:
+        pid = whose(client)
+
+        def refused_by() -> int:
+            return len(set(re.findall(rf"pid: (\d+)\|.* GET /chat .* {refusal}\)", server.log)))
+
+        def both_refuse() -> bool:
+            assert status(server, "/chat") == refusal
+            return refused_by() == 2
+
+        eventually(both_refuse, 20)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: status(server, "/chat") == 101, 20)
+
+
+def test_all_workers_together_let_in_no_faster_than_they_shall(serve_many: Callable[..., Server]) -> None:
+    server = serve_many(APPLICATION, "--websockets-per-second", "1", processes=3)
+    begun = time.monotonic()
+    statuses = [status(server, "/chat") for _ in range(30)]
+    assert 1 <= statuses.count(101) <= 2 + time.monotonic() - begun
+    assert set(statuses) == {101, 503}
 
 
 def test_a_peer_that_sends_too_many_messages_is_told_so(serve: Callable[..., Server]) -> None:

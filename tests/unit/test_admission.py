@@ -9,12 +9,28 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.admission import Crowd, CrowdLimits
+from uwsgi_ws.attendance import Attendance, Seat
 from uwsgi_ws.errors import HandshakeError
+
+CrowdOf = Callable[[int, CrowdLimits], Crowd]
+SECOND = 1_000_000_000
 
 
 def asking(address: str = "10.0.0.1", **variables: str) -> Any:
     """As much of a request as is looked at."""
     return SimpleNamespace(environ={"HTTP_UPGRADE": "websocket", "REMOTE_ADDR": address, **variables})
+
+
+@pytest.fixture
+def attendance() -> Attendance:
+    """As two workers share it."""
+    return Attendance(memoryview(bytearray(Attendance.size(2))), 2)
+
+
+@pytest.fixture
+def crowd_of(attendance: Attendance) -> CrowdOf:
+    """Makes the crowd of a seat."""
+    return lambda seat, limits: Crowd(limits, attendance, seat)
 
 
 def inside(crowd: Crowd, addresses: list[str], then: Callable[[], object]) -> None:
@@ -48,14 +64,14 @@ def test_no_limits_are_false() -> None:
     assert CrowdLimits(per_second=1)
 
 
-def test_one_too_many_at_once_is_503_until_another_leaves() -> None:
-    crowd = Crowd(CrowdLimits(at_once=2))
+def test_one_too_many_at_once_is_503_until_another_leaves(crowd_of: CrowdOf) -> None:
+    crowd = crowd_of(0, CrowdLimits(at_once=2))
     inside(crowd, ["a", "b"], lambda: refusal(crowd, "c") == 503 or pytest.fail("let in"))
     assert is_let_in(crowd, "c")
 
 
-def test_one_too_many_of_an_address_is_429_and_others_come_in() -> None:
-    crowd = Crowd(CrowdLimits(per_address=1))
+def test_one_too_many_of_an_address_is_429_and_others_come_in(crowd_of: CrowdOf) -> None:
+    crowd = crowd_of(0, CrowdLimits(per_address=1))
 
     def meanwhile() -> None:
         assert refusal(crowd, "a") == 429
@@ -63,31 +79,60 @@ def test_one_too_many_of_an_address_is_429_and_others_come_in() -> None:
 
     inside(crowd, ["a"], meanwhile)
     assert is_let_in(crowd, "a")
-    assert not crowd._by_address  # nobody is remembered who has left
+    assert not crowd._seat._by_address  # nobody is remembered who has left
 
 
-def test_an_application_that_raises_gives_its_place_back() -> None:
-    crowd = Crowd(CrowdLimits(at_once=1, per_address=1))
+def test_an_application_that_raises_gives_its_place_back(crowd_of: CrowdOf) -> None:
+    crowd = crowd_of(0, CrowdLimits(at_once=1, per_address=1))
     with pytest.raises(ZeroDivisionError):
         crowd.answer(asking(), lambda request: 1 / 0)  # type: ignore[arg-type, return-value]
     assert is_let_in(crowd)
 
 
-def test_handshakes_come_no_faster_than_allowed() -> None:
-    now = 100.0
-    crowd = Crowd(CrowdLimits(per_second=2), lambda: now)
-    assert [is_let_in(crowd) for _ in range(3)] == [True, True, False]
-    now += 0.4
-    assert not is_let_in(crowd)
-    now += 0.1
-    assert [is_let_in(crowd) for _ in range(2)] == [True, False]
-    now += 3_600  # a quiet hour saves up no more than a second's
-    assert [is_let_in(crowd) for _ in range(3)] == [True, True, False]
-    assert refusal(crowd, "a") == 503
+def test_limits_hold_over_all_workers(crowd_of: CrowdOf) -> None:
+    one, other = (crowd_of(seat, CrowdLimits(at_once=3, per_address=2)) for seat in (0, 1))
+
+    def meanwhile() -> None:
+        assert refusal(one, "a") == refusal(other, "a") == 429
+        inside(other, ["b"], lambda: refusal(one, "c") == 503 or pytest.fail("let in"))
+        assert is_let_in(one, "c")
+
+    inside(one, ["a"], lambda: inside(other, ["a"], meanwhile))
+    inside(other, ["a", "a"], lambda: refusal(one, "a") == 429 or pytest.fail("let in"))
+    assert is_let_in(one, "a")
 
 
-def test_other_requests_are_not_counted() -> None:
-    crowd = Crowd(CrowdLimits(at_once=1, per_address=1, per_second=1), lambda: 0.0)
+def test_what_a_killed_worker_had_is_gone(attendance: Attendance, crowd_of: CrowdOf) -> None:
+    killed = Seat(attendance, 1, knows_addresses=True)
+    killed.enter("a")
+    killed.enter("b")
+    attendance.vacate(1)
+    limits = CrowdLimits(at_once=2, per_address=1)
+    inside(crowd_of(1, limits), ["a"], lambda: refusal(crowd_of(0, limits), "a") == 429 or pytest.fail("let in"))
+    inside(crowd_of(0, limits), ["a", "b"], lambda: refusal(crowd_of(1, limits), "c") == 503 or pytest.fail("let in"))
+    attendance.vacate(0)  # without effect on an empty seat
+    assert is_let_in(crowd_of(1, limits), "b")
+
+
+def test_handshakes_come_no_faster_than_allowed_whoever_gets_them(attendance: Attendance) -> None:
+    now = 100 * SECOND
+    crowds = [Crowd(CrowdLimits(per_second=2), attendance, seat, lambda: now) for seat in (0, 1)]
+
+    def let_in(count: int) -> list[bool]:
+        return [is_let_in(crowds[number % 2]) for number in range(count)]
+
+    assert let_in(3) == [True, True, False]
+    now += SECOND * 4 // 10
+    assert let_in(2) == [False, False]
+    now += SECOND // 10
+    assert let_in(2) == [True, False]
+    now += 3_600 * SECOND  # a quiet hour saves up no more than a second's
+    assert let_in(3) == [True, True, False]
+    assert refusal(crowds[0], "a") == refusal(crowds[1], "a") == 503
+
+
+def test_other_requests_are_not_counted(crowd_of: CrowdOf) -> None:
+    crowd = crowd_of(0, CrowdLimits(at_once=1, per_address=1, per_second=1))
     served: list[Any] = []
     for _ in range(3):
         crowd.answer(SimpleNamespace(environ={"REMOTE_ADDR": "a"}), served.append)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
 # all of its modules, unless one is named itself.
 FLOORS = (
-    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "tally", "_build"),
+    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "tally", "attendance", "_build"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),
@@ -138,7 +138,7 @@ def test_the_pure_modules_of_channels_import_errors_and_the_tally_only(module: s
     assert {imported for imported, _ in ours(MODULES[module])} <= {"errors", "tally"}
 
 
-@pytest.mark.parametrize("module", [*PURE, *PURE_OF_CHANNELS, "addresses", "certificates", "tally"])
+@pytest.mark.parametrize("module", [*PURE, *PURE_OF_CHANNELS, "addresses", "certificates", "tally", "attendance"])
 def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
     if module == "addresses":

@@ -329,20 +329,22 @@ class Options:
         0,
         aliases=("websocket-max",),
         group="WebSocket",
-        help="WebSockets a worker has open at once; a further client gets 503. 0 is no limit but --gevent's.",
+        help="WebSockets that all workers together have open at once; a further client gets 503. 0 is no limit but "
+        "--gevent's.",
     )
     websockets_per_address: int = option(
         0,
         aliases=("websocket-per-address",),
         group="WebSocket",
-        help="WebSockets that clients of one address have open at once, in each worker; a further one gets 429. 0 is "
-        "no limit.",
+        help="WebSockets that clients of one address have open at once, in all workers together; a further one gets "
+        "429. 0 is no limit.",
     )
     websockets_per_second: int = option(
         0,
         aliases=("websocket-per-second",),
         group="WebSocket",
-        help="Opening handshakes that a worker accepts in a second; a further client gets 503. 0 is no limit.",
+        help="Opening handshakes that all workers together accept in a second; a further client gets 503. 0 is no "
+        "limit.",
     )
 
     websockets_messages_per_second: int = option(

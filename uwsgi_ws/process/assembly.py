@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
+from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
@@ -120,9 +121,25 @@ def load_applications(options: Options) -> Applications:
 
 
 def make_server(
-    options: Options, equipment: Equipment, applications: Applications, worker_id: int, stats: Stats
+    options: Options,
+    equipment: Equipment,
+    applications: Applications,
+    worker_id: int,
+    stats: Stats,
+    attendance: Attendance | None,
+    seat: int,
 ) -> Server:
-    """Return a worker's server; in the worker's own process, as it belongs to the hub there."""
+    """Return a worker's server; in the worker's own process, as it belongs to the hub there.
+
+    Args:
+        options: Checked already.
+        equipment: Made of them, before the fork.
+        applications: Loaded already.
+        worker_id: 1 to N.
+        stats: The worker's.
+        attendance: What limits on WebSockets count by, shared with other workers; None when there are none.
+        seat: This worker's there.
+    """
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
@@ -152,7 +169,7 @@ def make_server(
             api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
         ),
         admission=Admission(options.websockets_origin),
-        crowd=Crowd(crowd_limits) if crowd_limits else None,
+        crowd=Crowd(crowd_limits, attendance or Attendance.alone(), seat) if crowd_limits else None,
         static=static,
         router=equipment.router,
         access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),

@@ -6,6 +6,7 @@ process that would not have it. The master keeps it all open, so that a worker's
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.process.scoreboard import Scoreboard
 
@@ -98,6 +100,8 @@ class Common:
         self.scoreboard = Scoreboard(2 * processes)
         #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
+        #: What limits on the number of WebSockets count by.
+        self.attendance = Attendance(memoryview(mmap.mmap(-1, Attendance.size(2 * processes))), 2 * processes)
         self._notices = Ends.open()
         # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
         self._lifeline = Ends.open()
@@ -107,6 +111,7 @@ class Common:
     def vacate(self, seat: int) -> None:
         """Forget who had a seat; the process is dead, or does not live yet."""
         self.scoreboard.clear(seat)
+        self.attendance.vacate(seat)
         if self.inboxes is not None:
             self.inboxes.vacate(seat)
 

@@ -23,6 +23,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from uwsgi_ws import __version__, _build, api
+from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.entrance import Entrance
 from uwsgi_ws.channels.inboxes import Inboxes
@@ -76,7 +77,8 @@ class _Worker:
         worker_id: 1 to N.
         births: How many processes this worker has been.
         inboxes: What channels go through to other workers; None where there are none.
-        seat: Whose inbox is this worker's.
+        attendance: What limits on WebSockets count by, together with other workers; None where there are none.
+        seat: Which of both is this worker's.
         others: Yields how the other workers stand.
     """
 
@@ -91,6 +93,7 @@ class _Worker:
         worker_id: int = 1,
         births: int = 1,
         inboxes: Inboxes | None = None,
+        attendance: Attendance | None = None,
         seat: int = 0,
         others: Callable[[], Iterator[Standing]] = lambda: iter(()),
     ) -> None:
@@ -99,7 +102,7 @@ class _Worker:
         self._worker_id = worker_id
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
-        self._server = make_server(options, equipment, applications, worker_id, Stats())
+        self._server = make_server(options, equipment, applications, worker_id, Stats(), attendance, seat)
         self._bus = make_bus(options, self._server, inboxes, seat)
         use_bus(self._bus)
         self._entrances: list[Entrance] = []
@@ -221,6 +224,7 @@ def serve_for_master(
         worker_id=order.worker_id,
         births=order.births,
         inboxes=common.inboxes,
+        attendance=common.attendance,
         seat=order.seat,
         others=lambda: (standing for standing in scoreboard if standing.pid != pid),
     )
