@@ -241,7 +241,10 @@ class Server:
     def _http2_front(self, stream: Stream, peer: Peer, core: int, handle: Callable[[Request], None]) -> Front:
         from uwsgi_ws.fronts.http2 import Http2Front  # h2 is optional: it is spoken only where it is installed
 
-        return Http2Front(stream, self._http, peer, core, handle, self._may_keep_alive, self._spawn_lane, self.hub)
+        front = Http2Front(stream, self._http, peer, core, handle, self._may_keep_alive, self._spawn_lane, self.hub)
+        if self.is_draining:  # it has not been among those who were told
+            front.leave()
+        return front
 
     def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Front:
         """Return what serves a client in the protocol that it has agreed on."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.eventually import eventually
 from support.http2_client import CANCEL, REFUSED_STREAM, Http2Client
 from support.server import HTTP2_SOCKET, Server
+from support.tls import Authority, https
 from support.websocket_client import BINARY, CONTINUATION, PING, TEXT, close_frame, frame, text
 
 Serve = Callable[..., Server]
@@ -472,6 +475,54 @@ def test_a_stop_lets_streams_end_and_refuses_new_ones(serve: Serve) -> None:
         socket.expect_eof()
         client.wait_for_end()
     assert server.wait(5) == 0
+
+
+class Late:
+    """A TLS context that does something after the TCP connection and before the handshake."""
+
+    def __init__(self, context: ssl.SSLContext, do: Callable[[], None]) -> None:
+        self.set_alpn_protocols = context.set_alpn_protocols
+        self.context = context
+        self.do = do
+
+    def wrap_socket(self, sock: Any, **options: Any) -> ssl.SSLSocket:
+        self.do()
+        return self.context.wrap_socket(sock, **options)
+
+
+def test_who_comes_during_a_stop_gets_the_first_answers_and_is_told_to_leave(serve: Serve, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = serve(APPLICATION, program=https(authority.issue()))
+    context = authority.client_context()
+
+    def stop() -> None:
+        # One who comes later has been served, so the connection that is being made has been accepted.
+        with Http2Client(server.addresses[0], tls=context) as later:
+            later.request()
+        server._process.send_signal(signal.SIGINT)
+        server.wait_for_log("stopping worker 1")
+
+    with Http2Client(server.addresses[0], tls=Late(context, stop)) as client:  # type: ignore[arg-type]
+        client.ping()
+        assert client.goodbye is None
+        socket = client.websocket()
+        client.wait(lambda: client.goodbye)
+        assert client.goodbye == (0, 1)
+        assert client.response(client.start(path="/hello")).reset == REFUSED_STREAM
+        socket.expect_close(1001, "server stops")
+        socket.send(close_frame(1001))
+        socket.expect_eof()
+        client.wait_for_end()
+    assert server.wait(5) == 0
+
+
+def test_who_says_nothing_during_a_stop_is_told_to_leave_all_the_same(serve: Serve) -> None:
+    server = serve(APPLICATION, program=HTTP2_SOCKET)
+    with Http2Client(server.addresses[0]) as client:
+        client.ping()
+        server._process.send_signal(signal.SIGINT)
+        client.wait_for_end()
+        assert client.goodbye == (0, 0)
 
 
 def test_a_client_that_says_goodbye_still_gets_its_answers(client: Http2Client) -> None:

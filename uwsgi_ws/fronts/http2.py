@@ -66,6 +66,8 @@ _BITE = 16_384
 _BURST, _RATE = 1_000, 33
 #: WINDOW_UPDATEs that each DATA frame of ours may be answered with: stream and connection.
 _UPDATES_PER_FRAME = 2
+#: Seconds for the first request of a client that came while the server was stopping.
+_FIRST_REQUEST = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
@@ -158,6 +160,7 @@ class Http2Front(Receiver):
         self._is_parked = False
         self._is_in_line = False  # for a place of the worker's
         self._has_served = False
+        self._leaves_soon = False  # once the first requests have come
         self._is_leaving = False
         self._is_lost = False
         self._to_drop: int | None = None  # bytes that a peer may send after an error of its
@@ -196,10 +199,17 @@ class Http2Front(Receiver):
         return self._has_served and not self._streams
 
     def leave(self) -> None:
-        """Tell the client to open no more streams here; those that are open go on (RFC 9113 6.8)."""
-        if not self._is_leaving and not self._is_lost:
+        """Tell the client to open no more streams here; those that are open go on (RFC 9113 6.8).
+
+        A client that has opened none yet may have sent its first requests already: they are served.
+        """
+        if self._is_leaving or self._is_lost:
+            return
+        if self._h2.highest_inbound_stream_id:
             self._say_goodbye(ErrorCodes.NO_ERROR)
-            self._wake.set()
+        else:
+            self._leaves_soon = True
+        self._wake.set()
 
     def _next_request(self) -> Http2Request | None:
         """Wait for a request; None when there is none to come, and nobody is at one."""
@@ -214,6 +224,8 @@ class Http2Front(Receiver):
                 if self._is_leaving or (self._has_served and not self._may_keep_alive()):
                     return None
                 timeout = self.settings.idle_timeout if self._has_served else self.settings.head_timeout
+                if self._leaves_soon:
+                    timeout = min(timeout, _FIRST_REQUEST)
             self._wake.clear()
             self._is_parked = True
             woken = self._wake.wait(timeout)
@@ -360,6 +372,8 @@ class Http2Front(Receiver):
         if self._is_leaving:
             self.drop(stream, REFUSED_STREAM)  # RFC 9113 8.7: the client may try again elsewhere
             return
+        if self._leaves_soon:
+            self.hub.loop.run_callback(self.leave)  # after what came together with it
         key = base64.b64encode(os.urandom(16)).decode()
         try:
             head = read_head(event.headers or (), key, self.settings.limits)
