@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from uwsgi_ws.errors import PeerError
+from uwsgi_ws.protocol.crc32c import crc32c
 
 __all__ = ["ProxyHeader", "parse_header"]
 
@@ -32,6 +33,7 @@ _LARGEST_REST: Final = 4_096
 _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6, _UNIX = 0x00, 0x11, 0x21, 0x31
 _ADDRESSES_SIZE: Final = {_TCP4: 12, _TCP6: 36, _UNIX: 216}
+_CRC32C: Final = 0x03  # the type of the field that holds the header's checksum
 _SSL: Final = 0x20  # the type of the field that tells of TLS, and the bit in it for "the client used it"
 _CLIENT_SSL: Final = 0x01
 
@@ -115,19 +117,30 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
         source = (str(IPv6Address(data[16:32])), str(int.from_bytes(data[48:50], "big")))
     else:
         source = ("", "")
-    return ProxyHeader(size, source, _is_tls(data[fields:size]))
+    return ProxyHeader(size, source, _is_tls(data[:size], fields))
 
 
-def _is_tls(fields: bytes) -> bool:
-    """Walk the fields behind the addresses, each a type, a length and a value; all but one are of no use here."""
-    is_tls = False
-    at = 0
-    while at < len(fields):
+def _is_tls(header: bytes, at: int) -> bool:
+    """Walk the fields behind the addresses, each a type, a length and a value; most are of no use here."""
+    is_tls = has_checksum = False
+    while at < len(header):
         value_at = at + 3
-        end = value_at + int.from_bytes(fields[at + 1 : value_at], "big")
-        if value_at > len(fields) or end > len(fields):
+        end = value_at + int.from_bytes(header[at + 1 : value_at], "big")
+        if value_at > len(header) or end > len(header):
             raise PeerError("the lengths in the PROXY header do not fit")
-        if fields[at] == _SSL and end > value_at:
-            is_tls = bool(fields[value_at] & _CLIENT_SSL)
+        if header[at] == _SSL and end > value_at:
+            is_tls = bool(header[value_at] & _CLIENT_SSL)
+        elif header[at] == _CRC32C:
+            if has_checksum:  # checked one by one they would cost more than a header should
+                raise PeerError("the PROXY header has two checksums")
+            has_checksum = True
+            _check(header, value_at, end)
         at = end
     return is_tls
+
+
+def _check(header: bytes, begin: int, end: int) -> None:
+    """Compare the checksum at ``header[begin:end]`` with that of the header, where zeros stand for it (2.2.4)."""
+    blank = header[:begin] + bytes(end - begin) + header[end:]
+    if header[begin:end] != crc32c(blank).to_bytes(4, "big"):
+        raise PeerError("the checksum in the PROXY header does not fit")
