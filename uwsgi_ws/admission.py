@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
@@ -10,8 +11,16 @@ from uwsgi_ws.attendance import Attendance, Seat
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.protocol import handshake
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.wsgi.runner import check_head
 
 __all__ = ["Admission", "Crowd", "CrowdLimits"]
+
+#: Of IANA's registry: "try again later".
+_TRY_AGAIN_LATER = 1013
+#: WebSockets that may be in the closing handshake, which takes a bad client some seconds, only because they were too
+#: many; more get the response.
+_MOST_CLOSING = 1_000
 
 
 class Admission:
@@ -48,11 +57,13 @@ class CrowdLimits:
         at_once: Open at the same time.
         per_address: Of them, from one address.
         per_second: Opening handshakes, in the long run; as many may come at once after a quiet second.
+        closes: Whether those who are too many get a close frame, rather than a response.
     """
 
     at_once: int = 0
     per_address: int = 0
     per_second: int = 0
+    closes: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.at_once or self.per_address or self.per_second)
@@ -79,6 +90,7 @@ class Crowd:
         self._attendance = attendance
         self._seat = Seat(attendance, seat, knows_addresses=limits.per_address > 0)
         self._now = now
+        self._closing: deque[Connection] = deque()  # no more than _MOST_CLOSING
 
     def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
         """Answer a request by ``otherwise``, if there is room.
@@ -93,17 +105,40 @@ class Crowd:
         # First counted, then judged: of two who want the last place in two workers none may get it, but never both.
         self._seat.enter(address)
         try:
-            self._judge(address)
-            otherwise(request)
+            refusal = self._judge(address)
+            if refusal is None:
+                otherwise(request)
         finally:
             self._seat.leave(address)
+        if refusal is not None:
+            self._turn_away(request, *refusal)
 
-    def _judge(self, address: str) -> None:
+    def _judge(self, address: str) -> tuple[int, str] | None:
+        """Return None for one who is inside already and may stay, else the status and reason to refuse it with."""
         limits = self._limits
-        retry = (("Retry-After", "1"),)
         if limits.at_once and self._attendance.inside > limits.at_once:
-            raise HandshakeError(503, "too many WebSockets are open", retry)
+            return 503, "too many WebSockets are open"
         if limits.per_address and self._seat.of_address(address) > limits.per_address:
-            raise HandshakeError(429, "too many WebSockets are open from this address", retry)
+            return 429, "too many WebSockets are open from this address"
         if limits.per_second and not self._attendance.begin(limits.per_second, self._now()):
-            raise HandshakeError(503, "too many WebSockets are being opened", retry)
+            return 503, "too many WebSockets are being opened"
+        return None
+
+    def _turn_away(self, request: Request, status: int, reason: str) -> None:
+        """Have a client that is one too many try again later: by an error, or by 1013 where that is wanted."""
+        while self._closing and self._closing[0].is_ended:
+            self._closing.popleft()
+        if not self._limits.closes or len(self._closing) >= _MOST_CLOSING:
+            raise HandshakeError(status, reason, (("Retry-After", "1"),))
+        # A browser that has offered subprotocols takes an answer without one for a failure.
+        offered = handshake.offered_subprotocols(request.environ)[:1]
+        headers = [("Sec-WebSocket-Protocol", name) for name in offered]
+        check_head("101", headers)
+        assert request.acceptor is not None, "admission comes after the server has set it"
+        try:
+            connection = request.acceptor.accept(request, headers, next(iter(offered), None))
+        except OSError:
+            return  # the client is gone
+        connection.close(_TRY_AGAIN_LATER, reason)
+        connection.release()
+        self._closing.append(connection)

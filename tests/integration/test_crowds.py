@@ -67,6 +67,31 @@ def test_all_workers_together_let_in_no_faster_than_they_shall(serve_many: Calla
     assert set(statuses) == {101, 503}
 
 
+@pytest.mark.parametrize("model", ["--gevent", "--threads"])
+def test_a_page_can_be_told_to_try_again_later(serve: Callable[..., Server], model: str) -> None:
+    server = serve(EXAMPLES / "seed.py", "--websockets-max", "1", "--websockets-try-again-later", model, "9")
+    with RawClient.open(server.port) as inside:
+        for _ in range(2):  # who was turned away takes nobody's place
+            with RawClient(server.port) as client:
+                client.send(handshake("/", [("Sec-WebSocket-Protocol", "v2, v1")]) + text("hello"))
+                response = client.read_response()
+                assert (response.status, response.headers["sec-websocket-protocol"]) == (101, "v2")
+                client.expect_close(1013, "too many WebSockets are open")
+                client.send(close_frame(1013))
+                client.expect_eof()
+        inside.send_text("hello")
+        inside.expect_text("hello")
+        inside.finish()
+    server.wait_for_log("GET / => .* sent 0 in 0, closed 1013")
+    eventually(lambda: echoes(server))
+
+
+def echoes(server: Server) -> bool:
+    with RawClient.open(server.port) as client:
+        client.send_text("hello")
+        return client.read_frame().payload == b"hello"
+
+
 def test_a_peer_that_sends_too_many_messages_is_told_so(serve: Callable[..., Server]) -> None:
     server = serve(EXAMPLES / "seed.py", "--websockets-messages-per-second", "5")
     with RawClient.open(server.port) as client:

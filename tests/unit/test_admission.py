@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from uwsgi_ws import admission
 from uwsgi_ws.admission import Crowd, CrowdLimits
 from uwsgi_ws.attendance import Attendance, Seat
 from uwsgi_ws.errors import HandshakeError
@@ -129,6 +130,71 @@ def test_handshakes_come_no_faster_than_allowed_whoever_gets_them(attendance: At
     now += 3_600 * SECOND  # a quiet hour saves up no more than a second's
     assert let_in(3) == [True, True, False]
     assert refusal(crowds[0], "a") == refusal(crowds[1], "a") == 503
+
+
+class Acceptor:
+    """Remembers what it has accepted; each ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.accepted: list[Any] = []
+        self.is_broken = False
+
+    def accept(self, request: Any, headers: Any, subprotocol: str | None) -> Any:
+        if self.is_broken:
+            raise BrokenPipeError
+        connection = SimpleNamespace(is_ended=False, said=[], headers=headers, subprotocol=subprotocol)
+        connection.close = lambda *what: connection.said.append(what)
+        connection.release = lambda: connection.said.append("released")
+        self.accepted.append(connection)
+        return connection
+
+
+def test_who_is_too_many_is_accepted_and_closed_where_that_is_wanted(crowd_of: CrowdOf) -> None:
+    crowd = crowd_of(0, CrowdLimits(per_address=1, closes=True))
+    acceptor = Acceptor()
+
+    def knock(**variables: str) -> None:
+        request = asking(**variables)
+        request.acceptor = acceptor
+        crowd.answer(request, lambda request: pytest.fail("let in"))
+
+    def meanwhile() -> None:
+        knock()
+        knock(HTTP_SEC_WEBSOCKET_PROTOCOL="v2, v1")
+        assert [connection.subprotocol for connection in acceptor.accepted] == [None, "v2"]
+        assert [connection.headers for connection in acceptor.accepted] == [[], [("Sec-WebSocket-Protocol", "v2")]]
+        for connection in acceptor.accepted:
+            assert connection.said == [(1013, "too many WebSockets are open from this address"), "released"]
+
+    inside(crowd, ["10.0.0.1"], meanwhile)
+    assert is_let_in(crowd), "who is turned away is inside no more"
+
+
+def test_no_more_are_closed_at_once_than_can_be_kept(crowd_of: CrowdOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who do not answer a close frame stay for some seconds each; one more gets the response."""
+    monkeypatch.setattr(admission, "_MOST_CLOSING", 3)
+    crowd = crowd_of(0, CrowdLimits(at_once=1, closes=True))
+    acceptor = Acceptor()
+
+    def knock() -> None:
+        request = asking()
+        request.acceptor = acceptor
+        crowd.answer(request, lambda request: pytest.fail("let in"))
+
+    def meanwhile() -> None:
+        acceptor.is_broken = True
+        knock()  # and is gone before it hears the answer
+        acceptor.is_broken = False
+        for _ in range(3):
+            knock()
+        with pytest.raises(HandshakeError) as caught:
+            knock()
+        assert caught.value.status == 503
+        acceptor.accepted[0].is_ended = True
+        knock()
+        assert len(acceptor.accepted) == 4
+
+    inside(crowd, ["a"], meanwhile)
 
 
 def test_other_requests_are_not_counted(crowd_of: CrowdOf) -> None:

@@ -346,7 +346,13 @@ class Options:
         help="Opening handshakes that all workers together accept in a second; a further client gets 503. 0 is no "
         "limit.",
     )
-
+    websockets_try_again_later: bool = option(
+        False,
+        aliases=("websocket-try-again-later",),
+        group="WebSocket",
+        help="Open the WebSockets past these three limits only to close them with 1013, which a page's script can see; "
+        "it takes a 503 or 429 for a lost connection, 1006.",
+    )
     websockets_messages_per_second: int = option(
         0,
         aliases=("websocket-messages-per-second",),

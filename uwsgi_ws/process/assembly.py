@@ -143,7 +143,12 @@ def make_server(
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
-    crowd_limits = CrowdLimits(options.websockets_max, options.websockets_per_address, options.websockets_per_second)
+    crowd_limits = CrowdLimits(
+        options.websockets_max,
+        options.websockets_per_address,
+        options.websockets_per_second,
+        closes=options.websockets_try_again_later,
+    )
     return Server(
         options.places,
         applications=applications,
