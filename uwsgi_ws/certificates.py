@@ -15,6 +15,7 @@ __all__ = [
     "NamedCertificate",
     "Redirect",
     "SecureAddress",
+    "is_server_name",
     "parse_named_certificate",
     "parse_redirect",
     "parse_secure_address",
@@ -134,10 +135,15 @@ def parse_named_certificate(text: str) -> NamedCertificate:
     files = [part.strip() for part in rest.split(",")]
     if len(files) != 2 or not all(files):
         raise ValueError(f"{text!r} is not of the form 'NAME CERT,KEY'; ciphers and client_ca belong to the address")
-    if not _NAME.fullmatch(name.lower()):
+    if not is_server_name(name.lower()):
         raise ValueError(f"{text!r} does not begin with a server name such as example.org or *.example.org")
     cert, key = files
     return NamedCertificate(name.lower(), CertificateFiles(cert, key))
+
+
+def is_server_name(text: str) -> bool:
+    """Say whether a text in lower case is a server name, or ``*.`` and one; such a name is no path to anywhere else."""
+    return _NAME.fullmatch(text) is not None
 
 
 def parse_redirect(text: str) -> Redirect:

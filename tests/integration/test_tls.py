@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.chromium import chromium_page
@@ -20,6 +22,9 @@ from support.peers import require_module, require_program
 from support.server import EXAMPLES, Server, ServerFailed
 from support.tls import Authority, https, names_of
 from support.websocket_client import BINARY, TEXT, RawClient, frame, handshake, text
+
+from uwsgi_ws.certificates import CertificateFiles
+from uwsgi_ws.net.contexts import Certificates
 
 Serve = Callable[..., Server]
 
@@ -429,6 +434,72 @@ def test_the_server_name_chooses_the_certificate(serve: Serve, authority: Author
     assert names_of(server, authority, "www.two.example") == {"*.two.example"}
     assert names_of(server, authority, "three.example") == {"127.0.0.1", "localhost"}
     assert names_of(server, authority, "127.0.0.1") == {"127.0.0.1", "localhost"}  # an address: no SNI at all
+
+
+def test_a_folder_has_certificates_by_server_name(serve: Serve, authority: Authority, tmp_path: Path) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+
+    def put(name: str, *names: str) -> None:
+        """Rename the files into their place, as they must not be seen half-written."""
+        files = authority.issue(*(names or (name,)), stem="new").split(",")
+        for source, ending in zip(files, (".crt", ".key"), strict=True):
+            Path(source).rename(folder / f"{name}{ending}")
+
+    own = {"127.0.0.1", "localhost"}
+    listed = f"listed.example {authority.issue('listed.example', stem='listed')}"
+    server = serve(ECHO, "--sni-dir", str(folder), "--sni", listed, program=https(authority.issue()))
+    assert names_of(server, authority, "one.example") == own
+    put("one.example")  # nothing has to be told
+    assert names_of(server, authority, "ONE.example") == {"one.example"}
+    put("*.two.example")
+    assert names_of(server, authority, "www.two.example") == {"*.two.example"}
+    put("listed.example", "folder.example")
+    assert names_of(server, authority, "listed.example") == {"listed.example"}
+    put("one.example", "one.example", "new.example")
+    assert names_of(server, authority, "one.example") == {"one.example", "new.example"}
+    (folder / "one.example.key").unlink()
+    assert names_of(server, authority, "one.example") == own
+    assert names_of(server, authority, "three.example") == own
+
+
+def test_what_is_wrong_in_the_folder_is_said_once_and_harms_nobody(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    (folder / "bad.example.crt").write_text("no certificate")
+    (folder / "bad.example.key").write_text("no key")
+    for source, ending in zip(authority.issue("ca.example").split(","), (".crt", ".key"), strict=True):
+        Path(source).rename(folder / f"ca.example{ending}")
+    (folder / "ca.example.ca").write_text("clients' authority")
+    server = serve(ECHO, "--sni-dir", str(folder), program=https(authority.issue()))
+    for name in ("bad.example", "ca.example"):
+        for _ in range(2):
+            assert names_of(server, authority, name) == {"127.0.0.1", "localhost"}
+        assert len(re.findall(rf"{name}\.crt is not used", server.log)) == 1
+    (folder / "ca.example.ca").unlink()
+    assert names_of(server, authority, "ca.example") == {"ca.example"}
+
+
+@pytest.mark.parametrize("name", ["../outside", "certificates/../../outside", "..", ".outside", "x" * 253])
+def test_no_name_leads_out_of_the_folder(authority: Authority, tmp_path: Path, name: str) -> None:
+    """Clients here refuse to ask for such names, so the callback is asked as OpenSSL would."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    for path in (folder / "..crt", tmp_path / "outside.crt", folder / ".outside.crt"):
+        cert, key = authority.issue("outside.example", stem="moved").split(",")
+        Path(cert).rename(path)
+        Path(key).rename(path.with_suffix(".key"))
+    files = CertificateFiles(*authority.issue().split(","))
+    tls = SimpleNamespace(context=None)
+    Certificates(files, (), str(folder), ("http/1.1",))._choose(tls, name, None)  # type: ignore[arg-type]
+    assert tls.context is None
+
+
+def test_a_folder_that_is_none_is_named_at_the_start(authority: Authority) -> None:
+    with pytest.raises(ServerFailed, match="--sni-dir: 'missing' is no folder"):
+        Server(ECHO, "--sni-dir", "missing", program=https(authority.issue()))
 
 
 def test_a_new_certificate_is_used_without_dropping_anybody(serve: Serve, authority: Authority, tmp_path: Path) -> None:

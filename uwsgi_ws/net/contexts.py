@@ -7,9 +7,9 @@ import os
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
-from uwsgi_ws.certificates import CertificateFiles, NamedCertificate
+from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, is_server_name
 from uwsgi_ws.net.pem import Contents, paths_of, read_files
 
 __all__ = ["Certificates"]
@@ -33,6 +33,7 @@ class Certificates:
     Args:
         files: What clients get who ask for no name, or for one not listed.
         named: The others.
+        folder: Where there are more; None for nowhere.
         protocols: What may be agreed on by ALPN (RFC 7301), best first.
         kept: What files held when they were read before.
 
@@ -45,16 +46,18 @@ class Certificates:
         self,
         files: CertificateFiles,
         named: Sequence[NamedCertificate],
+        folder: str | None,
         protocols: Sequence[str],
         kept: Contents,
     ) -> None:
+        self._folder = None if folder is None else _Folder(folder, protocols)
         self._own = _Loaded(files, protocols, kept)
         self._named = {each.name: _Loaded(each.files, protocols, kept) for each in named}
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection."""
         context = self._own.fresh()
-        if self._named:
+        if self._named or self._folder is not None:
             _sni_callback.__set__(context, self._choose)
         return context
 
@@ -62,7 +65,10 @@ class Certificates:
         if name is None:
             return
         name = name.lower()
-        loaded = self._named.get(name) or self._named.get("*." + name.partition(".")[2])
+        wildcard = "*." + name.partition(".")[2]
+        loaded = self._named.get(name) or self._named.get(wildcard)
+        if loaded is None and self._folder is not None:
+            loaded = self._folder.find(name) or self._folder.find(wildcard)
         if loaded is not None:
             tls.context = loaded.fresh()
 
@@ -96,8 +102,46 @@ class _Loaded:
         return self._context
 
 
-def _stamp(files: CertificateFiles) -> list[tuple[int, int, int] | None]:
-    stamp: list[tuple[int, int, int] | None] = []
+class _Folder:
+    """Certificates by server name, in files called after it, each loaded when it is first asked for.
+
+    A client can make us look for files, but only what is there is remembered.
+    """
+
+    def __init__(self, path: str, protocols: Sequence[str]) -> None:
+        self._path = path
+        self._protocols = protocols
+        self._loaded: dict[str, _Loaded] = {}
+        self._unfit: dict[str, _Stamp] = {}  # what could not be loaded, and has been said so
+
+    def find(self, name: str) -> _Loaded | None:
+        """Return a name's certificate; None when there is none, or none that will do."""
+        if not is_server_name(name):
+            return None
+        base = os.path.join(self._path, name)
+        files = CertificateFiles(f"{base}.crt", f"{base}.key", client_ca=f"{base}.ca")
+        stamp = _stamp(files)
+        if stamp[0] is None or stamp[1] is None:
+            self._loaded.pop(name, None)
+            self._unfit.pop(name, None)
+        elif name not in self._loaded and self._unfit.get(name) != stamp:
+            try:
+                if stamp[2] is not None:
+                    # OpenSSL settles what to ask of a client before it knows the name; see parse_named_certificate.
+                    raise ValueError(f"{files.client_ca!r} would protect nothing: a client_ca belongs to the address")
+                self._loaded[name] = _Loaded(CertificateFiles(files.cert, files.key), self._protocols, {})
+                _log.info("loaded %s", files.cert)
+            except (OSError, ValueError) as exc:
+                _log.error("%s; %s is not used", exc, files.cert)
+                self._unfit[name] = stamp
+        return self._loaded.get(name)
+
+
+_Stamp: TypeAlias = "list[tuple[int, int, int] | None]"
+
+
+def _stamp(files: CertificateFiles) -> _Stamp:
+    stamp: _Stamp = []
     for path in paths_of(files):
         try:
             info = os.stat(path)

@@ -128,6 +128,14 @@ class Options:
         help="Certificate for clients that ask for this server name, at every https address; *.NAME stands for all "
         "names one label longer.",
     )
+    sni_dir: str | None = option(
+        None,
+        metavar="DIR",
+        group="Listening",
+        help="Certificates by server name, in files NAME.crt and NAME.key, for names that no --sni has; loaded when a "
+        "client first asks for one and anew when they change, forgotten when they are gone. '*' may be the first label "
+        "of NAME.",
+    )
     https_export_cert: bool = option(
         False, group="Listening", help="Show the application a client's certificate, as PEM, in HTTPS_CC."
     )

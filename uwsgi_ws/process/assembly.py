@@ -211,6 +211,8 @@ def _load_certificates(options: Options, sockets: Sockets, keys: Contents) -> di
     has_http2 = find_spec("h2") is not None
     if options.http2_socket and not has_http2:
         raise options.error("http2-socket", "HTTP/2 needs the package h2: pip install 'uwsgi_ws[http2]'")
+    if options.sni_dir is not None and not os.path.isdir(options.sni_dir):
+        raise options.error("sni-dir", f"{options.sni_dir!r} is no folder")
     protocols = ("h2", "http/1.1") if has_http2 and not options.no_http2 else ("http/1.1",)
     files = {each.address: each.files for each in options.https + options.https_socket}
     loaded = {}
@@ -218,9 +220,8 @@ def _load_certificates(options: Options, sockets: Sockets, keys: Contents) -> di
         if door.secure is not None:
             try:
                 # A reload goes on with its addresses, and their files where the options name none for them any more.
-                loaded[door.secure] = Certificates(
-                    files.get(door.address, door.secure.files), options.sni, protocols, keys
-                )
+                own = files.get(door.address, door.secure.files)
+                loaded[door.secure] = Certificates(own, options.sni, options.sni_dir, protocols, keys)
             except (OSError, ValueError) as exc:
                 raise options.error(door.option, str(exc)) from exc
     return loaded
