@@ -493,7 +493,7 @@ def test_no_name_leads_out_of_the_folder(authority: Authority, tmp_path: Path, n
         Path(key).rename(path.with_suffix(".key"))
     files = CertificateFiles(*authority.issue().split(","))
     tls = SimpleNamespace(context=None)
-    Certificates(files, (), str(folder), ("http/1.1",))._choose(tls, name, None)  # type: ignore[arg-type]
+    Certificates(files, (), str(folder), ("http/1.1",), {})._choose(tls, name, None)  # type: ignore[arg-type]
     assert tls.context is None
 
 

@@ -78,7 +78,7 @@ class Poller:
         self.now = monotonic()
         self._epoll = Epoll()
         self._ready: list[Any] = []  # what is left of the batch
-        self._held: Any = None  # the one of it that a greenlet has left to the hub
+        self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
         self._io: Any = self.hub.loop.io(self._epoll.fileno(), _READ)
         self._io.start(self._dispatch)
 
@@ -93,7 +93,7 @@ class Poller:
     def wait(self) -> Any:
         """Park the calling greenlet; return what it is switched to with."""
         target = None
-        if self._ready:
+        if self._ready and self._held is None:
             watched = self._ready.pop()
             target = watched.hand_over()
             if target is None:

@@ -114,6 +114,9 @@ class SocketStream(Watched):
 
     def recv_now(self) -> bytes | None:
         """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
+        data, self._early = self._early, None
+        if data is not None:
+            return data
         try:
             return self.raw.recv(_READ_SIZE)  # type: ignore[no-any-return]  # as in fileno
         except BlockingIOError:
@@ -209,6 +212,8 @@ class SocketStream(Watched):
         self._receiver = receiver
         if not self._is_reading:
             self._watch()
+        if self._early is not None:
+            self._poller.hub.loop.run_callback(self.readable)
 
     def pause_receiving(self) -> None:
         """Leave further bytes to the kernel until ``start_receiving`` is called again."""

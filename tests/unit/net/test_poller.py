@@ -108,6 +108,22 @@ def test_what_is_not_simple_is_left_to_the_hub_and_the_batch_goes_on(parties: li
     assert sorted(log) == ["a", "a", "b in the hub", "b in the hub", "c", "c"]
 
 
+def test_the_hub_may_have_more_to_do_before_it_sees_to_what_was_left_to_it(
+    parties: list[Party], log: list[str], poller: Poller
+) -> None:
+    """As one HTTP/2 connection has for several streams."""
+    ears = [gevent.spawn(lambda: (poller.hub.switch(), poller.wait())) for _ in range(2)]
+    gevent.sleep(0)
+    for party in parties:
+        party.is_simple = False
+    parties[2].readable = lambda: [ear.switch() for ear in ears]  # type: ignore[method-assign]
+    for party in parties:
+        party.far.send(b"x")
+    gevent.sleep(0.01)
+    assert sorted(log) == ["a in the hub", "b in the hub"]
+    gevent.killall(ears)
+
+
 def test_one_s_trouble_is_told_and_the_others_are_served(
     parties: list[Party], log: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
