@@ -37,6 +37,14 @@ def application(environ, start_response):
     return globals()[name](environ, start_response)
 
 
+def garbage(environ, start_response):
+    # What the requests of this connection have left behind until somebody collects it.
+    import gc
+    gc.disable()
+    start_response("200 OK", TEXT)
+    return [str(sum(type(each).__name__ == "StreamRequest" for each in gc.get_objects())).encode()]
+
+
 class Body:
     def __init__(self, name, chunks):
         self.name = name
@@ -958,6 +966,13 @@ def test_one_core_has_no_number(serve: Any) -> None:
 
 
 # Large things
+
+
+@pytest.mark.parametrize("places", ["--gevent", "--threads"])
+def test_requests_leave_no_cycles_behind(places: str) -> None:
+    with Server(APPLICATIONS, places, "2") as server, HttpClient(("127.0.0.1", server.port)) as client:
+        counts = {client.request("GET", "/garbage").body for _ in range(5)}
+        assert counts == {b"1"}
 
 
 @pytest.fixture(scope="module")

@@ -192,8 +192,8 @@ class StreamRequest(Request):
     __slots__ = (
         "_body_is_read",
         "_chunked",
+        "_content_length",
         "_front",
-        "_head",
         "_held",
         "_is_head",
         "_left",
@@ -209,7 +209,7 @@ class StreamRequest(Request):
     def __init__(self, front: StreamFront, head: Head) -> None:
         super().__init__(head.variables, head.size, front.core)
         self._front = front
-        self._head = head
+        self._content_length = head.content_length or 0
         self._held = b""  # the response's head, until its first piece of body
         self._chunked = False
         self._left: int | None = None  # bytes of the body still promised by a Content-Length
@@ -287,7 +287,7 @@ class StreamRequest(Request):
         """Read the rest of the request's body; False when it is too long or does not come in time."""
         left = _DRAIN_LIMIT
         deadline = monotonic() + self._front.settings.io_timeout
-        if (self._head.content_length or 0) > left:
+        if self._content_length > left:
             return False
         try:
             while left >= 0 and monotonic() < deadline:
