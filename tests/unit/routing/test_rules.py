@@ -129,13 +129,15 @@ class TestTemplates:
             ("${mime[NAME]}", "image/jpeg"),
             ("${base64[HTTP_HOST]} ${hex[HTTP_HOST]}", "RXhhbXBsZS5vcmc= 4578616d706c652e6f7267"),
             ("${lower[HTTP_HOST]} ${upper[HTTP_HOST]}", "example.org EXAMPLE.ORG"),
-            ("${uwsgi[pid]}", str(os.getpid())),
         ],
     )
     def test_places_are_filled(self, text: str, expanded: str) -> None:
         request = routed(NAME="a.jpg")
         request.groups = ("whole", "one")
         assert Template(text).expand(request) == expanded
+
+    def test_the_process_has_its_number(self) -> None:
+        assert Template("${uwsgi[pid]}").expand(routed()) == str(os.getpid())
 
     def test_time_passes(self) -> None:
         request = routed()
