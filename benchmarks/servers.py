@@ -76,12 +76,12 @@ def without_paths(text: str) -> str:
     return text
 
 
-def _uwsgi(program: str) -> str:
-    return f"{{bin}}/uwsgi --gevent {{slots}} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
+def _uwsgi(program: str, places: str = "--gevent {slots}") -> str:
+    return f"{{bin}}/uwsgi {places} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
 
 
-def _own(program: str, *options: str) -> str:
-    common = "--http-socket 127.0.0.1:{port} --gevent {slots} --disable-logging"
+def _own(program: str, *options: str, places: str = "--gevent {slots}") -> str:
+    common = f"--http-socket 127.0.0.1:{{port}} {places} --disable-logging"
     return " ".join([f"{{python}} -m uwsgi_ws {common} --wsgi-file {program}", *options])
 
 
@@ -100,6 +100,10 @@ _OWN_COMMANDS = {
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
 
+#: As many threads as there are connections, where a thread serves one.
+_THREADS = "--threads {slots}"
+_OWN_THREADS = {application: _own("wsgi_app.py", places=_THREADS) for application in ("echo", "http")}
+
 SERVERS = (
     Server("floor", {"echo": "{floor} {port}"}),
     Server("uwsgi_ws", _OWN_COMMANDS),
@@ -112,6 +116,16 @@ SERVERS = (
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
         ("uwsgi", "gevent"),
+    ),
+    Server("uwsgi_ws threads", _OWN_THREADS),
+    Server("uwsgi_ws threads pure", _OWN_THREADS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
+    Server(
+        "uwsgi threads",
+        {
+            application: _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py", _THREADS)
+            for application in ("echo", "http")
+        },
+        ("uwsgi",),
     ),
     Server(
         "uwsgi + redis",
