@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 TYPED := $(shell find uwsgi_ws -name '*.pxd')
 HOT := setup.py $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(shell find uwsgi_ws -name '*.pyx')
 ADDRESS ?= 127.0.0.1:8080
+# Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
+SPREAD ?= -n 3 --dist loadfile
 
 .PHONY: run test long lint types compliance bench wheel clean
 
@@ -16,7 +18,7 @@ run: $(VENV)/.installed
 	$(BIN)/python -m uwsgi_ws --http $(ADDRESS) --gevent 1000 --wsgi-file examples/echo.py
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q $(SPREAD) $(ARGS)
 
 # Soak and stress tests, which `make test` leaves out; they print what they have measured.
 long: $(VENV)/.installed-test
