@@ -2,7 +2,7 @@
 """The parts of the protocol for which pointers are the clearer tool.
 
 Each has its equal in Python beside it: ``Masker`` is wsaccel's XorMaskerSimple, ``short_message`` that of
-``protocol.short``. Masking takes 0.12 us for 32 bytes and 80 us for 1 MiB, where wsaccel takes 0.6 and 1,050.
+``protocol.short``; without ``Payload`` pieces are joined. Masking takes 0.12 us for 32 bytes and 80 us for 1 MiB, where wsaccel takes 0.6 and 1,050.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -20,11 +20,13 @@ cdef object TEXT = 1
 cdef object BINARY = 2
 
 
-cdef uint32_t mask(char *target, const char *source, Py_ssize_t size, uint32_t key) noexcept nogil:
+cdef uint32_t mask(char *target, const char *source, Py_ssize_t size, uint32_t key, bint *is_ascii) noexcept nogil:
     """Write ``source`` XORed with ``key`` to ``target``; return the key rotated for the byte that follows.
 
     Eight bytes at a time, in a loop that the C compiler vectorises; it makes plain loads and stores of the memcpys.
+    Whether all is ASCII falls out of it: to look again takes longer than the masking.
     """
+    cdef uint64_t seen = 0
     cdef uint64_t pair = (<uint64_t>key << 32) | key
     cdef uint64_t word
     cdef Py_ssize_t i
@@ -32,12 +34,15 @@ cdef uint32_t mask(char *target, const char *source, Py_ssize_t size, uint32_t k
     for i in range(words):
         memcpy(&word, source + 8 * i, 8)
         word ^= pair
+        seen |= word
         memcpy(target + 8 * i, &word, 8)
     cdef unsigned char key_bytes[4]
     cdef unsigned char rotated[4]
     memcpy(key_bytes, &key, 4)
     for i in range(words << 3, size):
         target[i] = source[i] ^ key_bytes[i & 3]
+        seen |= <unsigned char>target[i]
+    is_ascii[0] = not seen & <uint64_t>0x8080808080808080
     for i in range(4):
         rotated[i] = key_bytes[(size + i) & 3]
     memcpy(&key, rotated, 4)
@@ -62,10 +67,52 @@ cdef class Masker:
         """Return ``data`` masked or unmasked, which is the same."""
         if data is None:
             raise TypeError("data must be bytes, not None")
+        cdef bint is_ascii
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
         cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
-        self._key = mask(PyBytes_AS_STRING(result), PyBytes_AS_STRING(data), size, self._key)
+        self._key = mask(PyBytes_AS_STRING(result), PyBytes_AS_STRING(data), size, self._key, &is_ascii)
         return result
+
+
+cdef class Payload:
+    """One frame's payload, each piece unmasked into its place: nothing is joined afterwards.
+
+    The memory is the operating system's until bytes come, so a header alone takes none.
+
+    Args:
+        size: In bytes.
+    """
+
+    cdef bytes _bytes
+    cdef Py_ssize_t _filled
+
+    def __init__(self, Py_ssize_t size):
+        if size < 0:
+            raise ValueError("a payload has no negative size")
+        self._bytes = PyBytes_FromStringAndSize(NULL, size)
+        self._filled = 0
+
+    cpdef bint add(self, Masker masker, bytes piece) except? True:
+        """Put a masked piece behind the others; return whether it is ASCII."""
+        if masker is None or piece is None or self._bytes is None:
+            raise TypeError("a masker and bytes, before the payload is taken")
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(piece)
+        if size > PyBytes_GET_SIZE(self._bytes) - self._filled:
+            raise ValueError("more than the payload's size")
+        cdef char *target = PyBytes_AS_STRING(self._bytes) + self._filled
+        cdef bint is_ascii
+        masker._key = mask(target, PyBytes_AS_STRING(piece), size, masker._key, &is_ascii)
+        self._filled += size
+        return is_ascii
+
+    cpdef bytes last(self, Py_ssize_t count):
+        """Return the last ``count`` bytes, unmasked."""
+        return self._bytes[max(self._filled - count, 0):self._filled]
+
+    cpdef bytes take(self):
+        """Return what has come; this must be the last call."""
+        taken, self._bytes = self._bytes, None
+        return taken[:self._filled]
 
 
 cpdef tuple short_message(bytes data):
@@ -79,10 +126,11 @@ cpdef tuple short_message(bytes data):
     cdef uint32_t key
     memcpy(&key, frame + 2, 4)
     cdef bytes payload = PyBytes_FromStringAndSize(NULL, size)
-    mask(PyBytes_AS_STRING(payload), <const char *>frame + HEADER, size, key)
+    cdef bint is_ascii
+    mask(PyBytes_AS_STRING(payload), <const char *>frame + HEADER, size, key, &is_ascii)
     if frame[0] == FIN_BINARY:
         return BINARY, payload
-    if not payload.isascii():
+    if not is_ascii:
         try:
             payload.decode()
         except UnicodeDecodeError:

@@ -6,12 +6,14 @@ wsaccel takes 0.6 us for 32 bytes and 1.0 ms for 1 MiB, byte by byte; the twin 0
 
 from __future__ import annotations
 
-__all__ = ["Masker", "unmask"]
+__all__ = ["Masker", "Payload", "unmask"]
 
 #: ``Masker(key).process(data)`` XORs successive pieces of one payload, the key's rotation kept between calls.
+#: ``Payload(size).add(masker, piece)`` does so into place, where there is a compiled twin.
 try:
-    from uwsgi_ws.protocol._speed import Masker
+    from uwsgi_ws.protocol._speed import Masker, Payload
 except ImportError:
+    Payload = None  # type: ignore[misc, assignment]
     from wsaccel.xormask import XorMaskerSimple as Masker  # type: ignore[no-redef]  # its equal
 
 

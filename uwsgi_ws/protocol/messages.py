@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
 from uwsgi_ws.protocol.frames import BINARY, TEXT
+from uwsgi_ws.protocol.masking import Masker, Payload
 
 __all__ = ["Assembler", "Message", "Piece", "Sendable", "as_message", "check_text"]
 
 #: Pieces below are copied together.
 _SMALL = 4_096
+#: Frames of so many bytes are unmasked into their place, where there is a compiled twin. Beyond, a header alone would
+#: ask for too much memory, be it only on paper.
+_LARGE = range(65_536, 16_777_217)
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -74,7 +78,7 @@ class Assembler:
     ``limit`` bytes, and ``take`` empties it, so that a streamed message is never held whole.
     """
 
-    __slots__ = ("_decoder", "_parts", "_size", "_small", "limit", "opcode")
+    __slots__ = ("_decoder", "_frame", "_parts", "_size", "_small", "limit", "opcode")
 
     def __init__(self, opcode: int, limit: int) -> None:
         self.opcode = opcode
@@ -84,6 +88,7 @@ class Assembler:
         # message in a million fragments takes no more memory than its payload.
         self._parts: list[bytes] = []
         self._small = bytearray()
+        self._frame: Payload | None = None  # the present frame's, if it is large
         self._decoder: codecs.IncrementalDecoder | None = None  # made at the first byte that is not ASCII
 
     def announce(self, length: int) -> None:
@@ -95,6 +100,18 @@ class Assembler:
         self._size += length
         if self._size > self.limit:
             raise MessageTooBig(self._size, self.limit)
+        if Payload is not None and length in _LARGE:
+            self._frame = Payload(length)
+
+    def add_masked(self, masker: Masker, piece: bytes) -> None:
+        """Append bytes of the present frame's payload as they came. Raises as ``add``."""
+        frame = self._frame
+        if frame is None:
+            self.add(masker.process(piece))
+            return
+        is_ascii = frame.add(masker, piece)
+        if self.opcode == TEXT and (self._decoder is not None or not is_ascii):
+            self._check(frame.last(len(piece)))
 
     def add(self, piece: bytes) -> None:
         """Append payload bytes.
@@ -103,21 +120,32 @@ class Assembler:
             InvalidText: as soon as the text so far cannot be the beginning of valid UTF-8.
         """
         if self.opcode == TEXT and (self._decoder is not None or not piece.isascii()):
-            if self._decoder is None:
-                self._decoder = _new_decoder()
-            try:
-                self._decoder.decode(piece)
-            except UnicodeDecodeError as exc:
-                raise InvalidText("text message is not UTF-8") from exc
-            # CPython's decoder waits for a surrogate's third byte, which cannot make it valid.
-            unfinished = self._decoder.getstate()[0]
-            if unfinished[:1] == b"\xed" and unfinished[1:2] >= b"\xa0":
-                raise InvalidText("text message is not UTF-8")
+            self._check(piece)
         if len(piece) < _SMALL:
             self._small += piece
         else:
             self._seal()
             self._parts.append(piece)
+
+    def _check(self, piece: bytes) -> None:
+        """Check the next piece of a text, the first that is not ASCII or one behind it."""
+        if self._decoder is None:
+            self._decoder = _new_decoder()
+        try:
+            self._decoder.decode(piece)
+        except UnicodeDecodeError as exc:
+            raise InvalidText("text message is not UTF-8") from exc
+        # CPython's decoder waits for a surrogate's third byte, which cannot make it valid.
+        unfinished = self._decoder.getstate()[0]
+        if unfinished[:1] == b"\xed" and unfinished[1:2] >= b"\xa0":
+            raise InvalidText("text message is not UTF-8")
+
+    def end_frame(self) -> None:
+        """Take note that all of the present frame's payload has come."""
+        if self._frame is not None:
+            self._seal()
+            self._parts.append(self._frame.take())
+            self._frame = None
 
     def _seal(self) -> None:
         if self._small:
@@ -126,6 +154,7 @@ class Assembler:
 
     def take(self) -> bytes:
         """Return the bytes collected since the last call and hold them no longer."""
+        self.end_frame()  # or what has come of it: the rest goes without
         self._seal()
         parts, self._parts = self._parts, []
         return b"".join(parts)

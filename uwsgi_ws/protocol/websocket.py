@@ -257,10 +257,11 @@ class WebSocket:
         assert masker is not None
         piece = data[start : start + self._frame_left]
         if piece:
-            assembler.add(masker.process(piece))
+            assembler.add_masked(masker, piece)
             self._frame_left -= len(piece)
         if not self._frame_left:
             self._masker = None
+            assembler.end_frame()
             if self._frame_fin:
                 self._assembler = None
                 self._deliver(assembler, final=True)

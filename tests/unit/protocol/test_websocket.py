@@ -349,6 +349,50 @@ def test_messages_written_are_read_back(
     assert outcome == Outcome([(opcode, message.encode()) for opcode, message in messages])
 
 
+LARGE = 65_536  # frames from here on are unmasked into their place
+
+#: Text whose characters of two, three and four bytes lie across every cut sooner or later.
+LONG_TEXT = "".join(["plain " * 10_000, "é中🎈" * 8_000, " and plain again" * 3_000])
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([TEXT, BINARY]),
+    st.lists(st.integers(0, len(LONG_TEXT.encode())), max_size=3),
+    st.lists(st.integers(0, 250_000), max_size=8),
+)
+def test_large_frames_cut_anywhere_are_read_back(opcode: int, fragments: list[int], places: list[int]) -> None:
+    payload = LONG_TEXT.encode()
+    assert len(payload) > 2 * LARGE
+    raw = fragmented(opcode, payload, fragments, [frame(PING, b"?")])
+    outcome = drive(cut(raw, places), 1 << 20)
+    assert outcome.messages == [(opcode, payload)]
+    assert outcome.close is None
+
+
+@pytest.mark.parametrize("bad", [0, 1, LARGE - 1, LARGE, 150_000])
+def test_a_large_text_fails_at_its_first_impossible_byte(bad: int) -> None:
+    payload = bytearray(b"x" * 150_001)
+    payload[bad] = 0xFF
+    raw = frame(TEXT, bytes(payload))
+    head = len(raw) - len(payload)
+    assert drive([raw[: head + bad], raw[head + bad : head + bad + 1]], 1 << 20).close == 1007
+    assert drive([raw[: head + bad]], 1 << 20).close is None
+    payload[bad] = 0xC3
+    assert drive([frame(TEXT, bytes(payload))], 1 << 20).close == 1007
+
+
+@pytest.mark.parametrize("taken_at", [1, LARGE, 100_000])
+def test_what_came_of_a_large_frame_may_be_taken_before_the_rest(taken_at: int) -> None:
+    payload = bytes(range(256)) * 600
+    raw = frame(BINARY, payload)
+    engine = WebSocket(1 << 20)
+    engine.receive(raw[:taken_at])
+    engine.stream_next(True)
+    engine.receive(raw[taken_at:])
+    assert b"".join(item[1] for item in engine.messages) == payload
+
+
 @settings(max_examples=100, deadline=None)
 @given(ANY_BYTES, st.lists(st.integers(0, 10_000), max_size=6))
 def test_pieces_of_a_streamed_message_add_up_to_what_would_have_come_whole(raw: bytes, places: list[int]) -> None:
