@@ -1,7 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Bare system calls: a non-blocking socket's reads and writes, and epoll.
-
-The compiled twins of ``socket.socket``'s methods, and of ``net.epoll``'s class.
+"""A non-blocking socket's reads and writes as bare system calls: the compiled twin of ``socket.socket``'s methods.
 
 A call that cannot block needs no release of the GIL, no timeout logic and no buffer of the largest size.
 """
@@ -126,77 +124,3 @@ cdef class RawSocket:
             while held:
                 held -= 1
                 PyBuffer_Release(&views[held])
-
-
-cdef extern from "<sys/epoll.h>" nogil:
-    ctypedef union epoll_data_t:
-        int fd
-    struct epoll_event:
-        unsigned int events
-        epoll_data_t data
-    int epoll_create1(int flags)
-    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
-    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN
-
-cdef extern from "<unistd.h>" nogil:
-    int c_close "close"(int fd)
-
-cdef enum:
-    BATCH = 256  # as net.epoll has it
-
-
-cdef class Epoll:
-    """See ``net.epoll``."""
-
-    cdef int _fd
-    cdef list _owners  # by descriptor
-
-    def __cinit__(self):
-        self._owners = []
-        self._fd = epoll_create1(EPOLL_CLOEXEC)
-        if self._fd < 0:
-            PyErr_SetFromErrno(OSError)
-
-    def __dealloc__(self):
-        self.close()
-
-    def fileno(self):
-        """Return its own descriptor, readable while one of those watched is; -1 once closed."""
-        return self._fd
-
-    def add(self, int fd, owner):
-        """Watch a descriptor for its owner."""
-        cdef epoll_event event
-        event.events = EPOLLIN
-        event.data.fd = fd
-        if epoll_ctl(self._fd, EPOLL_CTL_ADD, fd, &event) < 0:
-            PyErr_SetFromErrno(OSError)
-        if fd >= len(self._owners):
-            self._owners.extend([None] * (fd + 64 - len(self._owners)))
-        self._owners[fd] = owner
-
-    def remove(self, int fd):
-        """Watch it no more."""
-        cdef epoll_event event
-        if epoll_ctl(self._fd, EPOLL_CTL_DEL, fd, &event) < 0:
-            PyErr_SetFromErrno(OSError)
-        self._owners[fd] = None
-
-    def poll(self):
-        """Return whose descriptors are readable now, without waiting."""
-        cdef epoll_event events[BATCH]
-        cdef int i
-        cdef int count = epoll_wait(self._fd, events, BATCH, 0)
-        if count < 0 and errno != EINTR:
-            PyErr_SetFromErrno(OSError)
-        cdef list ready = []
-        for i in range(count):
-            ready.append(self._owners[events[i].data.fd])
-        return ready
-
-    cpdef close(self):
-        """Give the instance back; without effect the second time."""
-        if self._fd >= 0:
-            c_close(self._fd)
-            self._fd = -1

@@ -12,12 +12,11 @@ cdef class Watched:
 
 
 cdef class Poller:
-    cdef object _epoll
+    cdef object _check
     cdef Watched _held
-    cdef object _io
-    cdef list _ready
     cdef public object hub
     cdef public double now
+    cdef public list ready
 
     @cython.locals(watched=Watched)
     cpdef object wait(self)

@@ -1,10 +1,13 @@
 """Which of a worker's sockets have something to read, and who gets the thread then.
 
-One epoll instance holds the sockets of all streams, and gevent's loop watches that instance alone. A turn of the loop
-so brings a *batch*, and within a batch the thread goes from greenlet to greenlet past the hub: one that has to wait
-reads the batch's next socket itself, and if what came is just the message that another greenlet waits for, it switches
-straight to that one. So a message takes one switch in the place of two, and no call out of the loop. Whatever is not
-as simple is left to the hub, which goes on with the batch where the greenlets stopped.
+A socket that is readable only joins the *batch* of the loop's turn; the last watcher of the turn goes through it. And
+within a batch the thread goes from greenlet to greenlet past the hub: one that has to wait reads the batch's next
+socket itself, and if what came is just the message that another greenlet waits for, it switches straight to that one.
+So a message takes one switch in the place of two. Whatever is not as simple is left to the hub, which goes on with the
+batch where the greenlets stopped.
+
+(An epoll instance of our own, watched by the loop as one, spares the loop a call for each socket; but a turn takes two
+system calls more, and that is not less.)
 """
 
 from __future__ import annotations
@@ -15,8 +18,6 @@ from typing import Any
 
 import greenlet
 from gevent.hub import Hub
-
-from uwsgi_ws.net.epoll import Epoll
 
 __all__ = ["Poller", "Receiver", "Watched"]
 
@@ -69,32 +70,33 @@ class Poller:
     Attributes:
         hub: The same.
         now: When the present batch came (monotonic).
+        ready: What is left of it; watchers add to it.
     """
 
-    __slots__ = ("_epoll", "_held", "_io", "_ready", "hub", "now")
+    __slots__ = ("_check", "_held", "hub", "now", "ready")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self.now = monotonic()
-        self._epoll = Epoll()
-        self._ready: list[Any] = []  # what is left of the batch
+        self.ready: list[Any] = []
         self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
-        self._io: Any = self.hub.loop.io(self._epoll.fileno(), _READ)
-        self._io.start(self._dispatch)
+        # The last of a turn: all that it found readable has been put into the batch by then.
+        self._check: Any = self.hub.loop.check(ref=False, priority=-2)
+        self._check.start(self._dispatch)
 
-    def watch(self, fd: int, watched: Watched) -> None:
-        """Tell ``watched`` whenever its descriptor is readable."""
-        self._epoll.add(fd, watched)
+    def watcher(self, fd: int) -> Any:
+        """Return a watcher of the loop's for a descriptor, to be given to ``watch``; it must be closed in the end."""
+        return self.hub.loop.io(fd, _READ)
 
-    def unwatch(self, fd: int) -> None:
-        """Undo ``watch``; the descriptor must still be open. What is left of the present batch may still tell."""
-        self._epoll.remove(fd)
+    def watch(self, watcher: Any, watched: Watched) -> None:
+        """Tell ``watched`` whenever its descriptor is readable, until the watcher is stopped."""
+        watcher.start(self.ready.append, watched)
 
     def wait(self) -> Any:
         """Park the calling greenlet; return what it is switched to with."""
         target = None
-        if self._ready and self._held is None:
-            watched = self._ready.pop()
+        if self.ready and self._held is None:
+            watched = self.ready.pop()
             target = watched.hand_over()
             if target is None:
                 self._held = watched
@@ -102,15 +104,16 @@ class Poller:
 
     def _dispatch(self) -> None:
         """Go through a batch; whoever is switched to may have gone on with it in the meantime."""
-        self._ready = self._epoll.poll()
+        if not self.ready:
+            return
         self.now = monotonic()
         while True:
             watched, self._held = self._held, None
             try:
                 if watched is None:
-                    if not self._ready:
+                    if not self.ready:
                         return
-                    watched = self._ready.pop()
+                    watched = self.ready.pop()
                     target = watched.hand_over()
                     if target is not None:
                         _switch(target)
@@ -122,6 +125,5 @@ class Poller:
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._io.stop()
-        self._io.close()
-        self._epoll.close()
+        self._check.stop()
+        self._check.close()

@@ -6,7 +6,7 @@ cdef class SocketStream(Watched):
     cdef object _clock
     cdef double _deadline
     cdef bytes _early
-    cdef int _fd
+    cdef object _io
     cdef bint _is_reading
     cdef object _parked
     cdef Poller _poller

@@ -54,7 +54,7 @@ class SocketStream(Watched):
         "_clock",
         "_deadline",
         "_early",
-        "_fd",
+        "_io",
         "_is_reading",
         "_parked",
         "_poller",
@@ -71,7 +71,7 @@ class SocketStream(Watched):
         self._sock = sock
         self._poller = poller
         self._clock = clock
-        self._fd: int = sock.fileno()
+        self._io: Any = poller.watcher(sock.fileno())
         self._early: bytes | None = None  # what hand_over has read and left to the hub
         self._write_io: Any = None
         self._is_reading = False
@@ -222,11 +222,11 @@ class SocketStream(Watched):
             self._unwatch()
 
     def _watch(self) -> None:
-        self._poller.watch(self._fd, self)
+        self._poller.watch(self._io, self)
         self._is_reading = True
 
     def _unwatch(self) -> None:
-        self._poller.unwatch(self._fd)
+        self._io.stop()
         self._is_reading = False
 
     def hand_over(self) -> Any:
@@ -291,7 +291,7 @@ class SocketStream(Watched):
 
     def reset(self) -> None:
         """Close so that the peer cannot take what it has for the whole: by a reset, not an end of the stream."""
-        if self._fd >= 0:
+        if self._io is not None:
             try:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
@@ -300,11 +300,12 @@ class SocketStream(Watched):
 
     def close(self) -> None:
         """Give up the socket and the watchers; without effect the second time."""
-        if self._fd >= 0:
+        if self._io is not None:
             self._receiver = None
-            if self._is_reading:
-                self._unwatch()
-            self._fd = -1
+            self._is_reading = False
+            self._io.stop()
+            self._io.close()
+            self._io = None
             self.stop_writing()
             self.raw.close()  # the compiled one knows only the descriptor's number, soon to be somebody else's
             self._sock.close()

@@ -14,6 +14,7 @@ cdef enum:
     FIN_BINARY = 0x82
     MASKED = 0x80
     LONGEST = 125
+    MEDIUM = 126  # a length of two bytes follows
     HEADER = 6  # with the masking key
 
 cdef object TEXT = 1
@@ -121,13 +122,21 @@ cpdef tuple short_message(bytes data):
         raise TypeError("data must be bytes, not None")
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - HEADER
     cdef const unsigned char *frame = <const unsigned char *>PyBytes_AS_STRING(data)
-    if not 0 <= size <= LONGEST or frame[1] != (MASKED | size) or not (frame[0] == FIN_TEXT or frame[0] == FIN_BINARY):
+    cdef const unsigned char *body = frame + HEADER
+    if size < 0 or not (frame[0] == FIN_TEXT or frame[0] == FIN_BINARY):
+        return None
+    if frame[1] == (MASKED | MEDIUM):
+        size -= 2
+        body += 2
+        if size <= LONGEST or size != (frame[2] << 8 | frame[3]):
+            return None
+    elif size > LONGEST or frame[1] != (MASKED | size):
         return None
     cdef uint32_t key
-    memcpy(&key, frame + 2, 4)
+    memcpy(&key, body - 4, 4)
     cdef bytes payload = PyBytes_FromStringAndSize(NULL, size)
     cdef bint is_ascii
-    mask(PyBytes_AS_STRING(payload), <const char *>frame + HEADER, size, key, &is_ascii)
+    mask(PyBytes_AS_STRING(payload), <const char *>body, size, key, &is_ascii)
     if frame[0] == FIN_BINARY:
         return BINARY, payload
     if not is_ascii:

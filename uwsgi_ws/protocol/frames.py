@@ -36,6 +36,8 @@ RSV = 0x70
 MASKED = 0x80
 #: Longest payload of a control frame (RFC 6455 5.5).
 MAX_CONTROL = 125
+#: Payload bytes of a frame whose length takes two bytes.
+MAX_MEDIUM = 65_535
 
 #: The two bytes of every unmasked header with a 7-bit length, by opcode and length: no struct on the hot path.
 SHORT_HEADERS = tuple([bytes((FIN | opcode, length)) for length in range(126)] for opcode in range(16))

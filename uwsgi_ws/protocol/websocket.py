@@ -132,7 +132,7 @@ class WebSocket:
         self._is_deaf = False  # the peer has ended it: what comes after that is not processed
         #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without asking
         #: the machine (see ``protocol.short``).
-        self.is_idle = max_message_size >= frames.MAX_CONTROL
+        self.is_idle = max_message_size >= frames.MAX_MEDIUM
 
     # Receiving
 
@@ -223,7 +223,7 @@ class WebSocket:
             self.state is OPEN
             and not (self._is_deaf or self._pending or self.streaming)
             and self._assembler is None
-            and self.max_message_size >= frames.MAX_CONTROL
+            and self.max_message_size >= frames.MAX_MEDIUM
         )
 
     def _receive_message(self, header: frames.FrameHeader, masked: bytes) -> None:

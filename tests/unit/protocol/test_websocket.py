@@ -417,7 +417,9 @@ def test_pieces_of_a_streamed_message_add_up_to_what_would_have_come_whole(raw: 
 # A short message handed over at once
 
 
-@pytest.mark.parametrize("payload", [b"", b"x", "é".encode(), bytes(125)])
+@pytest.mark.parametrize(
+    "payload", [b"", b"x", "é".encode(), bytes(125), bytes(126), b"x\xc3\xa9" * 100, bytes(65_535)]
+)
 def test_exactly_one_short_message_is_handed_over(payload: bytes) -> None:
     for opcode in (TEXT, BINARY):
         engine = WebSocket(LIMIT)
@@ -432,7 +434,11 @@ def test_exactly_one_short_message_is_handed_over(payload: bytes) -> None:
         text("x")[:-1],
         text("x") + b"\x81",
         text("one") + text("two"),
-        text("x" * 126),
+        text("x" * 126)[:-1],
+        frame(BINARY, bytes(65_536)),
+        frame(BINARY, bytes(125), length_bytes=2),
+        frame(TEXT, b"x" * 300 + b"\xff"),
+        text("x" * 300, fin=False),
         text("x", fin=False),
         text("x", rsv=4),
         text("x", key=None),
