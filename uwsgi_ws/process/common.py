@@ -50,12 +50,14 @@ class Order(NamedTuple):
         seat: Its row on the scoreboard, and its ends of whatever connects workers; no living process has the same.
         birth: Counts all workers ever forked, so that what a predecessor in the seat left behind can be told apart.
         births: How many processes this worker will then have been.
+        is_paused: It shall accept nobody until it is told to.
     """
 
     worker_id: int
     seat: int
     birth: int
     births: int
+    is_paused: bool = False
 
     def pack(self) -> bytes:
         """Return it as bytes."""
@@ -67,7 +69,7 @@ class Order(NamedTuple):
         return cls(*_ORDER.unpack(data))
 
 
-_ORDER = struct.Struct("=IIQQ")
+_ORDER = struct.Struct("=IIQQ?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,7 +299,7 @@ class Master:
             taken.add(seat)
             luck.births += 1
             self._births += 1
-            worker = WorkerProcess(Order(worker_id, seat, self._births, luck.births), generation)
+            worker = WorkerProcess(Order(worker_id, seat, self._births, luck.births, self._is_paused), generation)
             self._common.scoreboard.clear(seat)
             self._workers.append(worker)
             assert generation.control is not None, "its nursery is loaded"
@@ -329,8 +329,8 @@ class Master:
             worker.awaited_until = 0.0
         elif notice.what == What.READY and worker.life is Life.STARTING:
             worker.life = Life.SERVING
-            if self._is_paused:
-                send(worker.pid, PAUSE)
+            if self._is_paused != worker.order.is_paused:  # that has changed since it was ordered
+                send(worker.pid, PAUSE if self._is_paused else RESUME)
             for other in self._workers:
                 if other.is_spent and other.order.worker_id == worker.order.worker_id:
                     self._dismiss(other)

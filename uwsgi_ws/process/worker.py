@@ -256,6 +256,8 @@ def serve_for_master(
         gevent.signal_handler(CEASE, cease)
         gevent.signal_handler(PAUSE, place.accepting, 0)
         gevent.signal_handler(RESUME, place.accepting, 1)
+        if order.is_paused:
+            place.accepting(0)
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
         common.notify(What.READY, order.seat, pid)
 
