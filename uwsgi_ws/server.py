@@ -114,7 +114,6 @@ class Server:
         self.hub = get_hub()
         self.clock = Clock(self.hub)
         self.poller = Poller(self.hub)
-        self._acceptor = (ThreadAcceptor if threads else Acceptor)(websocket, self.poller, self.clock, stats)
         self.pool = ClientPool(places)
         self.listeners: list[Listener] = []
         self.is_draining = False
@@ -144,6 +143,9 @@ class Server:
             crossing = Crossing(self.hub)
             use_crossing(crossing)
             self._call = ThreadPool(places, crossing).run
+            self._acceptor: Acceptor = ThreadAcceptor(websocket, self.poller, self.clock, stats, crossing)
+        else:
+            self._acceptor = Acceptor(websocket, self.poller, self.clock, stats)
 
     # Accepting
 

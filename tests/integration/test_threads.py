@@ -13,7 +13,7 @@ from conftest import finish
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.server import Server, ServerFailed
-from support.websocket_client import PING, RawClient, close_frame, frame
+from support.websocket_client import PING, TEXT, RawClient, close_frame, frame
 
 Serve = Callable[..., Server]
 
@@ -120,6 +120,58 @@ def busy(ws):
     time.sleep(2)
 
 
+def away(ws):
+    # Has read for itself, and then has no time for its client.
+    ws.send(ws.recv())
+    ws.send(ws.recv())
+    time.sleep(1)
+    ws.send("back")
+    ws.send(ws.recv())
+
+
+def pair(ws):
+    # Two threads receive, and answer.
+    other = threading.Thread(target=echo, args=(ws,))
+    other.start()
+    echo(ws)
+    other.join()
+
+
+def told(ws):
+    # One thread receives, the others send.
+    def send():
+        for number in range(100):
+            ws.send("x" * number * 50)
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    ws.send(ws.recv())
+    for thread in threads:
+        thread.start()
+    assert ws.recv() == "enough"
+    for thread in threads:
+        thread.join()
+    ws.send("all")
+
+
+def noise(ws):
+    # A thread sends; what another one broadcasts meanwhile shares its writes.
+    def tell():
+        while ws.is_open:
+            uwsgi_ws.broadcast([ws], "told")
+    teller = threading.Thread(target=tell)
+    teller.start()
+    try:
+        while True:
+            ws.send("said")
+    finally:
+        teller.join()
+
+
+def patient(ws):
+    ws.send(ws.recv())
+    ws.send(str(ws.recv(timeout=0.05)))
+    ws.send(ws.recv(timeout=10))
+
+
 def flood(ws):
     while True:
         ws.send(bytes(1_000_000))
@@ -197,6 +249,74 @@ def test_pings_and_the_closing_handshake_need_no_thread(server: Server) -> None:
         client.expect_pong(b"are you there")
         client.expect_close(1000)
         assert time.monotonic() - begun < 1.5, "the application sleeps for two seconds"
+
+
+def test_a_client_whose_thread_has_read_and_is_elsewhere_gets_its_pong(server: Server) -> None:
+    with RawClient.open(server.port, "/away") as client:
+        for text in ("one", "two"):
+            client.send_text(text)
+            client.expect_text(text)
+        begun = time.monotonic()
+        client.send(frame(PING, b"are you there"))
+        client.expect_pong(b"are you there")
+        assert time.monotonic() - begun < 0.5, "the application sleeps for a second"
+        client.send_text("three")
+        client.expect_text("back")
+        client.expect_text("three")
+        client.expect_close(1000)
+
+
+def test_two_threads_that_receive_get_each_message_once(server: Server) -> None:
+    with RawClient.open(server.port, "/pair") as client:
+        for number in range(200):
+            client.send_text(str(number))
+            client.expect_text(str(number))
+        client.finish()
+
+
+def test_threads_send_while_one_receives_and_frames_do_not_mix(server: Server) -> None:
+    with RawClient.open(server.port, "/told", receive_buffer=4_096) as client:
+        client.send_text("go")
+        client.expect_text("go")
+        client.send(frame(PING, b"meanwhile"))
+        sizes: dict[int, int] = {}
+        pongs = 0
+        while sum(sizes.values()) < 400:
+            got = client.read_frame()
+            if got.opcode == TEXT:
+                assert got.payload == b"x" * len(got.payload)
+                sizes[len(got.payload)] = sizes.get(len(got.payload), 0) + 1
+            else:
+                pongs += 1
+        assert sizes == {number * 50: 4 for number in range(100)}
+        client.send_text("enough")
+        while pongs < 1:
+            assert client.read_frame().payload == b"meanwhile"
+            pongs += 1
+        client.expect_text("all")
+        client.expect_close(1000)
+
+
+def test_a_client_that_goes_amid_sending_and_broadcasting_is_noticed_by_both(server: Server) -> None:
+    for _ in range(20):
+        with RawClient.open(server.port, "/noise") as client:
+            for _ in range(20):
+                assert client.read_frame().payload in (b"said", b"told")
+            client.reset()
+    with RawClient.open(server.port, "/echo") as client:
+        client.send_text("still here")
+        client.expect_text("still here")
+        client.finish()
+
+
+def test_a_wait_ends_in_time_and_loses_nothing(server: Server) -> None:
+    with RawClient.open(server.port, "/patient") as client:
+        client.send_text("first")
+        client.expect_text("first")
+        client.expect_text("None")
+        client.send_text("last")
+        client.expect_text("last")
+        client.expect_close(1000)
 
 
 def test_the_application_s_own_threads_have_no_request(server: Server) -> None:

@@ -96,6 +96,11 @@ class Http2Stream:
         self._receiver: Receiver | None = None
         self._on_writable: Callable[[], object] | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """See Stream."""
+        return False
+
     def fileno(self) -> int:
         """Return the connection's descriptor; -1 when the stream has ended."""
         return -1 if self._is_closed or self._is_lost else self._carrier.fileno()

@@ -18,6 +18,10 @@ class Stream(Protocol):
     """
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is just a socket: any thread, one at a time, may call ``send``, ``sendmsg`` and ``recv_now``."""
+
+    @property
     def raw(self) -> Any:
         """The socket itself, if what is sent goes there as it is, for whoever spares a call; else None."""
 

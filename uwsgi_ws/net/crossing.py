@@ -18,7 +18,9 @@ from gevent import getcurrent, monkey
 from gevent.hub import Hub
 from greenlet import greenlet
 
-__all__ = ["Crossing", "in_hub", "post", "use_crossing"]
+from uwsgi_ws.net.bell import Bell
+
+__all__ = ["Crossing", "in_hub", "is_hub_here", "post", "use_crossing"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,12 +42,13 @@ class Crossing:
         hub: The one of this thread.
     """
 
-    __slots__ = ("_calls", "_running", "_wake", "hub", "thread")
+    __slots__ = ("_bells", "_calls", "_running", "_wake", "hub", "thread")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self._calls: deque[_Call] = deque()
         self._running: dict[int, Any] = {}  # the greenlets that make calls now, by the thread that waits for them
+        self._bells: dict[int, Bell] = {}  # where threads wait by themselves
         #: The hub's.
         self.thread = _thread_id()
         # Its `send` alone, of all that gevent has, may be used from another thread. It keeps the loop alive: when all
@@ -62,10 +65,11 @@ class Crossing:
         error = call.error
         if error is None:
             return call.result  # type: ignore[no-any-return]  # a call does not know whose it is
+        call.error = None  # the traceback knows this frame and that of `_make`: cycles, if these knew the error
         try:
             raise error
         finally:
-            del error, call  # the traceback knows this frame: a cycle, if it stayed
+            del error
 
     def post(self, function: Callable[..., object], *args: object) -> None:
         """Have a function called in the hub's thread soon; it must neither wait nor raise.
@@ -79,8 +83,34 @@ class Crossing:
         self._calls.append(_Call(function, args, {}, 0))
         self._wake.send()
 
+    def wait(self, bell: Bell, deadline: float | None) -> None:
+        """Wait in a thread of its own as ``bell.wait`` does, where ``interrupt`` finds it."""
+        thread = _thread_id()
+        self._bells[thread] = bell
+        try:
+            bell.wait(deadline)
+        finally:
+            del self._bells[thread]
+        error = bell.error
+        if error is not None:
+            bell.error = None
+            bell.silence()
+            try:
+                raise error
+            finally:
+                del error  # as in `call`: no cycle
+
+    def is_here(self) -> bool:
+        """Say whether this is the hub's thread."""
+        return _thread_id() == self.thread
+
     def interrupt(self, thread: int, error: BaseException) -> bool:
-        """Raise ``error`` in the call that a thread waits for; False when it does not wait for any."""
+        """Raise ``error`` in what a thread waits for, a call or at a bell; False when it does not wait for any."""
+        bell = self._bells.get(thread)
+        if bell is not None:
+            bell.error = error
+            bell.ring()
+            return True
         waiting: Any = self._running.get(thread)
         if waiting is None:
             return False
@@ -142,9 +172,14 @@ def use_crossing(crossing: Crossing | None) -> None:
 def in_hub(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function in the thread of the process's crossing; here, if this is it or there is none."""
     crossing = _current
-    if crossing is None or _thread_id() == crossing.thread:
+    if crossing is None or crossing.is_here():
         return function(*args, **kwargs)
     return crossing.call(function, *args, **kwargs)
+
+
+def is_hub_here() -> bool:
+    """Say whether what belongs to the hub may be called right here: whether ``in_hub`` is a plain call."""
+    return _current is None or _current.is_here()
 
 
 def post(hub: Hub, function: Callable[..., object], *args: object) -> None:

@@ -84,6 +84,11 @@ class SocketStream(Watched):
         #: What reads and writes the socket; for whoever would otherwise call ``send`` for every message.
         self.raw: Any = raw_socket(sock)
 
+    @property
+    def is_plain(self) -> bool:
+        """See Stream."""
+        return True
+
     def fileno(self) -> int:
         """Return the descriptor, -1 once closed."""
         return self._sock.fileno()  # type: ignore[no-any-return]  # the sockets of patched and unpatched modules
@@ -117,10 +122,14 @@ class SocketStream(Watched):
         data, self._early = self._early, None
         if data is not None:
             return data
+        size = self._read_size
         try:
-            return self.raw.recv(_READ_SIZE)  # type: ignore[no-any-return]  # as in fileno
+            data = self.raw.recv(size)
         except BlockingIOError:
             return None
+        if len(data) == size:
+            self._read_size = _BULK_READ_SIZE
+        return data  # type: ignore[no-any-return]  # as in fileno
 
     def peek(self, timeout: float | None) -> bytes:
         """Wait for bytes and return them, but leave them there: see ``skip``. Otherwise like ``recv``."""

@@ -131,6 +131,11 @@ class TlsStream(Receiver):
         certificate = self._tls.getpeercert(True)
         return ssl.DER_cert_to_PEM_cert(certificate) if certificate else None
 
+    @property
+    def is_plain(self) -> bool:
+        """See Stream."""
+        return False
+
     def fileno(self) -> int:
         """See Stream."""
         return self._stream.fileno()

@@ -1,121 +1,327 @@
-"""A WebSocket whose application runs in a native thread.
+"""A WebSocket whose application runs in native threads.
 
-It is a ``Connection`` and belongs to the hub's thread like any other. Only what applications call is different: it goes
-by way of the crossing, unless the hub itself calls. A receiver brings home all messages that wait, so that
-the next calls find theirs without crossing.
+It is a ``Connection``, in the hub's care like any other, with a *gate*: one thread at a time is inside, be it the
+hub's or another. The usual messages never see the hub. A thread that waits for its client is *lent* the stream and
+reads for itself; once it has been elsewhere for a while, ``Relief`` has the hub read. A thread that sends writes on
+the spot. All else, and whatever needs the event loop, is the hub's to do, by way of the crossing.
+
+Only what does not wait is done inside the gate. Whoever parks in the hub, or crosses over to it, goes out meanwhile.
+
+A stream that is more than a socket (TLS, HTTP/2) belongs to the hub alone: there, each message that does not wait
+already costs a crossing.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from uwsgi_ws.fronts.base import Headers, Request
-from uwsgi_ws.net.crossing import in_hub
+from uwsgi_ws.net.bell import Bell
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.crossing import Crossing, in_hub
+from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.short import short_message
+from uwsgi_ws.protocol.websocket import OPEN
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
+from uwsgi_ws.threads.relief import Relief
 from uwsgi_ws.websocket.acceptor import Acceptor
-from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.websocket.outbox import Overflow
+from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.outbox import Outbox, Overflow
 
 __all__ = ["ThreadAcceptor", "ThreadConnection"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_LENT = object()
+
 
 class ThreadConnection(Connection):
-    """A connection usable from any thread; see ``Connection`` for what its methods do."""
+    """A connection usable from any thread; see ``Connection`` for what its methods do.
 
-    __slots__ = ("_brought",)
+    Args:
+        args: As Connection's, and so the others.
+        crossing: The worker's.
+        relief: The worker's.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Attributes:
+        is_attended: A thread waits for the stream, which it has been lent.
+        seen: See ``Lent``.
+    """
+
+    __slots__ = (
+        "_bell",
+        "_crossing",
+        "_gate",
+        "_is_lent",
+        "_is_unattended",
+        "_relief",
+        "is_attended",
+        "seen",
+    )
+
+    def __init__(self, *args: Any, crossing: Crossing, relief: Relief, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Bounded by what may wait in the connection: more is brought only when it is empty.
-        self._brought: deque[Message] = deque()
+        self._crossing = crossing
+        self._relief = relief
+        self._gate = make_gate()
+        self._bell: Bell | None = None
+        self._is_lent = False
+        self._is_unattended = False  # a thread has read what needs the hub's attention
+        self.is_attended = False
+        self.seen = 0
+
+    def _in_hub(self, function: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Have the hub call a method, inside the gate."""
+        inside: Callable[..., R] = self._inside
+        return in_hub(inside, function, *args, **kwargs)
+
+    def _inside(self, function: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._gate:
+            return function(self, *args, **kwargs)
 
     # Receiving
 
     def recv_message(self, deadline: float | None = None) -> Message | None:
         """See Connection."""
+        while True:
+            with self._gate:
+                message = self._take_waiting()
+                if message is not None:
+                    return message
+                reads = self._is_lent and not self.is_attended and not self._crossing.is_here()
+                self.is_attended = self.is_attended or reads
+            if reads:
+                message = self._read(deadline)
+                if message is not None:
+                    return message
+                if deadline is not None and deadline <= monotonic():
+                    return None
+            else:
+                outcome = self._in_hub(ThreadConnection._recv_in_hub, deadline, not self._crossing.is_here())
+                if outcome is not _LENT:
+                    return outcome  # type: ignore[no-any-return]  # a message, or None
+
+    def _take_waiting(self) -> Message | None:
+        """Take a message that needs nothing else done; inside the gate."""
+        messages: Any = self._engine.messages
+        if not messages or len(messages[0]) != 2 or self._is_paused or self._readiness is not None:
+            return None
+        self.messages_received += 1
+        return messages.popleft()  # type: ignore[no-any-return]  # no Piece: two items
+
+    def _read(self, deadline: float | None) -> Message | None:
+        """Wait for bytes, and take them; return the message that they are, if they are no more than that."""
+        assert self._bell is not None, "whoever is lent the stream has it"
         try:
-            return self._brought.popleft()
-        except IndexError:
-            return in_hub(self._bring, deadline)
+            self._crossing.wait(self._bell, deadline)
+        finally:
+            self.is_attended = False
+            if not self._relief.is_awake:
+                self._relief.note()
+        with self._gate:
+            if not self._is_lent:
+                return None  # who has called us away has a reason, which the hub knows
+            try:
+                data = self._stream.recv_now()
+            except OSError:
+                data = b""
+            if data:
+                self._heard_at = monotonic()
+                self.bytes_received += len(data)
+                if self._engine.is_idle:
+                    message = short_message(data)
+                    if message is not None:
+                        self.messages_received += 1
+                        return message
+                try:
+                    self._is_unattended = self._engine.receive(data)
+                except Exception:
+                    with outside(self._gate):
+                        self._engine_failed()
+        if data == b"":
+            self._in_hub(Connection.receive, b"")
+        elif self._is_unattended:
+            self._in_hub(ThreadConnection._attend)
+        return None
+
+    def _recv_in_hub(self, deadline: float | None, may_lend: bool) -> Any:
+        """Wait for a message in the hub; return _LENT if the thread is to do so itself."""
+        if may_lend and self._may_be_lent():
+            self._lend()
+            return _LENT
+        self.take_back()
+        return Connection.recv_message(self, math.inf if deadline is None else deadline)
+
+    def _may_be_lent(self) -> bool:
+        engine = self._engine
+        return (
+            self._stream.is_plain
+            and engine.state is OPEN
+            and engine.ending is None
+            and not (engine.messages or engine.streaming)
+            and not (self._is_lent or self._is_paused or self._waiter or self._waiting)
+            and self._readiness is None
+        )
+
+    def _lend(self) -> None:
+        self._stream.pause_receiving()
+        if self._bell is None:
+            self._bell = Bell(self._stream.fileno())
+        self._bell.silence()
+        self._is_lent = True
+        self._relief.add(self)
+
+    def take_back(self) -> None:
+        """Have the hub read from now on, and whoever waits to read ask it. In the hub."""
+        with self._gate:
+            if self._is_lent:
+                assert self._bell is not None, "made when it was lent"
+                self._is_lent = False
+                self._relief.discard(self)
+                self._bell.ring()
+                if not self._is_closed and not self._is_paused:
+                    self._stream.start_receiving(self)
 
     def recv_now(self) -> Message | None:
         """See Connection."""
-        try:
-            return self._brought.popleft()
-        except IndexError:
-            return in_hub(super().recv_now)
-
-    def _bring(self, deadline: float | None) -> Message | None:
-        message = Connection.recv_message(self, deadline)
-        self._brought.extend(self.take_waiting())
-        return message
-
-    def _bring_back(self) -> None:
-        brought = [self._brought.popleft() for _ in range(len(self._brought))]
-        self.give_back(brought)
+        with self._gate:
+            message = self._take_waiting()
+        return self._in_hub(Connection.recv_now) if message is None else message
 
     def recv_streaming(self, timeout: float | None = None) -> Iterator[str | bytes]:
         """See Connection."""
-        in_hub(self._bring_back)
         pieces = Connection.recv_streaming(self, timeout)
-        while (piece := in_hub(next, pieces, None)) is not None:
+        while (piece := self._in_hub(ThreadConnection._next_piece, pieces)) is not None:
             yield piece
+
+    def _next_piece(self, pieces: Iterator[str | bytes]) -> str | bytes | None:
+        self.take_back()
+        return next(pieces, None)
 
     def fileno(self) -> int:
         """See Connection."""
-        return in_hub(self._fileno)
+        return self._in_hub(ThreadConnection._fileno)
 
     def _fileno(self) -> int:
-        # From now on each message is told of, so each must be in its place.
-        self._bring_back()
+        self.take_back()
         return Connection.fileno(self)
 
     # Sending
 
     def send_message(self, opcode: int, payload: bytes) -> None:
         """See Connection."""
-        in_hub(Connection.send_message, self, opcode, payload)
+        if self._stream.is_plain:
+            with self._gate:
+                Connection.send_message(self, opcode, payload)
+        else:
+            self._in_hub(Connection.send_message, opcode, payload)
 
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """See Connection."""
-        return in_hub(super().offer, frame, size, overflow)
+        return self._in_hub(Connection.offer, frame, size, overflow)
 
     def ping(self, payload: bytes = b"") -> None:
         """See Connection."""
-        in_hub(super().ping, payload)
+        self._in_hub(Connection.ping, payload)
 
     # Channels
 
     def join(self, channel: str, *, slow: str = "close") -> None:
         """See Connection."""
-        in_hub(super().join, channel, slow=slow)
+        self._in_hub(Connection.join, channel, slow=slow)
 
     def leave(self, channel: str) -> None:
         """See Connection."""
-        in_hub(super().leave, channel)
+        self._in_hub(Connection.leave, channel)
 
     # Ending
 
     def close(self, code: int | None = 1000, reason: str = "") -> None:
         """See Connection."""
-        in_hub(super().close, code, reason)
+        self._in_hub(Connection.close, code, reason)
 
     def abort(self) -> None:
         """See Connection."""
-        in_hub(super().abort)
+        self._in_hub(Connection.abort)
 
     def release(self, code: int = 1000) -> None:
         """See Connection."""
-        self._brought.clear()
-        in_hub(super().release, code)
+        self._in_hub(Connection.release, code)
+
+    # What the hub calls, and what needs the hub
+
+    def hand_over(self, data: bytes) -> Any:
+        """See Receiver."""
+        with self._gate:
+            return Connection.hand_over(self, data)
+
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
+        with self._gate:
+            Connection.receive(self, data)
+
+    def tick(self, now: float) -> float | None:
+        """See Connection."""
+        with self._gate:
+            if self._is_unattended:  # its thread is on the way to the hub
+                self._attend()
+            return Connection.tick(self, now)
+
+    def _attend(self) -> None:
+        self._is_unattended = False
+        super()._attend()
+        if self._engine.ending is not None:
+            self.take_back()
+
+    def _cease(self) -> None:
+        super()._cease()
+        if self._is_lent and self.is_attended and self._bell is not None:
+            # How it ends is said now, to whoever waits: the peer may be gone before the thread is awake.
+            self._bell.error = self._engine.closed_error()
+        self.take_back()
+        if self._is_closed:
+            self._bell = None  # the wheel may know us for some seconds more
+
+    def _park(self, deadline: float | None) -> Any:
+        with outside(self._gate):
+            return super()._park(None if deadline == math.inf else deadline)
+
+    def _lose(self) -> None:
+        with outside(self._gate):
+            self._in_hub(Connection._lose)
+
+    def _own_outbox(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = ThreadOutbox(self, self._stream, self._poller.hub, self._turn, self._gate)
+        return self._outbox
 
 
 class ThreadAcceptor(Acceptor):
-    """Makes connections that threads may use."""
+    """Makes connections that threads may use.
 
-    connection_class = ThreadConnection
+    Args:
+        settings: As Acceptor's, and so the others.
+        poller: The worker's.
+        clock: The worker's.
+        stats: The worker's.
+        crossing: The worker's.
+    """
+
+    def __init__(
+        self, settings: ConnectionSettings, poller: Poller, clock: Clock, stats: Stats, crossing: Crossing
+    ) -> None:
+        super().__init__(settings, poller, clock, stats)
+        self._crossing = crossing
+        self._relief = Relief(crossing)
+
+    def _connect(self, *args: Any, **kwargs: Any) -> Connection:
+        return ThreadConnection(*args, crossing=self._crossing, relief=self._relief, **kwargs)
 
     def accept(
         self, request: Request, headers: Headers, subprotocol: str | None, reason: str = "Switching Protocols"

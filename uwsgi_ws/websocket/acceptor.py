@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.fronts.base import Headers, Request
@@ -22,8 +22,6 @@ __all__ = ["Acceptor"]
 
 class Acceptor:
     """A worker's settings for WebSockets, applied to one request at a time."""
-
-    connection_class: ClassVar[type[Connection]] = Connection
 
     def __init__(self, settings: ConnectionSettings, poller: Poller, clock: Clock, stats: Stats) -> None:
         self._settings = settings
@@ -56,7 +54,7 @@ class Acceptor:
         paced = None
         if self._settings.messages_per_second or self._settings.bytes_per_second:
             paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
-        connection = self.connection_class(
+        connection = self._connect(
             stream if paced is None else cast("Stream", paced),
             self._settings,
             self._poller,
@@ -71,3 +69,6 @@ class Acceptor:
         self._stats.websockets += 1
         connection.start(early)
         return connection
+
+    def _connect(self, *args: Any, **kwargs: Any) -> Connection:
+        return Connection(*args, **kwargs)

@@ -10,21 +10,21 @@ cdef class Connection(Receiver):
     cdef object _clock
     cdef double _close_by
     cdef public WebSocket _engine
-    cdef double _heard_at
+    cdef public double _heard_at
     cdef object _handed
-    cdef bint _is_closed
-    cdef bint _is_paused
+    cdef public bint _is_closed
+    cdef public bint _is_paused
     cdef bint _is_ping_pending
-    cdef object _outbox
+    cdef public object _outbox
     cdef double _pinged_at
-    cdef Poller _poller
+    cdef public Poller _poller
     cdef RawSocket _raw
-    cdef object _readiness
+    cdef public object _readiness
     cdef object _settings
-    cdef object _stream
-    cdef object _turn
-    cdef object _waiter
-    cdef object _waiting
+    cdef public object _stream
+    cdef public object _turn
+    cdef public object _waiter
+    cdef public object _waiting
     cdef public Py_ssize_t bytes_received
     cdef public Py_ssize_t bytes_sent
     cdef public object latency

@@ -236,27 +236,6 @@ class Connection(Receiver):
             self.messages_received += 1
             return message  # type: ignore[no-any-return]
 
-    def take_waiting(self) -> list[Message]:
-        """Take the whole messages that wait, for a receiver who keeps them for itself.
-
-        None while others wait to receive, and none while a descriptor tells of each (``fileno``).
-        """
-        taken: list[Any] = []
-        if self._waiting or self._readiness is not None:
-            return taken
-        messages: Any = self._engine.messages
-        while messages and len(messages[0]) == 2:
-            taken.append(messages.popleft())
-        self.messages_received += len(taken)
-        if self._is_paused:
-            self._resume()
-        return taken
-
-    def give_back(self, messages: list[Message]) -> None:
-        """Undo ``take_waiting`` for those that have not been used: they are the next to be received."""
-        self.messages_received -= len(messages)
-        self._engine.messages.extendleft(reversed(messages))
-
     def recv_now(self) -> Message | None:
         """Return the next message if there is one; also looks at the socket itself, without waiting.
 
@@ -598,9 +577,7 @@ class Connection(Receiver):
         try:
             needs_attention = engine.receive(data)
         except Exception:
-            # Ours, not the peer's: the engine raises nothing on purpose. This connection ends, the worker lives.
-            _log.exception("%s: the protocol engine failed", self.path)
-            self.abort()
+            self._engine_failed()
             return
         if needs_attention:
             self._attend()
@@ -613,6 +590,11 @@ class Connection(Receiver):
                     self._stream.pause_receiving()
                 if self._readiness is not None:
                     self._readiness.set(True)
+
+    def _engine_failed(self) -> None:
+        """Ours, not the peer's: the engine raises nothing on purpose. This connection ends, the worker lives."""
+        _log.exception("%s: the protocol engine failed", self.path)
+        self.abort()
 
     def _backlog(self) -> int:
         """Return what the waiting messages hold; asked only while the application is behind, so it is not counted."""

@@ -246,12 +246,19 @@ class Outbox:
         return True
 
     def _open_lanes(self) -> Lanes:
+        lanes = self._add_lanes()
+        self._wait_for_kernel()
+        return lanes
+
+    def _add_lanes(self) -> Lanes:
         self._lanes = Lanes()
         self.is_empty = False
         self.progress_at = monotonic()
+        return self._lanes
+
+    def _wait_for_kernel(self) -> None:
         self._stream.when_writable(self._advance)
         self._owner.outbox_waits()
-        return self._lanes
 
     def _advance(self) -> None:
         """Write what the kernel takes of the lanes; called by the hub."""

@@ -67,6 +67,11 @@ class PacedStream(Receiver):
         self._counted = 0
         self._receiver: Receiver | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """See Stream."""
+        return False
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

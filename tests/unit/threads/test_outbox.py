@@ -1,0 +1,168 @@
+"""What threads write by: the gate must be open while the hub does what is its own to do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from uwsgi_ws.net.crossing import Crossing, in_hub, use_crossing
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
+from uwsgi_ws.websocket.outbox import Overflow
+from uwsgi_ws.websocket.turn import Turn
+
+
+@pytest.fixture
+def crossing() -> Iterator[Crossing]:
+    crossing = Crossing(get_hub())
+    use_crossing(crossing)
+    yield crossing
+    use_crossing(None)
+    crossing.close()
+
+
+class Endless:
+    """A loop whose turns never end: what is held stays held."""
+
+    def run_callback(self, callback: Callable[[], None]) -> None:
+        pass
+
+
+class Stream:
+    """Takes so many bytes; None is a peer that has gone."""
+
+    def __init__(self, room: int | None) -> None:
+        self.room = room
+        self.taken = b""
+        self.writable: Callable[[], object] | None = None
+
+    def send(self, data: bytes) -> int:
+        if self.room is None:
+            raise ConnectionResetError
+        if not self.room:
+            raise BlockingIOError
+        sent = min(self.room, len(data))
+        self.room -= sent
+        self.taken += bytes(data[:sent])
+        return sent
+
+    def sendmsg(self, buffers: list[Any]) -> int:
+        return self.send(b"".join(buffers))
+
+    def when_writable(self, callback: Callable[[], object]) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self.writable = callback
+
+    def stop_writing(self) -> None:
+        self.writable = None
+
+
+class Owner:
+    def __init__(self) -> None:
+        self.gate = make_gate()
+        self.told: list[str] = []
+
+    def enter(self) -> None:
+        assert self.gate.acquire(timeout=5), "the thread has kept the gate"
+        self.gate.release()
+
+    def outbox_lost(self) -> None:
+        with outside(self.gate):
+            in_hub(self.enter)
+        self.told.append("lost")
+
+    def outbox_waits(self) -> None:
+        self.told.append("waits")
+
+    def outbox_is_empty(self) -> None:
+        self.told.append("empty")
+
+    def outbox_overflows(self) -> None:
+        raise AssertionError
+
+
+def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
+    owner = Owner()
+    return ThreadOutbox(owner, stream, get_hub(), Turn(Endless(), Stats()), owner.gate), owner  # type: ignore[arg-type]
+
+
+def in_thread(owner: Owner, function: Callable[..., object], *args: object) -> list[object]:
+    """Have a thread call a function inside the gate; return a list that will have what it returns."""
+    outcome: list[object] = []
+
+    def work() -> None:
+        with owner.gate:
+            result = function(*args)
+        outcome.append(result)
+
+    threading.Thread(target=work, daemon=True).start()
+    return outcome
+
+
+def awaited(outcome: list[object]) -> list[object]:
+    """Run the hub, which is this thread's, until there is an outcome."""
+    with gevent.Timeout(10):
+        while not outcome:
+            gevent.sleep(0.001)
+    return outcome
+
+
+def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: Crossing) -> None:
+    stream = Stream(100)
+    outbox, owner = outbox_of(stream)
+    assert outbox.offer(b"first", 1_000, Overflow.CLOSE)
+    assert awaited(in_thread(owner, outbox.send, b"second")) == [True]
+    assert stream.taken == b"firstsecond"
+    assert outbox.is_empty
+
+
+def test_a_thread_whose_peer_has_gone_leaves_the_gate_to_the_hub(crossing: Crossing) -> None:
+    outbox, owner = outbox_of(Stream(None))
+    assert outbox.offer(b"first", 1_000, Overflow.CLOSE)
+    assert awaited(in_thread(owner, outbox.send, b"second")) == [False]
+    assert owner.told == ["lost"]
+
+
+def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: Crossing) -> None:
+    stream = Stream(4)
+    outbox, owner = outbox_of(stream)
+    outcome = in_thread(owner, outbox.send, b"halfway")
+    with gevent.Timeout(5):
+        while stream.writable is None:
+            gevent.sleep(0.001)
+    assert not outcome
+    assert owner.told == ["waits"]
+    owner.enter()
+    stream.room = 100
+    assert stream.writable is not None
+    get_hub().loop.run_callback(stream.writable)
+    assert awaited(outcome) == [True]
+    assert stream.taken == b"halfway"
+    assert owner.told == ["waits", "empty"]
+
+
+def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(crossing: Crossing) -> None:
+    stream = Stream(1_000)
+    outbox, owner = outbox_of(stream)
+    for number in range(20):
+        assert awaited(in_thread(owner, outbox.answer, b"x", 0.0)) == [True]
+        assert stream.taken == b"x" * (number + 1)
+
+
+def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(crossing: Crossing) -> None:
+    stream = Stream(0)
+    outbox, owner = outbox_of(stream)
+    thread = threading.Thread(target=outbox.put_rest, args=(memoryview(b"rest"),))
+    thread.start()
+    thread.join()  # the hub, which is this thread's, has had no turn
+    outbox.close()
+    later: list[object] = []
+    get_hub().loop.run_callback_threadsafe(later.append, "after what the thread has left")
+    awaited(later)
+    assert stream.writable is None
+    assert owner.told == []

@@ -1,0 +1,82 @@
+"""An outbox that threads write by, each inside the connection's gate; what needs the event loop is left to the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gevent import monkey
+from gevent.hub import Hub
+
+from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.crossing import in_hub, is_hub_here
+from uwsgi_ws.websocket.lanes import Lanes
+from uwsgi_ws.websocket.outbox import Outbox, Owner
+from uwsgi_ws.websocket.turn import Turn
+
+__all__ = ["ThreadOutbox", "make_gate", "outside"]
+
+#: What admits one thread at a time, and it as often as it likes: the hub's comes by way of several greenlets. A patched
+#: one would tell these apart.
+make_gate: Any = monkey.get_original("_thread", "RLock")
+
+
+@contextmanager
+def outside(gate: Any) -> Iterator[None]:
+    """Leave the gate for a while."""
+    gate.release()
+    try:
+        yield
+    finally:
+        gate.acquire()
+
+
+class ThreadOutbox(Outbox):
+    """See Outbox; its callers are inside the gate.
+
+    Args:
+        owner: As Outbox's, and so the others.
+        stream: The connection's; may be written to in any thread if it is a plain socket.
+        hub: The one that the streams belong to.
+        turn: The worker's.
+        gate: The connection's.
+    """
+
+    __slots__ = ("_gate",)
+
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, gate: Any) -> None:
+        super().__init__(owner, stream, hub, turn)
+        self._gate = gate
+
+    def answer(self, frame: bytes, heard_at: float) -> bool:
+        """See Outbox. Only the hub has an end of its turn to hold anything for."""
+        return super().answer(frame, heard_at) if is_hub_here() else self.send(frame)
+
+    def flush(self, *, is_awaited: bool = False) -> bool:
+        """See Outbox."""
+        if not is_hub_here():
+            return super().flush(is_awaited=is_awaited)  # inside already: twice, and `outside` would not lead out
+        with self._gate:  # at the end of the turn
+            return super().flush(is_awaited=is_awaited)
+
+    def _open_lanes(self) -> Lanes:
+        if is_hub_here():
+            return super()._open_lanes()
+        lanes = self._add_lanes()
+        # Not the crossing's `post`, which may wait; inside the gate nobody waits for the hub.
+        self._hub.loop.run_callback_threadsafe(self._watch, lanes)
+        return lanes
+
+    def _watch(self, lanes: Lanes) -> None:
+        with self._gate:
+            if self._lanes is lanes:  # else the connection has ended meanwhile
+                self._wait_for_kernel()
+
+    def _advance(self) -> None:
+        with self._gate:
+            super()._advance()
+
+    def _wait(self, lanes: Lanes, ticket: int) -> bool:
+        with outside(self._gate):
+            return in_hub(super()._wait, lanes, ticket)
