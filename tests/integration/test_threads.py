@@ -166,6 +166,18 @@ def noise(ws):
         teller.join()
 
 
+def crowded(ws):
+    # The process has all the descriptors that it may have.
+    import resource
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        ws.send(ws.recv())
+        ws.send(ws.recv())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def patient(ws):
     ws.send(ws.recv())
     ws.send(str(ws.recv(timeout=0.05)))
@@ -307,6 +319,14 @@ def test_a_client_that_goes_amid_sending_and_broadcasting_is_noticed_by_both(ser
         client.send_text("still here")
         client.expect_text("still here")
         client.finish()
+
+
+def test_without_a_descriptor_left_messages_come_by_way_of_the_hub(server: Server) -> None:
+    with RawClient.open(server.port, "/crowded") as client:
+        for text in ("one", "two"):
+            client.send_text(text)
+            client.expect_text(text)
+        client.expect_close(1000)
 
 
 def test_a_wait_ends_in_time_and_loses_nothing(server: Server) -> None:

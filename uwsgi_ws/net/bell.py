@@ -25,6 +25,9 @@ class Bell:
     Args:
         fd: What is waited for; stays the caller's.
 
+    Raises:
+        OSError: the process has all the descriptors that it may have.
+
     Attributes:
         error: What the one who waits, or the next one to wait, shall be told by whoever rings.
     """
@@ -32,6 +35,7 @@ class Bell:
     __slots__ = ("_fd", "_poll", "error")
 
     def __init__(self, fd: int) -> None:
+        self._fd = -1
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         poll = _poll()
         poll.register(fd, POLLIN)
@@ -56,4 +60,5 @@ class Bell:
             pass  # nobody has
 
     def __del__(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)

@@ -152,8 +152,7 @@ class ThreadConnection(Connection):
 
     def _recv_in_hub(self, deadline: float | None, may_lend: bool) -> Any:
         """Wait for a message in the hub; return _LENT if the thread is to do so itself."""
-        if may_lend and self._may_be_lent():
-            self._lend()
+        if may_lend and self._may_be_lent() and self._lend():
             return _LENT
         self.take_back()
         return Connection.recv_message(self, math.inf if deadline is None else deadline)
@@ -169,13 +168,17 @@ class ThreadConnection(Connection):
             and self._readiness is None
         )
 
-    def _lend(self) -> None:
-        self._stream.pause_receiving()
+    def _lend(self) -> bool:
         if self._bell is None:
-            self._bell = Bell(self._stream.fileno())
+            try:
+                self._bell = Bell(self._stream.fileno())
+            except OSError:
+                return False  # no descriptor is left for it; the hub goes on reading
+        self._stream.pause_receiving()
         self._bell.silence()
         self._is_lent = True
         self._relief.add(self)
+        return True
 
     def take_back(self) -> None:
         """Have the hub read from now on, and whoever waits to read ask it. In the hub."""
