@@ -52,6 +52,17 @@ class Bell:
         """End the wait, or the next one."""
         os.eventfd_write(self._fd, 1)
 
+    def answer(self) -> None:
+        """Raise, once, what whoever rang had to tell; without effect if that was nothing."""
+        error = self.error
+        if error is not None:
+            self.error = None
+            self.silence()
+            try:
+                raise error
+            finally:
+                del error  # its traceback knows this frame: no cycle
+
     def silence(self) -> None:
         """Undo ``ring``."""
         try:

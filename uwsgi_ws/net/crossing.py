@@ -91,14 +91,7 @@ class Crossing:
             bell.wait(deadline)
         finally:
             del self._bells[thread]
-        error = bell.error
-        if error is not None:
-            bell.error = None
-            bell.silence()
-            try:
-                raise error
-            finally:
-                del error  # as in `call`: no cycle
+        bell.answer()
 
     def is_here(self) -> bool:
         """Say whether this is the hub's thread."""

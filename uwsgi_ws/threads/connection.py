@@ -94,10 +94,14 @@ class ThreadConnection(Connection):
                 message = self._take_waiting()
                 if message is not None:
                     return message
-                reads = self._is_lent and not self.is_attended and not self._crossing.is_here()
-                self.is_attended = self.is_attended or reads
-            if reads:
-                message = self._read(deadline)
+                bell = None
+                if self._is_lent and not self.is_attended and not self._crossing.is_here():
+                    bell = self._bell
+                    self.is_attended = True
+            if bell is not None:
+                self._listen(bell, deadline)
+                bell = None  # or its descriptor stays: the traceback of what ends a connection may know this frame
+                message = self._read()
                 if message is not None:
                     return message
                 if deadline is not None and deadline <= monotonic():
@@ -115,15 +119,19 @@ class ThreadConnection(Connection):
         self.messages_received += 1
         return messages.popleft()  # type: ignore[no-any-return]  # no Piece: two items
 
-    def _read(self, deadline: float | None) -> Message | None:
-        """Wait for bytes, and take them; return the message that they are, if they are no more than that."""
-        assert self._bell is not None, "whoever is lent the stream has it"
+    def _listen(self, bell: Bell, deadline: float | None) -> None:
+        """Wait for bytes, or raise what whoever called us away has told."""
         try:
-            self._crossing.wait(self._bell, deadline)
+            self._crossing.wait(bell, deadline)
         finally:
-            self.is_attended = False
+            with self._gate:  # whoever ends the connection now is done with it before we look who woke us
+                self.is_attended = False
             if not self._relief.is_awake:
                 self._relief.note()
+        bell.answer()
+
+    def _read(self) -> Message | None:
+        """Take the bytes that are there; return the message that they are, if they are no more than that."""
         with self._gate:
             if not self._is_lent:
                 return None  # who has called us away has a reason, which the hub knows

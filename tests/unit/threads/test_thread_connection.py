@@ -1,0 +1,127 @@
+"""A connection that threads read for themselves: what happens between two of their steps."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gevent
+import pytest
+from gevent import get_hub
+from support.eventually import eventually
+
+from uwsgi_ws.errors import ConnectionClosed
+from uwsgi_ws.net.clock import Clock
+from uwsgi_ws.net.crossing import Crossing, use_crossing
+from uwsgi_ws.net.poller import Poller
+from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.protocol.keepalive import KeepalivePolicy
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.threads.connection import ThreadConnection
+from uwsgi_ws.threads.relief import Relief
+from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.websocket.turn import Turn
+
+UNKNOWN_OPCODE = bytes.fromhex("838000000000")
+
+
+class Halting(ThreadConnection):
+    """Lets a test in after its close frame has gone, and before whoever receives is told."""
+
+    __slots__ = ("halt",)
+
+    def _cease(self) -> None:
+        self.halt()
+        super()._cease()
+
+
+class Place:
+    """A connection, the peer's socket, and what a connection needs."""
+
+    def __init__(self) -> None:
+        hub = get_hub()
+        self.crossing = Crossing(hub)
+        use_crossing(self.crossing)
+        self.poller = Poller(hub)
+        clock = Clock(hub)
+        near, self.far = socket.socketpair()
+        near.setblocking(False)
+        self.stream = SocketStream(near, self.poller, clock)
+        settings = ConnectionSettings(1_024, KeepalivePolicy(0, 0), 10.0, 65_536)
+        self.connection = Halting(
+            self.stream,
+            settings,
+            self.poller,
+            clock,
+            Turn(hub.loop, Stats()),
+            crossing=self.crossing,
+            relief=Relief(self.crossing),
+        )
+        self.connection.halt = lambda: None
+        self.connection.start()
+
+    def close(self) -> None:
+        self.far.close()
+        self.connection.abort()
+        self.poller.close()
+        use_crossing(None)
+        self.crossing.close()
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    place = Place()
+    yield place
+    place.close()
+
+
+def in_thread(function: Callable[[], object]) -> list[Any]:
+    """Have a thread call a function; return a list that will have what it returns or raises."""
+    outcome: list[Any] = []
+
+    def work() -> None:
+        try:
+            outcome.append(function())
+        except ConnectionClosed as exc:
+            outcome.append(exc)
+
+    threading.Thread(target=work, daemon=True).start()
+    return outcome
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Run the hub, which is this thread's, until something holds."""
+    with gevent.Timeout(5):
+        while not condition():
+            gevent.sleep(0.001)
+
+
+def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place: Place) -> None:
+    """It goes as soon as it has our close frame: the socket may wake the thread before we do."""
+    outcome = in_thread(place.connection.recv)
+
+    def halt() -> None:
+        place.connection.halt = lambda: None
+        place.far.close()
+        eventually(lambda: not place.crossing._bells)
+
+    until(lambda: place.crossing._bells)
+    place.connection.halt = halt
+    place.connection.close(4001, "from elsewhere")
+    until(lambda: outcome)
+    assert (outcome[0].code, outcome[0].reason) == (4001, "from elsewhere")
+
+
+def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(place: Place) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    outcome = in_thread(place.connection.recv)
+    until(lambda: place.crossing._bells)
+    place.far.send(UNKNOWN_OPCODE)
+    until(lambda: outcome)
+    assert outcome[0].code == 1002
+    place.connection.abort()
+    outcome.clear()
+    until(lambda: len(os.listdir("/proc/self/fd")) < before)  # the socket is closed as well
