@@ -160,8 +160,10 @@ class ThreadConnection(Connection):
 
     def _recv_in_hub(self, deadline: float | None, may_lend: bool) -> Any:
         """Wait for a message in the hub; return _LENT if the thread is to do so itself."""
-        if may_lend and self._may_be_lent() and self._lend():
-            return _LENT
+        if may_lend and self._may_be_lent():
+            self._poll()  # what has been read for the hub, and not yet been seen to, wakes no thread
+            if self._may_be_lent() and self._lend():
+                return _LENT
         self.take_back()
         return Connection.recv_message(self, math.inf if deadline is None else deadline)
 

@@ -25,6 +25,7 @@ from uwsgi_ws.threads.relief import Relief
 from uwsgi_ws.websocket.connection import ConnectionSettings
 from uwsgi_ws.websocket.turn import Turn
 
+HELLO = bytes.fromhex("818500000000") + b"hello"
 UNKNOWN_OPCODE = bytes.fromhex("838000000000")
 
 
@@ -125,3 +126,11 @@ def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows
     place.connection.abort()
     outcome.clear()
     until(lambda: len(os.listdir("/proc/self/fd")) < before)  # the socket is closed as well
+
+
+def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(place: Place) -> None:
+    place.far.send(HELLO)
+    assert place.stream.hand_over() is None
+    outcome = in_thread(place.connection.recv)
+    until(lambda: outcome)
+    assert outcome == ["hello"]
