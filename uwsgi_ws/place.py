@@ -128,9 +128,9 @@ class Place:
             return  # who leaves does not begin again
         for listener in self._server.listeners:
             if flag:
-                listener.start_accepting()
+                listener.resume()
             else:
-                listener.stop_accepting()
+                listener.pause()
 
     def lock(self, number: int = 0, /) -> None:
         """Wait for a lock and hold it: no other request of any worker has it then."""

@@ -34,6 +34,7 @@ class Listener(StreamServer):
         super().__init__(sock, handle, spawn=pool)
         if is_shared:
             self.max_accept = 1
+        self._is_paused = False
 
     def do_read(self) -> Any:
         """Accept one connection (see gevent.baseserver); None when there is none."""
@@ -45,6 +46,21 @@ class Listener(StreamServer):
         sock = _socket.socket(listening.family, listening.type, listening.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
+
+    def start_accepting(self) -> None:
+        """Accept from now on, unless there is a pause. Its base does this whenever a place becomes free, too."""
+        if not self._is_paused:
+            super().start_accepting()
+
+    def pause(self) -> None:
+        """Accept nobody until ``resume``."""
+        self._is_paused = True
+        self.stop_accepting()
+
+    def resume(self) -> None:
+        """Undo ``pause``."""
+        self._is_paused = False
+        self.start_accepting()
 
     def stop(self, timeout: float | None = None) -> None:
         """Accept nobody any more. Unlike gevent's this leaves the pool's clients alone: draining is the server's."""
