@@ -11,7 +11,8 @@ wants to be replaced, and a reload that fails half-way are no special cases.
 Those of the one before leave in two steps: first all of them cease to accept, then each sends its clients away. A
 client that comes back at once would else be accepted by another that is about to leave, and be sent away again.
 
-Signals and notices only wake the loop; it alone acts, one thing after the other.
+Signals and notices only wake the loop; it alone acts, one thing after the other. All that it acts on is in one
+class, as each decision rests on all of it.
 """
 
 from __future__ import annotations
