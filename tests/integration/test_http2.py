@@ -281,7 +281,7 @@ def test_messages_of_all_sizes_and_shapes(client: Http2Client) -> None:
 
 def test_a_subprotocol_is_agreed_on(client: Http2Client) -> None:
     socket = client.websocket(headers=[("sec-websocket-protocol", "chat.v1, chat.v2")])
-    headers = client.streams[socket.sock.number].headers  # type: ignore[attr-defined]
+    headers = client.streams[socket.sock.number].headers
     assert headers["sec-websocket-protocol"] == "chat.v2"
     assert not {"upgrade", "connection", "sec-websocket-accept"} & set(headers)
     socket.finish()
@@ -360,7 +360,7 @@ def test_a_socket_that_nobody_reads_stalls_itself_only(client: Http2Client) -> N
     """And the server takes no more for it than its window and what it holds for the application."""
     message = frame(BINARY, b"x" * 10_000)
     for _ in range(3):
-        deaf = client.websocket("/deaf").sock.number  # type: ignore[attr-defined]
+        deaf = client.websocket("/deaf").sock.number
         sent = 0
         while client.h2.local_flow_control_window(deaf) >= len(message):
             client.h2.send_data(deaf, message)
@@ -388,7 +388,7 @@ def test_the_window_opens_as_the_application_reads(client: Http2Client) -> None:
 def test_a_client_that_takes_nothing_stalls_its_stream_only(server: Server) -> None:
     with Http2Client(server.addresses[0], window=20_000) as client:
         socket = client.websocket("/talks")
-        number = socket.sock.number  # type: ignore[attr-defined]
+        number = socket.sock.number
         client.holds_back.add(number)
         client.wait(lambda: len(client.streams[number].body) == 20_000)
         other = client.websocket()

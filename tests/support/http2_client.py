@@ -219,9 +219,9 @@ class Http2Client:
         fields = [*(version if "sec-websocket-version" not in names else []), *headers]
         return self.start("CONNECT", path, fields, ends=False, pseudo=[(":protocol", "websocket")], early=early)
 
-    def websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> RawClient:
+    def websocket(self, path: str = "/", headers: Iterable[tuple[str, str]] = ()) -> StreamClient:
         """Return an open WebSocket, its frames made by hand."""
-        return RawClient(self.websocket_stream(path, headers))  # type: ignore[arg-type]
+        return StreamClient(self.websocket_stream(path, headers))  # type: ignore[arg-type]  # see there
 
     def websocket_stream(
         self, path: str = "/", headers: Iterable[tuple[str, str]] = (), early: bytes = b""
@@ -314,3 +314,9 @@ class RawConnection:
         """Wait for the end; return the error code of the GOAWAY before it, None if none came."""
         codes = [int.from_bytes(payload[4:8], "big") for kind, _, _, payload in self.frames() if kind == GOAWAY]
         return codes[-1] if codes else None
+
+
+class StreamClient(RawClient):
+    """A WebSocket in a stream."""
+
+    sock: StreamSocket  # type: ignore[assignment]  # it has what a client uses of a socket

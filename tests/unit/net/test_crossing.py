@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import gevent
 import pytest
@@ -11,15 +11,6 @@ from gevent import get_hub
 from gevent.event import AsyncResult, Event
 
 from uwsgi_ws.net.crossing import Crossing, in_hub, post, use_crossing
-
-
-@pytest.fixture
-def crossing() -> Iterator[Crossing]:
-    crossing = Crossing(get_hub())
-    use_crossing(crossing)
-    yield crossing
-    use_crossing(None)
-    crossing.close()
 
 
 def in_thread(function: Callable[[], object]) -> object:

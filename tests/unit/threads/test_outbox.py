@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import gevent
-import pytest
 from gevent import get_hub
 
-from uwsgi_ws.net.crossing import Crossing, in_hub, use_crossing
+from uwsgi_ws.net.crossing import Crossing, in_hub
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
 from uwsgi_ws.websocket.outbox import Overflow
 from uwsgi_ws.websocket.turn import Turn
-
-
-@pytest.fixture
-def crossing() -> Iterator[Crossing]:
-    crossing = Crossing(get_hub())
-    use_crossing(crossing)
-    yield crossing
-    use_crossing(None)
-    crossing.close()
 
 
 class Endless:
