@@ -18,6 +18,7 @@ cdef class SocketStream(Watched):
     cdef public RawSocket raw
     cdef public long wheel_slot
 
+    cpdef bytes recv_now(self)
     cpdef object hand_over(self)
     cpdef object readable(self)
     cdef bytes _read(self)

@@ -264,17 +264,11 @@ class SocketStream(Watched):
         receiver.receive(data)
 
     def _read(self) -> bytes | None:
-        """Return what has come; ``b""`` is the end, None is nothing."""
-        size = self._read_size
+        """As ``recv_now``; errors count as the end."""
         try:
-            data = self.raw.recv(size)
-        except BlockingIOError:
-            return None
+            return self.recv_now()
         except OSError:
             return b""
-        if len(data) == size:
-            self._read_size = _BULK_READ_SIZE
-        return data  # type: ignore[no-any-return]  # as in fileno
 
     def when_writable(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the hub each time the socket takes bytes, until ``stop_writing``."""

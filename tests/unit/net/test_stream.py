@@ -58,6 +58,20 @@ def test_bytes_that_were_read_for_the_hub_wait_for_whoever_reads_next(
     assert b"".join(ear.heard) == b"threefour"
 
 
+def test_bytes_that_were_read_for_the_hub_stay_before_those_that_come_with_another_event(
+    pair: tuple[SocketStream, socket.socket],
+) -> None:
+    stream, far = pair
+    ear = Ear()
+    stream.start_receiving(ear)
+    far.send(b"one")
+    assert stream.hand_over() is None
+    far.send(b"two")
+    assert stream.hand_over() is None
+    gevent.sleep(0.01)
+    assert b"".join(ear.heard) == b"onetwo"
+
+
 def test_the_end_is_told_once(pair: tuple[SocketStream, socket.socket]) -> None:
     stream, far = pair
     ear = Ear()
