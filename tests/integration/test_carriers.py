@@ -177,8 +177,8 @@ def test_pings_keep_an_idle_connection_longer_than_anybody_on_the_way_has_patien
         client.finish()
 
 
-# Nobody reads while he sends here, so what is under way must fit into what the kernel and the server take: a unix socket
-# holds no more than a dozen messages of 10,000 bytes in each direction.
+# Nobody reads while he sends here, so what is under way must fit into what the kernel and the server take: a unix
+# socket holds no more than a dozen messages of 10,000 bytes in each direction.
 
 
 def test_fifty_messages_may_be_under_way(carrier: Carrier) -> None:
