@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
-from support.server import Server
+from support.server import Server, finish
 from support.websocket_client import RawClient, text
 
 Serve = Callable[..., Server]

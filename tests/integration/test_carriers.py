@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import finish
 from support.carriers import CARRIERS, DEPLOY, Carrier
 from support.eventually import eventually
-from support.server import ROOT, Server
+from support.server import ROOT, Server, finish
 from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
 
 APPLICATION = """\

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
-from support.server import Server
+from support.server import Server, finish
 from support.websocket_client import RawClient
 
 import uwsgi_ws

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import finish
-from support.server import Server
+from support.server import Server, finish
 from support.websocket_client import CLOSE, PING, PONG, TEXT, Frame, RawClient, frame, text
 
 APPLICATION = """\

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import finish
-from support.server import Server
+from support.server import Server, finish
 from support.websocket_client import RawClient, close_frame, frame, handshake, text
 
 APPLICATION = """\

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
 from support.http_client import HttpClient
-from support.server import Server
+from support.server import Server, finish
 from support.websocket_client import RawClient, handshake, text
 
 Serve = Callable[..., Server]

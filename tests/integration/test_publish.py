@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
-from support.server import ROOT, Server, ServerFailed
+from support.server import ROOT, Server, ServerFailed, finish
 from support.websocket_client import RawClient
 
 import uwsgi_ws

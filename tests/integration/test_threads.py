@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
-from support.server import Server, ServerFailed
+from support.server import Server, ServerFailed, finish
 from support.websocket_client import PING, TEXT, RawClient, close_frame, frame
 
 Serve = Callable[..., Server]

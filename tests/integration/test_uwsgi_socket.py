@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import finish
 from support.eventually import eventually
 from support.http_client import HttpClient
-from support.server import Server
+from support.server import Server, finish
 from support.uwsgi_client import packet, packet_of, variables
 from support.websocket_client import RawClient, handshake, text
 

@@ -24,6 +24,9 @@ EXAMPLES = ROOT / "examples"
 START_DEADLINE = 20.0  # seconds; generous, for machines that run many things at once
 STOP_DEADLINE = 10.0
 
+# An OSError that leaves the application is how a uWSGI loop ends when its client goes: no fault.
+CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClosed|uwsgi_ws\.ConnectionClosed)\b")
+
 
 @dataclass(frozen=True)
 class Program:
@@ -180,3 +183,30 @@ def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
         else:
             environment[name] = value
     return environment
+
+
+def faults(log: str) -> list[str]:
+    """Return the tracebacks in a log, but for those of a loop whose client has gone."""
+    found = []
+    lines = iter(log.splitlines())
+    for line in lines:
+        if "Traceback (most recent call last)" not in line:
+            continue
+        block = [line]
+        for inner in lines:
+            block.append(inner)
+            if inner and not inner[0].isspace():
+                break
+        if not CLIENT_GONE.match(block[-1]):
+            found.append("\n".join(block))
+    return found
+
+
+def finish(server: Server, allow_traceback: bool) -> None:
+    """Stop a server and look at what it leaves in its log."""
+    server.stop()
+    sys.stderr.write(f"log of {server.name}\n{server.log}")  # pytest shows it when the test fails
+    assert not server.killed, "the server did not end when it was asked to"
+    if not allow_traceback:
+        found = faults(server.log)
+        assert not found, "the server logged a traceback:\n" + "\n".join(found)
