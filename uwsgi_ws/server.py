@@ -130,6 +130,9 @@ class Server:
             self._answer = partial(router.answer, otherwise=self._answer)
         if crowd is not None:
             self._answer = partial(crowd.answer, otherwise=self._answer)
+        # Two objects, which every client keeps.
+        self._bound_handle: Callable[[Request], None] = self.handle
+        self._bound_may_keep_alive: Callable[[], bool] = self._may_keep_alive
         self._access_log = access_log
         self._certificates = certificates
         self._export_client_certificates = export_client_certificates
@@ -235,10 +238,10 @@ class Server:
             return TlsFront(tls, self._http.head_timeout, lambda: self._secure_front(tls, peer, core), peer)
         if door.dialect == "http2":
             return self._http2_front(stream, peer, core, self.handle)
-        handle = self.handle
+        handle = self._bound_handle
         if door.dialect == "redirect":
             handle = partial(self._redirect, door.https_port)
-        return _FRONTS[door.dialect](stream, self._http, peer, core, handle, self._may_keep_alive)
+        return _FRONTS[door.dialect](stream, self._http, peer, core, handle, self._bound_may_keep_alive)
 
     def _http2_front(self, stream: Stream, peer: Peer, core: int, handle: Callable[[Request], None]) -> Front:
         from uwsgi_ws.fronts.http2 import Http2Front  # h2 is optional: it is spoken only where it is installed

@@ -79,6 +79,8 @@ class StreamFront(ABC):
         request: The request being answered; None while the connection waits for one.
     """
 
+    __slots__ = ("_handle", "core", "may_keep_alive", "parser", "peer", "request", "settings", "stream")
+
     parser: RequestParser
     has_streams = False
 
@@ -430,7 +432,10 @@ class StreamRequest(Request):
         self.header_bytes = len(answer)
         self._held = b""
         stream.send_all(answer, self._front.settings.io_timeout)
-        return self._front.hand_over(), self._front.parser.take_rest()
+        front = self._front
+        early = front.parser.take_rest()
+        del front.parser  # idle connections are many, and it has nothing more to do
+        return front.hand_over(), early
 
     def disconnect(self) -> None:
         """See Request."""

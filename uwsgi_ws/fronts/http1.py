@@ -14,6 +14,8 @@ __all__ = ["Http1Front"]
 class Http1Front(StreamFront):
     """Reads requests by ``protocol.http1``. For the arguments see StreamFront."""
 
+    __slots__ = ("_has_served", "_head_due")
+
     def _prepare(self) -> None:
         """See StreamFront."""
         self.parser = RequestParser(self.settings.limits)
@@ -23,7 +25,7 @@ class Http1Front(StreamFront):
     @property
     def is_idle(self) -> bool:
         """See StreamFront."""
-        return self.request is None and self._has_served and not self.parser.has_partial
+        return self.request is None and self._has_served and self.stream is not None and not self.parser.has_partial
 
     def _next_request(self) -> StreamRequest | None:
         """See StreamFront."""

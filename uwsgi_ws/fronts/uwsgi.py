@@ -15,6 +15,8 @@ __all__ = ["UwsgiFront"]
 class UwsgiFront(StreamFront):
     """Reads a request by ``protocol.uwsgi``. For the arguments see StreamFront."""
 
+    __slots__ = ("_packet",)
+
     def _prepare(self) -> None:
         """See StreamFront."""
         self._packet = PacketParser(self.settings.limits)

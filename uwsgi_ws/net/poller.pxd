@@ -12,6 +12,7 @@ cdef class Watched:
 
 
 cdef class Poller:
+    cdef object _add
     cdef object _check
     cdef Watched _held
     cdef public object hub

@@ -73,12 +73,13 @@ class Poller:
         ready: What is left of it; watchers add to it.
     """
 
-    __slots__ = ("_check", "_held", "hub", "now", "ready")
+    __slots__ = ("_add", "_check", "_held", "hub", "now", "ready")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self.now = monotonic()
         self.ready: list[Any] = []
+        self._add: Any = self.ready.append  # one object, which every watcher keeps
         self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
         # The last of a turn: all that it found readable has been put into the batch by then.
         self._check: Any = self.hub.loop.check(ref=False, priority=-2)
@@ -90,7 +91,7 @@ class Poller:
 
     def watch(self, watcher: Any, watched: Watched) -> None:
         """Tell ``watched`` whenever its descriptor is readable, until the watcher is stopped."""
-        watcher.start(self.ready.append, watched)
+        watcher.start(self._add, watched)
 
     def wait(self) -> Any:
         """Park the calling greenlet; return what it is switched to with."""

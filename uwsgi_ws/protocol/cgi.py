@@ -96,6 +96,45 @@ class _Keys(dict[bytes, str]):
 _KEYS: Final = _Keys()
 
 
+#: Fields whose values a site's clients have in common. Nothing secret, nothing that one client only would send.
+_COMMON: Final = frozenset(
+    "HTTP_" + name.upper().replace("-", "_")
+    for name in (
+        "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Host", "Origin", "Pragma",
+        "Sec-CH-UA", "Sec-CH-UA-Mobile", "Sec-CH-UA-Platform", "Sec-Fetch-Dest", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+        "Sec-Fetch-User", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version", "Upgrade",
+        "User-Agent", "X-Forwarded-Proto",
+    )
+)  # fmt: skip
+
+
+class _Values(dict[bytes, str]):
+    """Values of common fields, each one object shared by all environs; of a browser's WebSocket they are most.
+
+    When full it starts over.
+    """
+
+    CAPACITY: Final = 1_024
+    SIZE: Final = 256  # bytes; longer values are not worth keeping
+
+    def __missing__(self, value: bytes) -> str:
+        """Return a value's text."""
+        text = _text(value)
+        if len(value) <= self.SIZE:
+            if len(self) >= self.CAPACITY:
+                self.clear()
+            self[value] = text
+        return text
+
+
+def _text(value: bytes) -> str:
+    # llhttp leaves white space at the end. Never str.strip(): it takes \xa0 and \x85 as well.
+    return value.strip(b" \t").decode("latin-1")
+
+
+_VALUES: Final = _Values()
+
+
 class Fields:
     """Puts each field of one head where it belongs in ``variables``; llhttp calls it, and whoever has fields."""
 
@@ -113,8 +152,7 @@ class Fields:
         key = _KEYS[name]
         if not key:
             return
-        # llhttp leaves white space at the end. Never str.strip(): it takes \xa0 and \x85 as well.
-        text = value.strip(b" \t").decode("latin-1")
+        text = _VALUES[value] if key in _COMMON else _text(value)
         variables = self.variables
         if key not in variables:
             variables[key] = text

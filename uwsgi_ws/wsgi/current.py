@@ -24,7 +24,14 @@ _NOT_HERE = "you can call uwsgi api function only from the main callable"
 
 
 class ClientGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stubs only
-    """Serves one client connection. Records no stack of its spawner: that costs more than the rest of it."""
+    """Serves one client connection. Records no stack of its spawner: that costs more than the rest of it.
+
+    Attributes:
+        front: What reads the client's requests, once it is known.
+    """
+
+    # Else each would have a dict of its own; `_run` is gevent's name for what it is to do.
+    __slots__ = ("_run", "front")
 
     spawning_stack_limit = 0
 
@@ -36,6 +43,7 @@ class ClientPool(Pool):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
+        self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
         self._waiting: deque[Callable[[], None]] = deque()
 
     def when_free(self, callback: Callable[[], None]) -> None:

@@ -43,6 +43,27 @@ def test_invented_names_neither_grow_the_table_nor_keep_others_out() -> None:
     assert "HTTP_USER_AGENT" in cgi._KEYS.values()
 
 
+def test_values_that_clients_have_in_common_are_one_object() -> None:
+    first, second = (variables_of((b"User-Agent", b"Browser " + b"%d " % 1)) for _ in range(2))
+    assert first["HTTP_USER_AGENT"] == "Browser 1"
+    assert first["HTTP_USER_AGENT"] is second["HTTP_USER_AGENT"]
+
+
+@pytest.mark.parametrize("name", [b"Cookie", b"Authorization", b"Sec-WebSocket-Key", b"X-Forwarded-For", b"X-Ours"])
+def test_a_client_s_own_values_are_not_kept(name: bytes) -> None:
+    variables_of((name, b"secret"))
+    assert b"secret" not in cgi._VALUES
+
+
+def test_invented_values_do_not_grow_the_table() -> None:
+    for i in range(2 * cgi._Values.CAPACITY):
+        variables_of((b"user-agent", b"invented %d" % i))
+        assert len(cgi._VALUES) <= cgi._Values.CAPACITY
+    long = b"x" * (cgi._Values.SIZE + 1)
+    assert variables_of((b"user-agent", long)) == {"HTTP_USER_AGENT": long.decode()}
+    assert long not in cgi._VALUES
+
+
 @pytest.mark.parametrize(
     ("method", "target", "path", "query", "authority"),
     [
