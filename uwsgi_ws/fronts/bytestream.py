@@ -312,7 +312,8 @@ class StreamRequest(Request):
         has_date = False
         for name, value in headers:
             lines.append(f"{name}: {value}\r\n")
-            has_date = has_date or name.lower() == "date"
+            if len(name) == 4 and name.lower() == "date":
+                has_date = True
         if code == 426:
             lines.append("Connection: Upgrade\r\n")  # RFC 9110 7.8: it goes with the Upgrade header
         if not has_date:

@@ -34,7 +34,8 @@ class Http1Front(StreamFront):
         parser = self.parser
         deadline, self._head_due = self._head_due, None
         while True:
-            head = parser.next_head()
+            # Nothing is held between two requests, unless they were sent ahead.
+            head = parser.next_head() if parser.has_partial else None
             if head is not None:
                 self._has_served = True
                 peer = self.peer

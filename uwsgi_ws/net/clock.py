@@ -23,8 +23,8 @@ class Clock:
 
     def schedule(self, item: Scheduled, due: float) -> None:
         """Have ``item.tick`` called at ``due`` (monotonic) or soon after."""
-        self._wheel.schedule(item, due)
-        self._arm()
+        if self._wheel.schedule(item, due):
+            self._arm()
 
     def _arm(self) -> None:
         due = self._wheel.next_due()

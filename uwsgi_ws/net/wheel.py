@@ -33,11 +33,11 @@ class Wheel:
         self._buckets: dict[int, list[Scheduled]] = {}
         self._slots: list[int] = []  # heap of the buckets' keys
 
-    def schedule(self, item: Scheduled, due: float) -> None:
-        """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays."""
+    def schedule(self, item: Scheduled, due: float) -> bool:
+        """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays, and it is False."""
         slot = int(due / self._resolution) + 1
         if 0 < item.wheel_slot <= slot:
-            return
+            return False
         item.wheel_slot = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
@@ -45,6 +45,7 @@ class Wheel:
             heapq.heappush(self._slots, slot)
         else:
             bucket.append(item)
+        return True
 
     def next_due(self) -> float | None:
         """Return when ``advance`` has something to do; None while the wheel is empty."""

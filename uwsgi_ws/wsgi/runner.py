@@ -13,6 +13,7 @@ import re
 import stat
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -87,13 +88,14 @@ class ErrorLog:
 class _Response:
     """What ``start_response`` and ``write`` share: the head until it must go out."""
 
-    __slots__ = ("headers", "is_head", "request", "status")
+    __slots__ = ("content_length", "headers", "is_head", "request", "status")
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.is_head = request.environ["REQUEST_METHOD"] == "HEAD"  # before the application changes it
         self.status: str | None = None
         self.headers: Headers = ()
+        self.content_length: int | None = None  # the application's own
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -105,8 +107,8 @@ class _Response:
             raise OSError("headers already sent")  # uWSGI's words
         if self.status is not None and exc_info is None:
             raise AssertionError("start_response called a second time without exc_info")
-        check_head(status, headers)
-        if status.startswith("1"):
+        self.content_length = check_head(status, headers)
+        if status[0] == "1":
             raise ValueError(f"not the status of a final response: {status!r}")
         self.status = f"{status} " if len(status) == 3 else status  # RFC 9112 4: the space is not optional
         self.headers = list(headers)
@@ -127,43 +129,54 @@ class _Response:
         if self.status is None:
             raise AssertionError("the application sent a body before it called start_response")
         headers = self.headers
-        for name, value in headers:
-            if name.lower() == "content-length":
-                body_length = int(value)
-                break
-        else:
-            # For HEAD, no body says nothing about the length that GET's would have.
-            if body_length is not None and (body_length or not self.is_head):
-                headers = [*headers, ("Content-Length", str(body_length))]
+        if self.content_length is not None:
+            body_length = self.content_length
+        # For HEAD, no body says nothing about the length that GET's would have.
+        elif body_length is not None and (body_length or not self.is_head):
+            headers = [*headers, ("Content-Length", str(body_length))]
         if self.status.startswith(("204", "304")):
             # RFC 9110 8.6: a 204 MUST NOT have it; a 304's would have to be that of the 200.
             headers = [header for header in headers if header[0].lower() != "content-length"]
         self.request.write_head(self.status, headers, body_length)
 
 
-def check_head(status: str, headers: Iterable[tuple[str, str]]) -> None:
-    """Raise unless an application's status and headers may go out as they are."""
+def check_head(status: str, headers: Iterable[tuple[str, str]]) -> int | None:
+    """Raise unless an application's status and headers may go out as they are; return the Content-Length in them."""
     if not isinstance(status, str):
         raise TypeError(f"a status is str, not {type(status).__name__}")
-    if not _STATUS.fullmatch(status):
-        raise ValueError(f"not a status line: {status!r}")
+    _check_status(status)
     if not isinstance(headers, list):
         raise TypeError(f"response headers are a list, not {type(headers).__name__}")
-    lengths = 0
+    length: int | None = None
     for name, value in headers:
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"not a header name: {name!r}")
-        if not _VALUE.fullmatch(value):
+        is_length = _check_name(name)
+        if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
             raise ValueError(f"control or non-latin-1 characters in the response header {name!r}")
-        lowered = name.lower()
-        if lowered in _HOP_BY_HOP:
-            raise ValueError(f"{name!r} is the server's to send, not the application's")
-        if lowered == "content-length":
-            lengths += 1
-            if lengths > 1 or not (value.isascii() and value.isdigit()):
+        if is_length:
+            if length is not None or not (value.isascii() and value.isdigit()):
                 raise ValueError(f"not a length, or not the only one: Content-Length {value!r}")
+            length = int(value)
+    return length
+
+
+# An application uses the same few again and again.
+@lru_cache(maxsize=256)
+def _check_status(status: str) -> None:
+    if not _STATUS.fullmatch(status):
+        raise ValueError(f"not a status line: {status!r}")
+
+
+@lru_cache(maxsize=1_024)
+def _check_name(name: str) -> bool:
+    """Return whether it is Content-Length's."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a header name: {name!r}")
+    lowered = name.lower()
+    if lowered in _HOP_BY_HOP:
+        raise ValueError(f"{name!r} is the server's to send, not the application's")
+    return lowered == "content-length"
 
 
 def run(application: Application, request: Request) -> bool:
@@ -226,17 +239,20 @@ def _send_result(response: _Response, result: Iterable[bytes] | None) -> None:
     if isinstance(result, (list, tuple)) and len(result) <= 1:
         # PEP 3333 "Handling the Content-Length Header": one item, so its length is the body's.
         length = len(result[0]) if result and isinstance(result[0], bytes) else 0
-    complained = False
+    has_begun = complained = False
     for chunk in result:
         if isinstance(chunk, bytes):
             if chunk:
-                response.send_head(length)
+                if not has_begun:
+                    has_begun = True
+                    response.send_head(length)
                 request.write_body(chunk)
         elif not complained:
             # uWSGI sends nothing of it and goes on; its own text. Once: a str is as many chunks as characters.
             complained = True
             _log.error("[ERROR] Unhandled object from iterator: %r", type(chunk))
-    response.send_head(0 if length is None else length)
+    if not has_begun:
+        response.send_head(0 if length is None else length)
     request.finish()
 
 
