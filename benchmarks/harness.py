@@ -240,8 +240,8 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
 
     Returns:
         The load's figures, and ``cpu_us`` (the server's CPU time per message), ``open_cpu_us`` (per
-        connection opened), ``memory_per_connection`` in bytes, ``load_share`` (how busy the load was: near 1
-        it measured itself), ``open_per_s`` and ``faults``.
+        connection opened), ``kept_cpu_us`` (per connection and second), ``memory_per_connection`` in bytes,
+        ``load_share`` (how busy the load was: near 1 it measured itself), ``open_per_s`` and ``faults``.
 
     Raises:
         Failure: the server did not start, did not answer, or died.
@@ -270,6 +270,7 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
     return figures | {
         "cpu_us": (cpu[2] - cpu[1]) * 1e6 / max(figures["total"], 1),
         "open_cpu_us": (cpu[1] - cpu[0]) * 1e6 / connections,
+        "kept_cpu_us": (cpu[2] - cpu[1]) * 1e6 / (connections * seconds),
         "open_per_s": figures["opened"] / max(figures["connect_s"], 1e-9),
         "memory_per_connection": (memory[1] - memory[0]) / connections,
         "load_share": figures["client_cpu"] / seconds,

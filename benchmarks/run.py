@@ -126,6 +126,19 @@ WORKLOADS = {
         metric_title="KiB per connection",
         factor=1 / 1024,
     ),
+    "keepalive": Workload(
+        "Idle connections, a ping every 25 s",
+        "keepalive",
+        "idle",
+        {"connections": 10_000},
+        [
+            Column("kept_cpu_us", "CPU µs per second and connection", digits, spread=True),
+            Column("pings", "pings", whole),
+            Column("closed", "lost", whole),
+        ],
+        metric="kept_cpu_us",
+        metric_title="CPU µs per second and connection",
+    ),
 }
 
 

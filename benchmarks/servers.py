@@ -17,7 +17,9 @@ PEERS = HERE / "peers"
 
 @dataclass(frozen=True)
 class Server:
-    """One server; a command per application that it can serve (``echo``, ``fanout``, ``channels``, ``http``).
+    """One server; a command per application that it can serve.
+
+    They are ``echo``, ``fanout``, ``channels``, ``http``, and ``keepalive``: echo with a ping every 25 s.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit and
@@ -93,8 +95,12 @@ def _granian(interface: str, target: str) -> str:
     return f"{{python}} -m granian --interface {interface} --port {{port}} --workers 1 --no-access-log {target}"
 
 
+#: What keeps connections through most proxies alive.
+_PING = "--websockets-ping-freq 25"
+
 _OWN_COMMANDS = {
     "echo": _own("wsgi_app.py"),
+    "keepalive": _own("wsgi_app.py", _PING),
     "http": _own("wsgi_app.py"),
     "fanout": _own("fanout_uwsgi_ws.py"),
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
@@ -112,6 +118,7 @@ SERVERS = (
         "uwsgi",
         {
             "echo": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
+            "keepalive": _uwsgi(f"--http-socket 127.0.0.1:{{port}} {_PING} --wsgi-file wsgi_app.py"),
             "http": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },

@@ -142,6 +142,13 @@ class InvalidState(Error):
     """The caller's mistake, such as accepting a handshake twice; nothing was written."""
 
 
+class RequestTimeout(BaseException):
+    """Raised in a request that takes too long (``--harakiri``).
+
+    No ``except Exception`` of the application's stops it.
+    """
+
+
 class OptionError(Error, ValueError):
     """An option that cannot be used; names the option, the value and where it came from.
 

@@ -20,7 +20,7 @@ from gevent import get_hub, getcurrent
 
 from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.certificates import SecureAddress
-from uwsgi_ws.errors import PeerError, RequestError
+from uwsgi_ws.errors import PeerError, RequestError, RequestTimeout
 from uwsgi_ws.fronts.base import Front, Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
@@ -50,7 +50,7 @@ from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool
 from uwsgi_ws.wsgi.environ import EnvironBase
-from uwsgi_ws.wsgi.runner import Application, respond, respond_error, run
+from uwsgi_ws.wsgi.runner import Application, fail, respond, respond_error, run
 
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.http2 import Lane
@@ -298,9 +298,8 @@ class Server:
             self._answer(request)
         except RequestError as error:
             respond_error(request, error)
-        except Exception:
-            _log.exception("%s %s", request.environ["REQUEST_METHOD"], request.environ["REQUEST_URI"])
-            request.abandon()
+        except (Exception, RequestTimeout):  # outside the application, such as where a route waits for its backend
+            fail(request)
         stats.busy_seconds += time() - request.started_at
         stats.bytes_sent += request.header_bytes + request.body_bytes
         if request.websocket is not None:

@@ -302,9 +302,11 @@ def test_a_websocket_in_which_nobody_speaks_is_closed(serve: Callable[..., Serve
     with RawClient.open(server.port, "/ws/echo") as client:
         client.send_text("a word")
         client.expect_text("a word")
+        client.expect_close(1001, "nothing came for too long")
+        client.send(close_frame(1001))
         client.expect_end()
     server.wait_for_log(r"/ws/echo: nothing came for 0\.3 s, closed")
-    backend.wait_for_log(r"closed 1006")
+    backend.wait_for_log(r"closed 1001")
 
 
 def test_an_address_may_come_from_the_request(serve: Callable[..., Server]) -> None:
@@ -428,6 +430,17 @@ def test_a_slow_client_gets_whole_frames_and_then_the_goodbye(serve: Callable[..
         while (came := client.read_frame()).opcode == BINARY:
             assert came.payload == bytes(10_000)
         assert came == (True, CLOSE, b"\x03\xe9server stops")
+
+
+def test_harakiri_answers_for_a_request_whose_backend_is_silent(
+    serve: Callable[..., Server], silent: socket.socket
+) -> None:
+    routes = "--route", f"^/ http:127.0.0.1:{silent.getsockname()[1]}"
+    server = serve(None, "--harakiri", "1", *routes, allow_traceback=True)
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        assert client.request("GET", "/slow").status == 500
+        assert client.request("GET", "/again").status == 500
+    server.wait_for_log(r"HARAKIRI ON .*GET /slow")
 
 
 def test_harakiri_spares_a_websocket_that_is_passed_on(serve: Callable[..., Server]) -> None:

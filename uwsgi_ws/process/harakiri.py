@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from time import monotonic
 
+from uwsgi_ws.errors import RequestTimeout
 from uwsgi_ws.log import say
 from uwsgi_ws.server import Server
 
-__all__ = ["Harakiri", "RequestTimeout"]
-
-
-class RequestTimeout(BaseException):
-    """What is raised in a request that has taken too long; no ``except Exception`` of the application's stops it."""
+__all__ = ["Harakiri"]
 
 
 class Harakiri:

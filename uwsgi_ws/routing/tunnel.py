@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tunnel"]
 
+#: What a client is told where nobody spoke. RFC 6455 has no code for that; 1001 is what servers send.
+_IDLE = 1001, "nothing came for too long"
 #: Seconds for both ends to finish once the tunnel closes, the frame included that is under way then.
 _CLOSE_TIMEOUT = 5.0
 
@@ -32,8 +34,8 @@ _CLOSE_TIMEOUT = 5.0
 class Tunnel:
     """Joins two streams; both are closed when it ends.
 
-    It ends when both sides have ended, when either breaks, or after ``idle_timeout`` seconds without a byte from
-    either side. The end of one side alone is passed on, and the other may go on.
+    It ends when both sides have ended, or when either breaks. The end of one side alone is passed on, and the other
+    may go on. After ``idle_timeout`` seconds without a byte from either side it closes.
 
     Args:
         client: The client's stream.
@@ -43,7 +45,7 @@ class Tunnel:
 
     Attributes:
         is_open: Nobody has asked it to close.
-        was_idle: It has ended because nobody spoke.
+        was_idle: It was closed because nobody spoke.
     """
 
     def __init__(self, client: Stream, backend: Stream, clock: Clock, idle_timeout: float) -> None:
@@ -111,16 +113,18 @@ class Tunnel:
         self._end.set()
 
     def tick(self, now: float) -> float | None:
-        """End the tunnel when nobody has spoken, or closing has taken, for too long (see Wheel)."""
+        """Close the tunnel when nobody has spoken for too long, end it when closing takes too long (see Wheel)."""
         if self._end.is_set():
             return None
-        silent_at = self._heard_at + self._idle_timeout
-        due = min(silent_at, self._close_by)
+        due = self._heard_at + self._idle_timeout if self.is_open else self._close_by
         if now < due:
             return due
-        self.was_idle = self.is_open
-        self.end()
-        return None
+        if not self.is_open:
+            self.end()
+            return None
+        self.was_idle = True
+        self.close(*_IDLE)
+        return self._close_by
 
 
 class _Way(Receiver):
