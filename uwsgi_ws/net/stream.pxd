@@ -21,4 +21,3 @@ cdef class SocketStream(Watched):
     cpdef bytes recv_now(self)
     cpdef object hand_over(self)
     cpdef object readable(self)
-    cdef bytes _read(self)

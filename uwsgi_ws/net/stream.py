@@ -243,7 +243,10 @@ class SocketStream(Watched):
         receiver = self._receiver
         if receiver is None:
             return self._reader
-        data = self._read()
+        try:
+            data = self.recv_now()
+        except OSError:
+            data = b""  # errors count as the end
         waiter = receiver.hand_over(data) if data else None
         if waiter is None:
             self._early = data
@@ -262,13 +265,6 @@ class SocketStream(Watched):
         if not data:
             self.pause_receiving()
         receiver.receive(data)
-
-    def _read(self) -> bytes | None:
-        """As ``recv_now``; errors count as the end."""
-        try:
-            return self.recv_now()
-        except OSError:
-            return b""
 
     def when_writable(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` in the hub each time the socket takes bytes, until ``stop_writing``."""
