@@ -9,6 +9,8 @@ TWINS = [
     "uwsgi_ws/net/stream",
     "uwsgi_ws/protocol/websocket",
     "uwsgi_ws/websocket/connection",
+    "uwsgi_ws/websocket/outbox",
+    "uwsgi_ws/websocket/turn",
 ]
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
 POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]

@@ -53,12 +53,12 @@ class ThreadOutbox(Outbox):
         """See Outbox. Only the hub has an end of its turn to hold anything for."""
         return super().answer(frame, heard_at) if is_hub_here() else self.send(frame)
 
-    def flush(self, *, is_awaited: bool = False) -> bool:
+    def flush(self, is_awaited: bool = False) -> bool:
         """See Outbox."""
         if not is_hub_here():
-            return super().flush(is_awaited=is_awaited)  # inside already: twice, and `outside` would not lead out
+            return super().flush(is_awaited)  # inside already: twice, and `outside` would not lead out
         with self._gate:  # at the end of the turn
-            return super().flush(is_awaited=is_awaited)
+            return super().flush(is_awaited)
 
     def _open_lanes(self) -> Lanes:
         if is_hub_here():

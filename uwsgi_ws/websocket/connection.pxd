@@ -3,6 +3,8 @@ cimport cython
 from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.net.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket cimport WebSocket
+from uwsgi_ws.websocket.outbox cimport Outbox
+from uwsgi_ws.websocket.turn cimport Turn
 
 
 cdef class Connection(Receiver):
@@ -15,14 +17,14 @@ cdef class Connection(Receiver):
     cdef public bint _is_closed
     cdef public bint _is_paused
     cdef bint _is_ping_pending
-    cdef public object _outbox
+    cdef public Outbox _outbox
     cdef double _pinged_at
     cdef public Poller _poller
     cdef RawSocket _raw
     cdef public object _readiness
     cdef object _settings
     cdef public object _stream
-    cdef public object _turn
+    cdef public Turn _turn
     cdef public object _waiter
     cdef public object _waiting
     cdef public Py_ssize_t bytes_received
@@ -37,5 +39,7 @@ cdef class Connection(Receiver):
     cpdef recv_message(self, deadline=*)
     @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
     cpdef send_message(self, int opcode, bytes payload)
+    cpdef object offer(self, bytes frame, Py_ssize_t size, object overflow=*)
+    cpdef Outbox _own_outbox(self)
     cpdef object hand_over(self, bytes data)
     cpdef object receive(self, bytes data)

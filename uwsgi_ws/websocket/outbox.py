@@ -74,6 +74,7 @@ class Outbox:
         "_batch_size",
         "_hub",
         "_lanes",
+        "_out",
         "_owner",
         "_quick_answers",
         "_senders",
@@ -86,6 +87,7 @@ class Outbox:
     def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn) -> None:
         self._owner = owner
         self._stream = stream
+        self._out: Any = stream if stream.raw is None else stream.raw  # what takes the bytes
         self._hub: Any = hub
         self._turn = turn
         self._batch: list[bytes] = []
@@ -111,7 +113,7 @@ class Outbox:
             return self._wait(lanes, lanes.put_data(frame, is_awaited=True))
         self._batch.append(frame)
         self._batch_size += len(frame)
-        if not self.flush(is_awaited=True):
+        if not self.flush(True):
             return False
         lanes = self._lanes
         return lanes is None or self._wait(lanes, 1)
@@ -190,7 +192,7 @@ class Outbox:
         if self._lanes is not None:
             self._lanes.put_control(frame)
         else:
-            self._write([frame], len(frame), is_awaited=False)
+            self._write([frame], len(frame), False)
 
     def put_last(self, frame: bytes) -> None:
         """Write our close frame behind the messages already sent."""
@@ -199,11 +201,11 @@ class Outbox:
         if self._lanes is not None:
             self._lanes.put_data(frame, is_awaited=False)
         else:
-            self._write([frame], len(frame), is_awaited=False)
+            self._write([frame], len(frame), False)
 
     # Frames go out
 
-    def flush(self, *, is_awaited: bool = False) -> bool:
+    def flush(self, is_awaited: bool = False) -> bool:
         """Write the batch, if there is one; False when the connection is lost.
 
         Args:
@@ -214,18 +216,18 @@ class Outbox:
         batch, self._batch = self._batch, []
         size, self._batch_size = self._batch_size, 0
         self.is_empty = True
-        return self._write(batch, size, is_awaited=is_awaited)
+        return self._write(batch, size, is_awaited)
 
-    def _write(self, frames: list[bytes], size: int, *, is_awaited: bool) -> bool:
+    def _write(self, frames: list[bytes], size: int, is_awaited: bool) -> bool:
         """Write frames while nothing waits for the kernel; what it does not take waits from now on."""
         try:
             if len(frames) == 1:
-                sent = self._stream.send(frames[0])
+                sent = self._out.send(frames[0])
             elif size <= COPY_LIMIT:
                 frames = [b"".join(frames)]
-                sent = self._stream.send(frames[0])
+                sent = self._out.send(frames[0])
             else:
-                sent = self._stream.sendmsg(frames)
+                sent = self._out.sendmsg(frames)
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -266,7 +268,7 @@ class Outbox:
         if lanes is None:
             return
         try:
-            lanes.advance(self._stream.sendmsg(lanes.buffers()))
+            lanes.advance(self._out.sendmsg(lanes.buffers()))
         except BlockingIOError:
             return
         except OSError:

@@ -26,6 +26,8 @@ class Endless:
 class Stream:
     """Takes so many bytes; None is a peer that has gone."""
 
+    raw = None
+
     def __init__(self, room: int | None) -> None:
         self.room = room
         self.taken = b""
