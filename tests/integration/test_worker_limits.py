@@ -76,6 +76,27 @@ def test_harakiri_ends_the_request_that_takes_too_long_and_nothing_else(serve_ma
         assert who(server) == pid
 
 
+def test_harakiri_leaves_a_connection_alone_whose_request_it_has_ended(serve_many: Any) -> None:
+    """Also while the rest of that request's body is awaited: a client may send it late, and then another request."""
+    source = APPLICATION + (
+        "inner = application\n"
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/slow':\n"
+        "        environ['wsgi.input'].read()\n"
+        "        gevent.sleep(60)\n"
+        "    return inner(environ, start_response)\n"
+    )
+    server = serve_many(source, "--harakiri", "1", processes=1, allow_traceback=True)
+    with HttpClient(address(server)) as late, HttpClient(address(server)) as slow:
+        late.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+        assert late.read_response().status == 500
+        slow.send_request("GET", "/slow")
+        assert slow.read_response().status == 500  # so it has looked at all once more
+        late.send(bytes(10))
+        assert late.request("GET", "/who").status == 200
+    assert len(re.findall(r"\*\*\* HARAKIRI", server.log)) == 2
+
+
 def test_websockets_can_be_made_to_obey_harakiri(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--harakiri", "1", "--websockets-harakiri", processes=1, allow_traceback=True)
     with open_chat(server) as chat:

@@ -51,7 +51,7 @@ class Request(ABC):
     ``upgrade`` instead of all three.
 
     Attributes:
-        environ: CGI variables; the WSGI runner completes them.
+        environ: CGI variables; the WSGI runner completes them, and the server empties them when it is done.
         acceptor: Makes a WebSocket of it; the worker's.
         websocket: The connection it became, if it did.
         status: Status code sent; 0 before.
@@ -98,6 +98,11 @@ class Request(ABC):
         self.logvars: dict[str, str] | None = None
         self.log_this = True
         self.subscriptions: dict[str, Subscription] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server is done with it, if not yet its front: the rest of an unread body may still come."""
+        return not self.environ
 
     @property
     def is_head_written(self) -> bool:

@@ -39,7 +39,9 @@ class Harakiri:
         before, self._first_seen = self._first_seen, {}
         for greenlet, front in self._server.clients():
             request = front.request
-            if request is None or (not self._websockets and self._server.websocket_of(request) is not None):
+            if request is None or request.is_over:
+                continue
+            if not self._websockets and self._server.websocket_of(request) is not None:
                 continue
             since = self._first_seen[request.request_id] = before.get(request.request_id, now)
             if now - since >= self._limit:
