@@ -94,6 +94,7 @@ def test_harakiri_leaves_a_connection_alone_whose_request_it_has_ended(serve_man
         assert slow.read_response().status == 500  # so it has looked at all once more
         late.send(bytes(10))
         assert late.request("GET", "/who").status == 200
+    server.stop()  # so the log is whole
     assert len(re.findall(r"\*\*\* HARAKIRI", server.log)) == 2
 
 
