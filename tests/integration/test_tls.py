@@ -477,6 +477,7 @@ def test_what_is_wrong_in_the_folder_is_said_once_and_harms_nobody(
     for name in ("bad.example", "ca.example"):
         for _ in range(2):
             assert names_of(server, authority, name) == {"127.0.0.1", "localhost"}
+        server.wait_for_log(rf"{name}\.crt is not used")
         assert len(re.findall(rf"{name}\.crt is not used", server.log)) == 1
     (folder / "ca.example.ca").unlink()
     assert names_of(server, authority, "ca.example") == {"ca.example"}
