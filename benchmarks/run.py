@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import Bench, Failure, Load, machine, make_bench, measure
@@ -41,32 +41,28 @@ class Workload:
     against: tuple[str, ...] = field(default=("uwsgi",))
 
 
+_ECHO = Workload(
+    "Echo of small messages",
+    "echo",
+    "echo",
+    {"connections": 100, "size": 32, "depth": 1, "opcode": "text"},
+    _load_columns("messages/s", "message"),
+    metric_title="CPU µs per message",
+    against=("picows", "uwsgi", "floor"),
+)
+
 WORKLOADS = {
-    "echo": Workload(
-        "Echo of small messages",
-        "echo",
-        "echo",
-        {"connections": 100, "size": 32, "depth": 1, "opcode": "text"},
-        _load_columns("messages/s", "message"),
-        metric_title="CPU µs per message",
-        against=("picows", "uwsgi", "floor"),
-    ),
-    "crowd": Workload(
-        "Echo to 5,000 clients",
-        "echo",
-        "echo",
-        {"connections": 5000, "size": 32, "depth": 1, "opcode": "text"},
-        _load_columns("messages/s", "message"),
-        metric_title="CPU µs per message",
+    "echo": _ECHO,
+    "crowd": replace(
+        _ECHO,
+        title="Echo to 5,000 clients",
+        defaults=_ECHO.defaults | {"connections": 5000},
         against=("picows", "uwsgi"),
     ),
-    "pipelined": Workload(
-        "Echo with 16 messages in flight",
-        "echo",
-        "echo",
-        {"connections": 100, "size": 32, "depth": 16, "opcode": "text"},
-        _load_columns("messages/s", "message"),
-        metric_title="CPU µs per message",
+    "pipelined": replace(
+        _ECHO,
+        title="Echo with 16 messages in flight",
+        defaults=_ECHO.defaults | {"depth": 16},
         against=("picows", "socketify"),
     ),
     "latency": Workload(
@@ -85,13 +81,11 @@ WORKLOADS = {
         factor=1000,
         against=("picows", "uwsgi"),
     ),
-    "large": Workload(
-        "Echo of large messages",
-        "echo",
-        "echo",
-        {"connections": 4, "size": 1024 * 1024, "depth": 1, "opcode": "text"},
-        _load_columns("messages/s", "message", Column("mb_per_s", "MB/s", whole)),
-        metric_title="CPU µs per message",
+    "large": replace(
+        _ECHO,
+        title="Echo of large messages",
+        defaults=_ECHO.defaults | {"connections": 4, "size": 1024 * 1024},
+        columns=_load_columns("messages/s", "message", Column("mb_per_s", "MB/s", whole)),
         against=("picows", "uwsgi"),
     ),
     "fanout": Workload(

@@ -98,6 +98,8 @@ def _granian(interface: str, target: str) -> str:
 #: What keeps connections through most proxies alive.
 _PING = "--websockets-ping-freq 25"
 
+_UWSGI_ECHO = "--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"
+
 _OWN_COMMANDS = {
     "echo": _own("wsgi_app.py"),
     "keepalive": _own("wsgi_app.py", _PING),
@@ -117,9 +119,9 @@ SERVERS = (
     Server(
         "uwsgi",
         {
-            "echo": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
-            "keepalive": _uwsgi(f"--http-socket 127.0.0.1:{{port}} {_PING} --wsgi-file wsgi_app.py"),
-            "http": _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py"),
+            "echo": _uwsgi(_UWSGI_ECHO),
+            "keepalive": _uwsgi(f"{_UWSGI_ECHO} {_PING}"),
+            "http": _uwsgi(_UWSGI_ECHO),
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
         ("uwsgi", "gevent"),
@@ -128,10 +130,7 @@ SERVERS = (
     Server("uwsgi_ws threads pure", _OWN_THREADS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
     Server(
         "uwsgi threads",
-        {
-            application: _uwsgi("--http-socket 127.0.0.1:{port} --wsgi-file wsgi_app.py", _THREADS)
-            for application in ("echo", "http")
-        },
+        {application: _uwsgi(_UWSGI_ECHO, _THREADS) for application in ("echo", "http")},
         ("uwsgi",),
     ),
     Server(
