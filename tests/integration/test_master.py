@@ -354,7 +354,8 @@ def test_reloads_that_come_together_end_with_the_newest_code(serve_many: Any, tm
     for version in range(2, 6):
         app.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
         os.kill(server.pid, signal.SIGHUP)
-    # By as many reloads as it takes: those that come before the first has begun are one.
+        server.wait_for_log(r"^\*\*\* reloading")  # signals that come before the first has begun would be one reload
+    eventually(lambda: server.log.count("reloaded: new workers serve") >= 2, 20)
     eventually(lambda: fetch(address(server)).text.endswith(" 5"), 20)
     eventually(lambda: len(children(server.pid)) == 3)
 
