@@ -256,9 +256,10 @@ class StreamRequest(Request):
     def _read_piece(self, receive: Callable[[Stream], bytes | None]) -> bytes | None:
         if self._body_is_read:
             return b""
-        stream, parser = self._front.stream, self._front.parser
+        stream = self._front.stream
         if stream is None:
             raise BodyError(400, "the connection is closed")
+        parser = self._front.parser  # there is none any more without a stream
         try:
             if self._needs_continue:
                 # RFC 9110 10.1.1: only once somebody wants the body.
