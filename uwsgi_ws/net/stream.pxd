@@ -1,8 +1,11 @@
+cimport cython
+
 from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.net.poller cimport Poller, Receiver, Watched
 
 
 cdef class SocketStream(Watched):
+    cdef double _asked_for
     cdef object _clock
     cdef double _deadline
     cdef bytes _early
@@ -18,6 +21,13 @@ cdef class SocketStream(Watched):
     cdef public RawSocket raw
     cdef public long wheel_slot
 
+    cpdef Py_ssize_t send(self, object data) except -1
+    cpdef bytes recv(self, object timeout)
     cpdef bytes recv_now(self)
+    cdef object _wait_readable(self, object timeout)
+    @cython.locals(deadline=double)
+    cdef object _park(self, object timeout)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef object send_all(self, object data, object timeout)
     cpdef object hand_over(self)
     cpdef object readable(self)

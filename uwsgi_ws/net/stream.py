@@ -51,6 +51,7 @@ class SocketStream(Watched):
     """
 
     __slots__ = (
+        "_asked_for",
         "_clock",
         "_deadline",
         "_early",
@@ -80,6 +81,7 @@ class SocketStream(Watched):
         self._receiver: Receiver | None = None
         self._parked: Any = None  # the greenlet whose wait has a deadline
         self._deadline = 0.0  # of that wait
+        self._asked_for = 0.0  # the time that the clock will call at, while there is one
         self.wheel_slot = 0
         #: What reads and writes the socket; for whoever would otherwise call ``send`` for every message.
         self.raw: Any = raw_socket(sock)
@@ -158,8 +160,11 @@ class SocketStream(Watched):
             self._poller.wait()
             return
         self._parked = getcurrent()
-        self._deadline = monotonic() + timeout
-        self._clock.schedule(self, self._deadline)
+        self._deadline = deadline = monotonic() + timeout
+        # A call at an earlier time will do, and is there already in all but the first of many waits.
+        if not self.wheel_slot or deadline < self._asked_for:
+            self._asked_for = deadline
+            self._clock.schedule(self, deadline)
         try:
             if self._poller.wait() is _TIMED_OUT:
                 raise TimeoutError("no progress in time")
@@ -171,6 +176,7 @@ class SocketStream(Watched):
         if self._parked is None:
             return None
         if now < self._deadline:
+            self._asked_for = self._deadline
             return self._deadline
         self._parked.switch(_TIMED_OUT)
         return None

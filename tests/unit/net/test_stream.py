@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from time import monotonic
 
 import gevent
 import pytest
@@ -82,6 +83,22 @@ def test_the_end_is_told_once(pair: tuple[SocketStream, socket.socket]) -> None:
     assert ear.heard == [b"last", b""]
     stream.readable()
     assert ear.heard == [b"last", b""]
+
+
+def test_each_wait_ends_at_its_own_time_whatever_the_clock_was_asked_for_before(
+    pair: tuple[SocketStream, socket.socket],
+) -> None:
+    """A later wait may be a shorter one, and one that goes on past the time that the clock will call at."""
+    stream, far = pair
+    far.send(b"x")
+    assert stream.recv(30.0) == b"x"
+    for timeout in (0.2, 0.01, 0.3, 0.2, 0.05):
+        gevent.spawn_later(timeout / 2, far.send, b"y")
+        assert stream.recv(timeout) == b"y"
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            stream.recv(timeout)
+        assert timeout <= monotonic() - began < timeout + 5
 
 
 def test_a_closed_stream_reads_and_writes_nothing(pair: tuple[SocketStream, socket.socket]) -> None:
