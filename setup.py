@@ -7,6 +7,8 @@ TWINS = [
     "uwsgi_ws/api",
     "uwsgi_ws/net/poller",
     "uwsgi_ws/net/stream",
+    "uwsgi_ws/protocol/cgi",
+    "uwsgi_ws/protocol/http1",
     "uwsgi_ws/protocol/websocket",
     "uwsgi_ws/websocket/connection",
     "uwsgi_ws/websocket/outbox",

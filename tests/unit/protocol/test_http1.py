@@ -264,10 +264,11 @@ def test_take_rest_gives_bytes_also_from_a_buffer_that_was_put_together() -> Non
 
 
 def test_a_foreign_exception_in_a_field_callback_comes_out_as_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: object, name: bytes, value: bytes) -> None:
-        raise KeyboardInterrupt
+    class Interrupted(dict[bytes, str]):
+        def __missing__(self, name: bytes) -> str:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(cgi.Fields, "on_header", interrupted)
+    monkeypatch.setattr(cgi, "_KEYS", Interrupted())
     parser = RequestParser()
     parser.receive(GET)
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,2 @@
+cdef class Fields:
+    cdef public dict variables

@@ -1,0 +1,39 @@
+cimport cython
+
+
+cdef int _LINE, _FIELDS, _LAST, _COUNTED, _CHUNK_SIZE, _CHUNK_DATA, _CHUNK_END, _TRAILERS
+
+
+cdef class RequestParser:
+    cdef str _authority
+    cdef bint _blank_seen
+    cdef public object _body_left
+    cdef object _body_size
+    cdef object _buffer
+    cdef object _error
+    cdef public bint _keep_alive
+    cdef object _limits
+    cdef Py_ssize_t _line_limit
+    cdef Py_ssize_t _pos
+    cdef Py_ssize_t _scanned
+    cdef public int _stage
+    cdef dict _variables
+
+    cpdef object receive(self, bytes data)
+    cpdef object next_head(self)
+    cpdef object next_body(self)
+    cdef object _drop(self)
+    cdef object _fail(self, object error)
+    cdef object _advance(self, Py_ssize_t pos, int stage)
+    cdef Py_ssize_t _find(self, bytes mark) except? -2
+    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t, name=str, target=str, version=str)
+    cdef bint _read_line(self) except? True
+    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t)
+    cdef object _read_fields(self)
+    cdef object _end_message(self, Py_ssize_t pos)
+
+
+cdef object _parse(object data, dict variables)
+
+@cython.locals(modern=bint, keep_alive=bint, host=str, declared=str, codings=str, connection=str)
+cdef object _head(dict variables, str authority, Py_ssize_t size)
