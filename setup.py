@@ -5,6 +5,9 @@ from setuptools import Extension, setup
 #: Modules whose Python source is compiled as it is, with the types of the .pxd beside it.
 TWINS = [
     "uwsgi_ws/api",
+    "uwsgi_ws/fronts/base",
+    "uwsgi_ws/fronts/bytestream",
+    "uwsgi_ws/fronts/http1",
     "uwsgi_ws/net/poller",
     "uwsgi_ws/net/stream",
     "uwsgi_ws/protocol/cgi",

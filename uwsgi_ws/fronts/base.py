@@ -6,7 +6,6 @@ carrier. Whoever handles requests (routing, WSGI, the ``uwsgi`` module) knows on
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from time import time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from uwsgi_ws.websocket.acceptor import Acceptor
     from uwsgi_ws.websocket.connection import Connection
 
-__all__ = ["Front", "Headers", "Request"]
+__all__ = ["Front", "Headers", "Request", "pass_attributes_on"]
 
 Headers = Sequence[tuple[str, str]]
 
@@ -44,7 +43,7 @@ class Front(Protocol):
         """The server stops: tell the client, where the dialect has a way to."""
 
 
-class Request(ABC):
+class Request:
     """One request and its response, from the first line to the access line.
 
     The response goes out in order: ``write_head`` once, ``write_body`` any number of times, ``finish`` once; or
@@ -110,32 +109,31 @@ class Request(ABC):
         return self.status != 0
 
     @property
-    @abstractmethod
     def scheme(self) -> str:
         """``http`` or ``https``: how the client reached us."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def can_sendfile(self) -> bool:
         """Whether ``write_file`` may be used for a body of known length."""
+        raise NotImplementedError
 
-    @abstractmethod
     def fileno(self) -> int:
         """Return the descriptor of the client's socket; -1 when there is none."""
+        raise NotImplementedError
 
-    @abstractmethod
     def read_body(self) -> bytes:
         """Wait for the next piece of the request body; ``b""`` at its end.
 
         Raises:
             BodyError: it is malformed, too large, late, or cut short.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def read_body_now(self) -> bytes | None:
         """Return what ``read_body`` would if it need not wait, else None."""
+        raise NotImplementedError
 
-    @abstractmethod
     def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
         """Begin the response.
 
@@ -144,28 +142,28 @@ class Request(ABC):
             headers: Checked already (PEP 3333, no CR or LF).
             body_length: Bytes of the body to come, None if not known.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def write_body(self, data: bytes) -> None:
         """Send a piece of the body; waits while the client is slow.
 
         Raises:
             OSError: the client is gone, or took nothing for too long.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def write_file(self, fd: int, offset: int, count: int) -> int:
         """Send part of a file as body, uncopied; return the bytes sent, fewer when the file is shorter."""
+        raise NotImplementedError
 
-    @abstractmethod
     def finish(self) -> None:
         """End the response."""
+        raise NotImplementedError
 
-    @abstractmethod
     def abandon(self) -> None:
         """End a response that cannot be completed so that the client notices."""
+        raise NotImplementedError
 
-    @abstractmethod
     def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
         """Accept the opening handshake: send its answer and hand over the stream and the bytes that came early.
 
@@ -173,7 +171,30 @@ class Request(ABC):
             reason: The status line's text where the carrier has one.
             headers: Everything but Upgrade, Connection and Sec-WebSocket-Accept, which the carrier adds.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def disconnect(self) -> None:
         """Drop the client's connection at once."""
+        raise NotImplementedError
+
+
+def pass_attributes_on(stand_in: type[Request], inner: str) -> None:
+    """Have a class that stands in front of another request read and set that one's attributes in place of its own.
+
+    Args:
+        stand_in: The class; its methods pass on what they like themselves.
+        inner: Its attribute with the other request.
+    """
+
+    def passed_on(name: str) -> property:
+        def get(self: Request) -> Any:
+            return getattr(getattr(self, inner), name)
+
+        def put(self: Request, value: Any) -> None:
+            setattr(getattr(self, inner), name, value)
+
+        return property(get, put)
+
+    # The last two too: compiled, they look into their own object's slots.
+    for name in (*Request.__slots__, "is_head_written", "is_over"):
+        setattr(stand_in, name, passed_on(name))

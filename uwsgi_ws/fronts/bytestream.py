@@ -8,13 +8,11 @@ connection so that the client can still read the answer (RFC 9112 9.6).
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
-from typing import ClassVar
 
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
@@ -63,7 +61,7 @@ class StreamSettings:
     io_timeout: float
 
 
-class StreamFront(ABC):
+class StreamFront:
     """Serves one client until either side has had enough.
 
     Args:
@@ -102,9 +100,9 @@ class StreamFront(ABC):
         self._handle = handle
         self._prepare()
 
-    @abstractmethod
     def _prepare(self) -> None:
         """Make what reads the first request; called once, by the constructor."""
+        raise NotImplementedError
 
     def run(self) -> None:
         """Serve requests until the connection ends or is handed over."""
@@ -118,14 +116,13 @@ class StreamFront(ABC):
                 self.stream.close()
 
     @property
-    @abstractmethod
     def is_idle(self) -> bool:
         """See Front."""
+        raise NotImplementedError
 
-    def leave(self) -> None:  # noqa: B027  # most dialects have no way to
+    def leave(self) -> None:
         """See Front: HTTP/1.1 says so in its next response, which ``may_keep_alive`` has a say in."""
 
-    @abstractmethod
     def _next_request(self) -> StreamRequest | None:
         """Wait for a request; None when the client leaves or stays silent.
 
@@ -133,6 +130,7 @@ class StreamFront(ABC):
             RequestError: what came cannot be served; the client gets the answer, and the connection ends.
             OSError: the connection is broken.
         """
+        raise NotImplementedError
 
     def _serve_one(self) -> bool:
         """Serve one request; return whether another may follow on this connection."""
@@ -206,7 +204,7 @@ class StreamRequest(Request):
     )
 
     #: The header line of a response after which the connection ends.
-    _CLOSE: ClassVar[str] = "Connection: close\r\n"
+    _CLOSE = "Connection: close\r\n"
 
     def __init__(self, front: StreamFront, head: Head) -> None:
         super().__init__(head.variables, head.size, front.core)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -52,17 +52,6 @@ class RoutedRequest(Request):
         self._before_response = before_response
         self._is_decided = False  # what the response will be
         self._is_replaced = False  # a route has sent it, and what was to be sent goes nowhere
-
-    # Attributes that are not this class's own have slots in Request, but nothing in them: Python asks here.
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.front_request, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in RoutedRequest.__slots__:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self.front_request, name, value)
 
     @property
     def scheme(self) -> str:
@@ -142,3 +131,6 @@ class RoutedRequest(Request):
             return headers
         kept = [header for header in headers if header[0].lower() not in self.removed_headers]
         return [*kept, *self.added_headers]
+
+
+pass_attributes_on(RoutedRequest, "front_request")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uwsgi_ws.errors import ClientGone
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.crossing import in_hub
 
@@ -93,15 +93,4 @@ class ThreadRequest(Request):
         self._step("disconnect")
 
 
-def _attribute_of_the_request(name: str) -> property:
-    def get(self: ThreadRequest) -> Any:
-        return getattr(self._request, name)
-
-    def put(self: ThreadRequest, value: Any) -> None:
-        setattr(self._request, name, value)
-
-    return property(get, put)
-
-
-for _name in Request.__slots__:
-    setattr(ThreadRequest, _name, _attribute_of_the_request(_name))
+pass_attributes_on(ThreadRequest, "_request")

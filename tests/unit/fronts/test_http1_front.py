@@ -1,0 +1,92 @@
+"""The front for HTTP/1.1 with an application behind it, over a stream that is a list."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
+from uwsgi_ws.fronts.http1 import Http1Front
+from uwsgi_ws.net.base import Stream
+from uwsgi_ws.protocol.http1 import Limits
+from uwsgi_ws.wsgi.runner import Application, run
+
+GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Text(str):
+    """As template engines mark what is safe."""
+
+    __slots__ = ()
+
+
+class Octets(bytes):
+    """As numpy's are."""
+
+    __slots__ = ()
+
+
+class ListedStream:
+    """Gives what it was made of, one piece a read, and keeps what is sent."""
+
+    is_plain = True
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = list(pieces)
+        self.sent: list[bytes] = []
+
+    def recv(self, timeout: float | None) -> bytes:
+        return self.pieces.pop(0) if self.pieces else b""
+
+    def send_all(self, data: bytes, timeout: float | None) -> None:
+        self.sent.append(bytes(data))
+
+    def fileno(self) -> int:
+        return 5
+
+    def shutdown(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def answers(application: Application, *pieces: bytes) -> list[bytes]:
+    """What a client that sends the pieces and leaves gets, without the Date lines."""
+    stream = ListedStream(*pieces)
+    settings = StreamSettings(Limits(), head_timeout=30, idle_timeout=60, io_timeout=30)
+
+    def handle(request: Request) -> None:
+        run(application, request)
+        request.environ = {}
+
+    Http1Front(cast(Stream, stream), settings, Peer("", "", "", ""), 0, handle, lambda: True).run()
+    return [b"".join(line for line in each.splitlines(True) if not line.startswith(b"Date: ")) for each in stream.sent]
+
+
+def test_subclasses_of_str_and_bytes_are_sent_as_what_they_are() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response(Text("200 OK"), [(Text("X-A"), Text("b")), (Text("Content-Length"), Text("3"))])
+        return [Octets(b"abc")]
+
+    expected = b"HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 3\r\n\r\nabc"
+    assert answers(application, GET, GET) == [expected] * 2
+
+
+def test_the_write_callable_takes_a_subclass_of_bytes() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])(Octets(b"abc"))
+        return []
+
+    head, end = answers(application, GET)
+    assert head == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    assert end == b"0\r\n\r\n"
+
+
+def test_a_length_of_any_size_may_be_declared() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Length", "1" + "0" * 30)])
+        return []
+
+    stream = answers(application, GET)
+    assert stream == [b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n"]

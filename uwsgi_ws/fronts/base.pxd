@@ -1,0 +1,20 @@
+cdef class Request:
+    cdef public object acceptor
+    cdef public Py_ssize_t body_bytes
+    cdef public object core
+    cdef public dict environ
+    cdef public Py_ssize_t head_size
+    cdef public Py_ssize_t header_bytes
+    cdef public Py_ssize_t header_count
+    cdef public bint log_this
+    cdef public dict logvars
+    cdef public object request_id
+    cdef public double started_at
+    cdef public int status
+    cdef public object subscriptions
+    cdef public Py_ssize_t variable_count
+    cdef public object websocket
+
+    cpdef object write_head(self, object status, object headers, object body_length)
+    cpdef object write_body(self, object data)
+    cpdef object finish(self)

@@ -1,0 +1,43 @@
+cimport cython
+
+from uwsgi_ws.fronts.base cimport Request
+from uwsgi_ws.protocol.http1 cimport RequestParser
+
+
+cdef class StreamFront:
+    cdef object _handle
+    cdef public object core
+    cdef public object may_keep_alive
+    cdef public RequestParser parser
+    cdef public object peer
+    cdef public StreamRequest request
+    cdef public object settings
+    cdef public object stream
+
+    cpdef object _next_request(self)
+    @cython.locals(request=StreamRequest)
+    cpdef bint _serve_one(self) except? True
+
+
+cdef class StreamRequest(Request):
+    cdef bint _body_is_read
+    cdef bint _chunked
+    cdef object _content_length
+    cdef StreamFront _front
+    cdef bytes _held
+    cdef bint _is_head
+    cdef object _left
+    cdef bint _must_close
+    cdef bint _needs_continue
+    cdef public bint _takes_chunks
+    cdef str _target
+
+    @cython.locals(code=int, has_date=bint, lines=list)
+    cpdef object write_head(self, object status, object headers, object body_length)
+    cpdef object write_body(self, object data)
+    cdef object _write(self, object data)
+    cpdef object finish(self)
+    cpdef bint leave(self) except? True
+
+
+cdef str _date_line()
