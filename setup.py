@@ -16,6 +16,9 @@ TWINS = [
     "uwsgi_ws/websocket/connection",
     "uwsgi_ws/websocket/outbox",
     "uwsgi_ws/websocket/turn",
+    "uwsgi_ws/wsgi/environ",
+    "uwsgi_ws/wsgi/input",
+    "uwsgi_ws/wsgi/runner",
 ]
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
 POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]

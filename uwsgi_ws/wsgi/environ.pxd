@@ -1,0 +1,13 @@
+cimport cython
+
+
+cdef class EnvironBase:
+    cdef bint _has_cores
+    cdef dict _shared
+
+    @cython.locals(environ=dict)
+    cpdef object complete(self, object request)
+
+
+@cython.locals(environ=dict)
+cdef str _scheme(object request)
