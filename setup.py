@@ -6,8 +6,7 @@ from setuptools import Extension, setup
 TWINS = [
     "uwsgi_ws/api",
     "uwsgi_ws/fronts/base",
-    "uwsgi_ws/fronts/bytestream",
-    "uwsgi_ws/fronts/http1",
+    "uwsgi_ws/fronts/stream_request",
     "uwsgi_ws/net/poller",
     "uwsgi_ws/net/stream",
     "uwsgi_ws/protocol/cgi",
@@ -18,7 +17,7 @@ TWINS = [
     "uwsgi_ws/websocket/turn",
     "uwsgi_ws/wsgi/environ",
     "uwsgi_ws/wsgi/input",
-    "uwsgi_ws/wsgi/runner",
+    "uwsgi_ws/wsgi/response",
 ]
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
 POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]

@@ -12,7 +12,7 @@ from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.runner import check_head
+from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["Admission", "Crowd", "CrowdLimits"]
 

@@ -29,7 +29,7 @@ from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import REQUEST_KEY, current_request
-from uwsgi_ws.wsgi.runner import check_head
+from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["VERSION", "VERSION_INFO", "call_hook", "install"]
 

@@ -12,7 +12,7 @@ from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
-from uwsgi_ws.wsgi.runner import check_head
+from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["accept", "count", "publish", "subscribe"]
 

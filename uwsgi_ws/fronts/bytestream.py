@@ -1,8 +1,10 @@
 """A client that has a byte stream to itself: what the fronts for HTTP/1.1 and uwsgi have in common.
 
-One greenlet per client, one request after the other, answered with HTTP/1.1's bytes. How a request is read is the
-subclass's; here is what must be decided whatever came: deadlines, how a response is framed, and how to leave a
-connection so that the client can still read the answer (RFC 9112 9.6).
+One greenlet per client, one request after the other. How a request is read is the subclass's; here is when the next one
+may be, and how to leave a connection so that the client can still read the answer (RFC 9112 9.6).
+
+Applications run on top of these frames, so they stay Python's own when the rest is compiled: a call from one Python
+function to the next takes no C stack, of which every greenlet that waits keeps its part.
 """
 
 from __future__ import annotations
@@ -10,27 +12,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
-from http import HTTPStatus
-from time import monotonic, time
+from time import monotonic
 
-from uwsgi_ws.errors import BodyError, ClientGone, RequestError
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.stream_request import StreamRequest, error_response
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.protocol.handshake import accept_value
-from uwsgi_ws.protocol.http1 import Head, Limits, RequestParser
+from uwsgi_ws.protocol.http1 import Limits, RequestParser
 
-__all__ = ["Peer", "StreamFront", "StreamRequest", "StreamSettings"]
+__all__ = ["Peer", "StreamFront", "StreamSettings"]
 
 _log = logging.getLogger("uwsgi_ws.http")
 
-#: An unread request body up to here is read and dropped to keep the connection; with more it is closed.
-_DRAIN_LIMIT = 65_536
 #: Seconds and bytes that a connection being closed may still send before it is reset.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
-#: A head and a first piece of body up to here go out in one write.
-_JOIN_LIMIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,292 +172,3 @@ class StreamFront:
         assert stream is not None
         self.stream = None
         return stream
-
-
-class StreamRequest(Request):
-    """A request whose client is at the other end of a stream.
-
-    The response's framing (RFC 9112 6): a Content-Length when the length is known, else chunks where the client takes
-    them, else the end of the connection.
-
-    Args:
-        front: Whose client sent it.
-        head: What was sent; its variables become the environ.
-    """
-
-    __slots__ = (
-        "_body_is_read",
-        "_chunked",
-        "_content_length",
-        "_front",
-        "_held",
-        "_is_head",
-        "_left",
-        "_must_close",
-        "_needs_continue",
-        "_takes_chunks",
-        "_target",
-    )
-
-    #: The header line of a response after which the connection ends.
-    _CLOSE = "Connection: close\r\n"
-
-    def __init__(self, front: StreamFront, head: Head) -> None:
-        super().__init__(head.variables, head.size, front.core)
-        self._front = front
-        self._content_length = head.content_length or 0
-        self._held = b""  # the response's head, until its first piece of body
-        self._chunked = False
-        self._left: int | None = None  # bytes of the body still promised by a Content-Length
-        # A WebSocket that the application declines leaves bytes behind that are not HTTP.
-        self._must_close = not head.keep_alive or head.upgrade is not None
-        self._needs_continue = head.expects_continue
-        self._body_is_read = not head.chunked and not head.content_length
-        environ = self.environ
-        # Framing must not follow what an application makes of its environ: middleware turns HEAD into GET there.
-        self._is_head = environ["REQUEST_METHOD"] == "HEAD"
-        self._takes_chunks = environ["SERVER_PROTOCOL"] == "HTTP/1.1"
-        self._target: str = environ["REQUEST_URI"]
-
-    @property
-    def scheme(self) -> str:
-        """See Request."""
-        return self._front.peer.scheme
-
-    @property
-    def can_sendfile(self) -> bool:
-        """See Request."""
-        return not self._chunked
-
-    def fileno(self) -> int:
-        """See Request."""
-        stream = self._front.stream
-        return -1 if stream is None else stream.fileno()
-
-    # The request's body
-
-    def read_body(self) -> bytes:
-        """See Request."""
-        io_timeout = self._front.settings.io_timeout
-        piece = self._read_piece(lambda stream: stream.recv(io_timeout))
-        assert piece is not None, "it waits"
-        return piece
-
-    def read_body_now(self) -> bytes | None:
-        """See Request."""
-        return self._read_piece(lambda stream: stream.recv_now())
-
-    def _read_piece(self, receive: Callable[[Stream], bytes | None]) -> bytes | None:
-        if self._body_is_read:
-            return b""
-        stream = self._front.stream
-        if stream is None:
-            raise BodyError(400, "the connection is closed")
-        parser = self._front.parser  # there is none any more without a stream
-        try:
-            if self._needs_continue:
-                # RFC 9110 10.1.1: only once somebody wants the body.
-                self._needs_continue = False
-                if not self.status:
-                    stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", self._front.settings.io_timeout)
-            while (piece := parser.next_body()) is None:
-                data = receive(stream)
-                if data is None:
-                    return None
-                if not data:
-                    raise RequestError(400, "the request's body was cut short")
-                parser.receive(data)
-        except RequestError as exc:
-            self._must_close = True
-            raise BodyError(exc.status, exc.reason) from exc
-        except TimeoutError as exc:
-            self._must_close = True
-            raise BodyError(408, "the request's body did not come in time") from exc
-        except OSError as exc:
-            self._must_close = True
-            raise BodyError(400, "the client is gone") from exc
-        if not piece:
-            self._body_is_read = True
-        return piece
-
-    def _drop_body(self) -> bool:
-        """Read the rest of the request's body; False when it is too long or does not come in time."""
-        left = _DRAIN_LIMIT
-        deadline = monotonic() + self._front.settings.io_timeout
-        if self._content_length > left:
-            return False
-        try:
-            while left >= 0 and monotonic() < deadline:
-                piece = self.read_body()
-                if not piece:
-                    return True
-                left -= len(piece)
-        except BodyError:
-            pass
-        return False
-
-    # The response
-
-    def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
-        """See Request."""
-        code = int(status[:3])
-        self.status = code
-        self.header_count = len(headers)
-        lines = [f"HTTP/1.1 {status}\r\n"]
-        has_date = False
-        for name, value in headers:
-            lines.append(f"{name}: {value}\r\n")
-            if len(name) == 4 and name.lower() == "date":
-                has_date = True
-        if code == 426:
-            lines.append("Connection: Upgrade\r\n")  # RFC 9110 7.8: it goes with the Upgrade header
-        if not has_date:
-            lines.append(_date_line())
-        if self._is_head or code in (204, 304):
-            self._left = 0  # RFC 9110 6.4.1: never a body
-        elif body_length is not None:
-            self._left = body_length
-        elif self._takes_chunks:
-            self._chunked = True
-            lines.append("Transfer-Encoding: chunked\r\n")
-        else:
-            self._must_close = True
-        # A client that still waits for a 100 will get none any more: whether it sends its body is its own choice, so
-        # the next bytes could be either.
-        if self._needs_continue or (not self._must_close and not self._front.may_keep_alive()):
-            self._must_close = True
-        if self._must_close:
-            lines.append(self._CLOSE)
-        elif not self._takes_chunks:
-            lines.append("Connection: keep-alive\r\n")
-        lines.append("\r\n")
-        self._held = "".join(lines).encode("latin-1")
-        self.header_bytes = len(self._held)
-
-    def write_body(self, data: bytes) -> None:
-        """See Request."""
-        left = self._left
-        if left is not None:
-            if len(data) > left:
-                if not self._is_head and self.status not in (204, 304):
-                    _log.error("%s: the body is longer than its Content-Length", self._target)
-                    self._must_close = True
-                data = data[:left]
-            self._left = left - len(data)
-        if data:
-            self.body_bytes += len(data)
-            if self._chunked:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        stream = self._front.stream
-        if stream is None:
-            raise ClientGone("the connection is closed")
-        timeout = self._front.settings.io_timeout
-        held = self._held
-        try:
-            if held:
-                self._held = b""
-                if len(data) <= _JOIN_LIMIT:
-                    data = held + data
-                else:
-                    stream.send_all(held, timeout)
-            if data:
-                stream.send_all(data, timeout)
-        except TimeoutError as exc:
-            raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
-        except OSError as exc:
-            raise ClientGone("the client left before the end of the response") from exc
-
-    def write_file(self, fd: int, offset: int, count: int) -> int:
-        """See Request."""
-        self._write(b"")
-        stream = self._front.stream
-        assert stream is not None
-        if self._left is not None:
-            count = min(count, self._left)
-        sent = 0
-        while sent < count:
-            try:
-                n = stream.sendfile(fd, offset + sent, count - sent, self._front.settings.io_timeout)
-            except OSError as exc:
-                raise ClientGone("the client left before the end of the response") from exc
-            if not n:
-                break
-            sent += n
-        if self._left is not None:
-            self._left -= sent
-        self.body_bytes += sent
-        return sent
-
-    def finish(self) -> None:
-        """See Request."""
-        self._write(b"0\r\n\r\n" if self._chunked else b"")
-        if self._left:
-            _log.error("%s: the body is shorter than its Content-Length", self._target)
-            self._must_close = True
-
-    def abandon(self) -> None:
-        """See Request."""
-        self._must_close = True
-        if self._front.stream is not None:
-            self._front.hand_over().reset()
-
-    def leave(self) -> bool:
-        """The response is over: get the connection ready for the next request, or close it; say which."""
-        front = self._front
-        if front.stream is None:
-            return False
-        if self._must_close or (not self._body_is_read and not self._drop_body()):
-            front.linger()
-            return False
-        return True
-
-    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
-        """See Request."""
-        stream = self._front.stream
-        if stream is None:
-            raise OSError("the connection is closed")
-        lines = [f"HTTP/1.1 101 {reason}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in headers]
-        lines.append(f"Sec-WebSocket-Accept: {accept_value(self.environ['HTTP_SEC_WEBSOCKET_KEY'])}\r\n\r\n")
-        answer = "".join(lines).encode("latin-1")
-        self.status = 101
-        self.header_count = len(headers) + 3
-        self.header_bytes = len(answer)
-        self._held = b""
-        stream.send_all(answer, self._front.settings.io_timeout)
-        front = self._front
-        early = front.parser.take_rest()
-        del front.parser  # idle connections are many, and it has nothing more to do
-        return front.hand_over(), early
-
-    def disconnect(self) -> None:
-        """See Request."""
-        if self.websocket is not None:
-            self.websocket.abort()
-        elif self._front.stream is not None:
-            self._front.hand_over().close()
-
-
-def error_response(error: RequestError) -> bytes:
-    """Return a whole response that ends the connection."""
-    phrase = HTTPStatus(error.status).phrase
-    body = f"{error.status} {phrase}: {error.reason}\n".encode()
-    lines = [f"HTTP/1.1 {error.status} {phrase}\r\n", _date_line()]
-    lines += [f"{name}: {value}\r\n" for name, value in error.headers]
-    lines.append(f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n")
-    return "".join(lines).encode("latin-1") + body
-
-
-_date = (0, "")
-
-
-def _date_line() -> str:
-    """Return the Date header (RFC 9110 6.6.1: a server with a clock MUST send it), made once a second."""
-    global _date
-    now = int(time())
-    if now != _date[0]:
-        _date = (now, f"Date: {formatdate(now, usegmt=True)}\r\n")
-    return _date[1]

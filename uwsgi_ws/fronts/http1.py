@@ -5,7 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.bytestream import StreamFront, StreamRequest
+from uwsgi_ws.fronts.bytestream import StreamFront
+from uwsgi_ws.fronts.stream_request import StreamRequest
 from uwsgi_ws.protocol.http1 import RequestParser
 
 __all__ = ["Http1Front"]

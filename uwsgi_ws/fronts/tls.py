@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Front, Request
-from uwsgi_ws.fronts.bytestream import Peer, error_response
+from uwsgi_ws.fronts.bytestream import Peer
+from uwsgi_ws.fronts.stream_request import error_response
 from uwsgi_ws.net.tls import TlsStream
 
 __all__ = ["TlsFront", "client_variables"]

@@ -34,7 +34,8 @@ from uwsgi_ws.routing.conditions import is_in, network_of
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import Template, wire_text
 from uwsgi_ws.static import Directory, File, send_file
-from uwsgi_ws.wsgi.runner import check_head, respond
+from uwsgi_ws.wsgi.response import check_head
+from uwsgi_ws.wsgi.runner import respond
 
 __all__ = ["BREAK", "CONTINUE", "NEXT", "Action", "Site", "compile_action"]
 

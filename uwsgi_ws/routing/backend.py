@@ -31,7 +31,7 @@ from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.tunnel import Tunnel
-from uwsgi_ws.wsgi.runner import check_head
+from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]
 

@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import socket
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.wsgi.input import BodyFile
-from uwsgi_ws.wsgi.runner import ErrorLog, FileWrapper
+from uwsgi_ws.wsgi.response import FileWrapper
 
 __all__ = ["EnvironBase"]
+
+
+class ErrorLog:
+    """``wsgi.errors``: text to the server's log, wherever that is now."""
+
+    def write(self, text: str) -> int:
+        """Write text as it is."""
+        return sys.stderr.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Push it out."""
+        sys.stderr.flush()
 
 
 class EnvironBase:

@@ -1,29 +1,13 @@
 cimport cython
 
 from uwsgi_ws.fronts.base cimport Request
-from uwsgi_ws.protocol.http1 cimport RequestParser
-
-
-cdef class StreamFront:
-    cdef object _handle
-    cdef public object core
-    cdef public object may_keep_alive
-    cdef public RequestParser parser
-    cdef public object peer
-    cdef public StreamRequest request
-    cdef public object settings
-    cdef public object stream
-
-    cpdef object _next_request(self)
-    @cython.locals(request=StreamRequest)
-    cpdef bint _serve_one(self) except? True
 
 
 cdef class StreamRequest(Request):
     cdef bint _body_is_read
     cdef bint _chunked
     cdef object _content_length
-    cdef StreamFront _front
+    cdef object _front
     cdef bytes _held
     cdef bint _is_head
     cdef object _left

@@ -1,0 +1,18 @@
+cimport cython
+
+
+cdef class Response:
+    cdef object _content_length
+    cdef object _headers
+    cdef bint _is_head
+    cdef object _request
+    cdef object _status
+
+    cdef object _send_head(self, object body_length)
+    @cython.locals(has_begun=bint, complained=bint)
+    cpdef object send(self, object result)
+    cdef bint _send_file(self, object wrapper) except? True
+
+
+@cython.locals(is_length=bint)
+cpdef object check_head(object status, object headers)

@@ -1,0 +1,206 @@
+"""What an application answers with, from ``start_response`` to the last piece of its iterable: PEP 3333."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+from uwsgi_ws.fronts.base import Headers, Request
+
+__all__ = ["FileWrapper", "Response", "check_head"]
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+
+_log = logging.getLogger("uwsgi_ws.wsgi")
+
+_STATUS = re.compile(r"[1-9][0-9]{2}( [\t -~\x80-\xff]*)?")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: RFC 9110 5.5: visible characters, space and tab; a CR or LF here would split the response.
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
+_HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
+)
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: an open file as a response body, sent by the kernel where that is possible.
+
+    Args:
+        filelike: Has ``read``; with a ``fileno`` of a regular file, its bytes are never copied.
+        block_size: Bytes per read where it must be read.
+    """
+
+    def __init__(self, filelike: Any, block_size: int = 65_536) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+
+    def close(self) -> None:
+        """Close the file, if it can be closed."""
+        close = getattr(self.filelike, "close", None)
+        if close is not None:
+            close()
+
+    def __iter__(self) -> FileWrapper:
+        return self
+
+    def __next__(self) -> bytes:
+        data: bytes = self.filelike.read(self.block_size)
+        if not data:
+            raise StopIteration
+        return data
+
+
+class Response:
+    """What a request is answered with; itself the ``start_response`` that the application is called with.
+
+    Args:
+        request: To be answered; nothing has been sent.
+    """
+
+    __slots__ = ("_content_length", "_headers", "_is_head", "_request", "_status")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._is_head = request.environ["REQUEST_METHOD"] == "HEAD"  # before the application changes it
+        self._status: str | None = None
+        self._headers: Headers = ()
+        self._content_length: int | None = None  # the application's own
+
+    def __call__(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """``start_response`` (PEP 3333)."""
+        if self._request.is_head_written:
+            if exc_info is not None:
+                raise exc_info[1].with_traceback(exc_info[2])
+            raise OSError("headers already sent")  # uWSGI's words
+        if self._status is not None and exc_info is None:
+            raise AssertionError("start_response called a second time without exc_info")
+        self._content_length = check_head(status, headers)
+        if status[0] == "1":
+            raise ValueError(f"not the status of a final response: {status!r}")
+        self._status = f"{status} " if len(status) == 3 else status  # RFC 9112 4: the space is not optional
+        self._headers = list(headers)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """The callable that ``start_response`` returns: send now."""
+        if not isinstance(data, bytes):
+            raise TypeError(f"a response body is bytes, not {type(data).__name__}")
+        self._send_head(None)
+        if data:
+            self._request.write_body(data)
+
+    def _send_head(self, body_length: int | None) -> None:
+        """Send the head, unless it has gone; a Content-Length of the application's wins over ``body_length``."""
+        if self._request.is_head_written:
+            return
+        if self._status is None:
+            raise AssertionError("the application sent a body before it called start_response")
+        headers = self._headers
+        if self._content_length is not None:
+            body_length = self._content_length
+        # For HEAD, no body says nothing about the length that GET's would have.
+        elif body_length is not None and (body_length or not self._is_head):
+            headers = [*headers, ("Content-Length", str(body_length))]
+        if self._status.startswith(("204", "304")):
+            # RFC 9110 8.6: a 204 MUST NOT have it; a 304's would have to be that of the 200.
+            headers = [header for header in headers if header[0].lower() != "content-length"]
+        self._request.write_head(self._status, headers, body_length)
+
+    def send(self, result: Iterable[bytes] | None) -> None:
+        """Send what the application has returned, and end the response."""
+        request = self._request
+        if result is None:
+            raise TypeError("the application returned None, not an iterable of bytes")
+        if isinstance(result, bytes):
+            result = [result]  # uWSGI sends it as it is
+        if isinstance(result, FileWrapper) and self._send_file(result):
+            request.finish()
+            return
+        length: int | None = None
+        if isinstance(result, (list, tuple)) and len(result) <= 1:
+            # PEP 3333 "Handling the Content-Length Header": one item, so its length is the body's.
+            length = len(result[0]) if result and isinstance(result[0], bytes) else 0
+        has_begun = complained = False
+        for chunk in result:
+            if isinstance(chunk, bytes):
+                if chunk:
+                    if not has_begun:
+                        has_begun = True
+                        self._send_head(length)
+                    request.write_body(chunk)
+            elif not complained:
+                # uWSGI sends nothing of it and goes on; its own text. Once: a str is as many chunks as characters.
+                complained = True
+                _log.error("[ERROR] Unhandled object from iterator: %r", type(chunk))
+        if not has_begun:
+            self._send_head(0 if length is None else length)
+        request.finish()
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Send a regular file by the kernel; False when it must be read instead."""
+        request = self._request
+        file = getattr(wrapper.filelike, "file", wrapper.filelike)  # tempfile's have it inside
+        if not isinstance(getattr(file, "raw", file), io.FileIO):
+            return False  # gzip's and its like have a descriptor too, of the packed file
+        try:
+            fd = file.fileno()
+            offset = file.tell()
+            info = os.fstat(fd)
+        except (AttributeError, OSError):
+            return False
+        if not stat.S_ISREG(info.st_mode):
+            return False
+        size = max(0, info.st_size - offset)
+        self._send_head(size)
+        if not request.can_sendfile:
+            return False
+        request.write_file(fd, offset, size)
+        return True
+
+
+def check_head(status: str, headers: Iterable[tuple[str, str]]) -> int | None:
+    """Raise unless an application's status and headers may go out as they are; return the Content-Length in them."""
+    if not isinstance(status, str):
+        raise TypeError(f"a status is str, not {type(status).__name__}")
+    _check_status(status)
+    if not isinstance(headers, list):
+        raise TypeError(f"response headers are a list, not {type(headers).__name__}")
+    length: int | None = None
+    for name, value in headers:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
+        is_length = _check_name(name)
+        if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
+            raise ValueError(f"control or non-latin-1 characters in the response header {name!r}")
+        if is_length:
+            if length is not None or not (value.isascii() and value.isdigit()):
+                raise ValueError(f"not a length, or not the only one: Content-Length {value!r}")
+            length = int(value)
+    return length
+
+
+# An application uses the same few again and again.
+@lru_cache(maxsize=256)
+def _check_status(status: str) -> None:
+    if not _STATUS.fullmatch(status):
+        raise ValueError(f"not a status line: {status!r}")
+
+
+@lru_cache(maxsize=1_024)
+def _check_name(name: str) -> bool:
+    """Return whether it is Content-Length's."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a header name: {name!r}")
+    lowered = name.lower()
+    if lowered in _HOP_BY_HOP:
+        raise ValueError(f"{name!r} is the server's to send, not the application's")
+    return lowered == "content-length"
