@@ -24,8 +24,9 @@ POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]
 
 
 def extensions() -> list[Extension]:
-    """Return what to compile; nothing where Cython is missing."""
+    """Return what to compile; nothing where what builds them is missing."""
     try:
+        import greenlet
         from Cython.Build import cythonize
     except ImportError:
         return []
@@ -33,7 +34,7 @@ def extensions() -> list[Extension]:
     modules = []
     for source in sources:
         name = source.rpartition(".")[0].replace("/", ".")
-        modules.append(Extension(name, [source], extra_compile_args=["-O3"]))
+        modules.append(Extension(name, [source], include_dirs=[greenlet.__path__[0]], extra_compile_args=["-O3"]))
     built = cythonize(
         modules,
         language_level=3,

@@ -1,5 +1,8 @@
 cimport cython
 
+from uwsgi_ws.net cimport greenlets
+
+
 
 cdef class Receiver:
     cpdef object hand_over(self, bytes data)

@@ -16,14 +16,15 @@ import sys
 from time import monotonic
 from typing import Any
 
-import greenlet
 from gevent.hub import Hub
+
+from uwsgi_ws.net import greenlets
 
 __all__ = ["Poller", "Receiver", "Watched"]
 
+greenlets.prepare()
+
 _READ = 1
-#: The bare switch: that of gevent's hub asks the greenlet it leaves for a hook first, which costs as much again.
-_switch: Any = greenlet.greenlet.switch
 
 
 class Receiver:
@@ -101,7 +102,7 @@ class Poller:
             target = watched.hand_over()
             if target is None:
                 self._held = watched
-        return _switch(self.hub if target is None else target)
+        return greenlets.switch(self.hub if target is None else target)
 
     def _dispatch(self) -> None:
         """Go through a batch; whoever is switched to may have gone on with it in the meantime."""
@@ -117,7 +118,7 @@ class Poller:
                     watched = self.ready.pop()
                     target = watched.hand_over()
                     if target is not None:
-                        _switch(target)
+                        greenlets.switch(target)
                         continue
                 watched.readable()
             except Exception:

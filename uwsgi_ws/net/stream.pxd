@@ -1,5 +1,6 @@
 cimport cython
 
+from uwsgi_ws.net cimport greenlets
 from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.net.poller cimport Poller, Receiver, Watched
 

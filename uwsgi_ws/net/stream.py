@@ -18,8 +18,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gevent import getcurrent
-
+from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller, Receiver, Watched
 
@@ -33,6 +32,8 @@ except ImportError:
 
 
 __all__ = ["SocketStream"]
+
+greenlets.prepare()
 
 _WRITE = 2
 #: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
@@ -149,7 +150,7 @@ class SocketStream(Watched):
     def _wait_readable(self, timeout: float | None) -> None:
         if not self._is_reading:
             self._watch()
-        self._reader = getcurrent()
+        self._reader = greenlets.getcurrent()
         try:
             self._park(timeout)
         finally:
@@ -159,7 +160,7 @@ class SocketStream(Watched):
         if timeout is None:
             self._poller.wait()
             return
-        self._parked = getcurrent()
+        self._parked = greenlets.getcurrent()
         self._deadline = deadline = monotonic() + timeout
         # A call at an earlier time will do, and is there already in all but the first of many waits.
         if not self.wheel_slot or deadline < self._asked_for:
@@ -211,7 +212,7 @@ class SocketStream(Watched):
                 self._wait_writable(timeout)
 
     def _wait_writable(self, timeout: float | None) -> None:
-        self.when_writable(getcurrent().switch)
+        self.when_writable(greenlets.getcurrent().switch)
         try:
             self._park(timeout)
         finally:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.net.bell import Bell
 from uwsgi_ws.net.clock import Clock
@@ -61,6 +62,7 @@ class ThreadConnection(Connection):
         "_is_lent",
         "_is_unattended",
         "_relief",
+        "_told",
         "is_attended",
         "seen",
     )
@@ -71,6 +73,7 @@ class ThreadConnection(Connection):
         self._relief = relief
         self._gate = make_gate()
         self._bell: Bell | None = None
+        self._told: ConnectionClosed | None = None  # how it ended, for the thread that waited
         self._is_lent = False
         self._is_unattended = False  # a thread has read what needs the hub's attention
         self.is_attended = False
@@ -100,6 +103,8 @@ class ThreadConnection(Connection):
                     self.is_attended = True
             if bell is not None:
                 self._listen(bell, deadline)
+                if self._told is not None:
+                    return None
                 bell = None  # or its descriptor stays: the traceback of what ends a connection may know this frame
                 message = self._read()
                 if message is not None:
@@ -110,6 +115,11 @@ class ThreadConnection(Connection):
                 outcome = self._in_hub(ThreadConnection._recv_in_hub, deadline, not self._crossing.is_here())
                 if outcome is not _LENT:
                     return outcome  # type: ignore[no-any-return]  # a message, or None
+
+    def closed_error(self) -> ConnectionClosed:
+        """See Connection."""
+        told, self._told = self._told, None
+        return super().closed_error() if told is None else told
 
     def _take_waiting(self) -> Message | None:
         """Take a message that needs nothing else done; inside the gate."""
@@ -296,7 +306,7 @@ class ThreadConnection(Connection):
         super()._cease()
         if self._is_lent and self.is_attended and self._bell is not None:
             # How it ends is said now, to whoever waits: the peer may be gone before the thread is awake.
-            self._bell.error = self._engine.closed_error()
+            self._told = self._engine.closed_error()
         self.take_back()
         if self._is_closed:
             self._bell = None  # the wheel may know us for some seconds more

@@ -26,12 +26,11 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from gevent import getcurrent
 from gevent.exceptions import BlockingSwitchOutError
-from greenlet import greenlet
 
 from uwsgi_ws.channels.bus import Bus, current_bus
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
+from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller, Receiver
@@ -46,6 +45,8 @@ from uwsgi_ws.websocket.turn import Turn
 
 __all__ = ["Connection", "ConnectionSettings"]
 
+greenlets.prepare()
+
 #: Bytes of whole messages that may wait for the application before the stream is left alone.
 HIGH_WATER = 65_536
 #: Counted for each of them beside its payload: a flood of empty messages takes memory too.
@@ -55,9 +56,7 @@ PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
 LINGER = 1.0
 
-_TIMED_OUT = object()
-#: The bare switch: that of gevent's hub asks the greenlet it leaves for a hook first, which costs as much again.
-_switch: Any = greenlet.switch
+_NOTHING = object()
 _log = logging.getLogger("uwsgi_ws.websocket")
 
 
@@ -199,12 +198,16 @@ class Connection(Receiver):
         """
         message = self.recv_message(None if timeout is None else monotonic() + timeout)
         if message is None:
+            self._check_is_open()
             return None
         opcode, payload = message
         return payload.decode() if opcode == TEXT else payload
 
     def recv_message(self, deadline: float | None = None) -> Message | None:
-        """Return the next message as opcode and bytes; None once ``deadline`` (monotonic) has passed. See ``recv``."""
+        """Return the next message as opcode and bytes.
+
+        None once ``deadline`` (monotonic) has passed, and when none will come: ``closed_error`` tells why.
+        """
         engine = self._engine
         while True:
             if engine.messages:
@@ -215,7 +218,7 @@ class Connection(Receiver):
                     continue  # a piece of a message that recv_streaming left unread; the caller wants the next one
             elif deadline is None and self._waiter is None and engine.is_idle:
                 # The usual wait, ended by hand_over.
-                self._waiter = getcurrent()
+                self._waiter = greenlets.getcurrent()
                 try:
                     self._poller.wait()
                 finally:
@@ -231,7 +234,7 @@ class Connection(Receiver):
                 message = self._wait(deadline)
                 if not message:
                     continue
-                if message is _TIMED_OUT:
+                if message is _NOTHING:
                     return None
             self.messages_received += 1
             return message  # type: ignore[no-any-return]
@@ -248,8 +251,7 @@ class Connection(Receiver):
             if not self._engine.messages:
                 if self._engine.ending is not None:
                     self._settle()
-                if self._engine.state is not OPEN:
-                    raise self._engine.closed_error()
+                self._check_is_open()
                 return None
         return self.recv_message(0.0)
 
@@ -273,7 +275,8 @@ class Connection(Receiver):
         decoder = codecs.getincrementaldecoder("utf-8")()
         while True:
             while not engine.messages:
-                if self._wait(None if timeout is None else monotonic() + timeout) is _TIMED_OUT:
+                if self._wait(None if timeout is None else monotonic() + timeout) is _NOTHING:
+                    self._check_is_open()
                     if not has_begun:
                         engine.stream_next(False)  # else recv would miss the next message
                     raise TimeoutError(f"no piece of a message for {timeout} seconds")
@@ -382,8 +385,7 @@ class Connection(Receiver):
             ConnectionClosed: the connection has ended.
             ValueError: the name is longer than 65,535 bytes, or no such ``slow``.
         """
-        if self._engine.state is not OPEN:
-            raise self._engine.closed_error()
+        self._check_is_open()
         bus = current_bus()
         bus.join(channel, self, slow)
         self._bus = bus
@@ -427,6 +429,14 @@ class Connection(Receiver):
         self._clock.schedule(self, self._close_by)
         self._write_output()
         self._cease()
+
+    def closed_error(self) -> ConnectionClosed:
+        """Return the exception that tells how the connection ended; it must not be open any more."""
+        return self._engine.closed_error()
+
+    def _check_is_open(self) -> None:
+        if self._engine.state is not OPEN:
+            raise self.closed_error()
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake; the peer sees 1006."""
@@ -473,21 +483,20 @@ class Connection(Receiver):
     # Waiting
 
     def _wait(self, deadline: float | None) -> Any:
-        """Park until something may have come, or raise because nothing will.
+        """Park until something may have come.
 
         Returns:
-            A message that was handed over; something false, then look at the engine; or ``_TIMED_OUT``.
+            A message that was handed over; something false, then look at the engine; or ``_NOTHING``, when the
+            deadline has passed or the connection is not open any more.
         """
         engine = self._engine
         if engine.ending is not None:
             self._settle()
-        if engine.state is not OPEN:
-            raise engine.closed_error()
-        if deadline is not None and deadline <= monotonic():
-            return _TIMED_OUT
+        if engine.state is not OPEN or (deadline is not None and deadline <= monotonic()):
+            return _NOTHING
         if self._waiter is not None:
             return self._wait_for_turn(deadline)
-        self._waiter = getcurrent()
+        self._waiter = greenlets.getcurrent()
         try:
             woken_with = self._park(deadline)
             message, self._handed = self._handed, None
@@ -499,14 +508,14 @@ class Connection(Receiver):
 
     def _check_may_wait(self) -> None:
         """The bare switch does not mind that the hub itself has nobody to wait for."""
-        if getcurrent() is self._poller.hub:
+        if greenlets.getcurrent() is self._poller.hub:
             raise BlockingSwitchOutError("a connection cannot be waited for in a callback of the event loop")
 
     def _wait_for_turn(self, deadline: float | None) -> Any:
-        """Park until no other greenlet is parked in recv; ``_TIMED_OUT`` when that takes too long."""
+        """Park until no other greenlet is parked in recv; ``_NOTHING`` when that takes too long."""
         if self._waiting is None:
             self._waiting = []
-        current = getcurrent()
+        current = greenlets.getcurrent()
         self._waiting.append(current)
         try:
             return self._park(deadline)
@@ -514,11 +523,11 @@ class Connection(Receiver):
             self._waiting.remove(current)
 
     def _park(self, deadline: float | None) -> Any:
-        """Switch to the hub; return what it is woken with, ``_TIMED_OUT`` at the deadline."""
+        """Switch to the hub; return what it is woken with, ``_NOTHING`` at the deadline."""
         if deadline is None:
             return self._poller.hub.switch()
         timer = self._poller.hub.loop.timer(max(0.0, deadline - monotonic()))
-        timer.start(getcurrent().switch, _TIMED_OUT)
+        timer.start(greenlets.getcurrent().switch, _NOTHING)
         try:
             return self._poller.hub.switch()
         finally:
@@ -562,7 +571,7 @@ class Connection(Receiver):
         """See Receiver."""
         waiter = self.hand_over(data)
         if waiter is not None:
-            _switch(waiter)
+            greenlets.switch(waiter)
             return
         self._heard_at = monotonic()
         self.bytes_received += len(data)
