@@ -2,6 +2,8 @@ cimport cython
 
 from uwsgi_ws.fronts.base cimport Request
 
+from uwsgi_ws.protocol.http1 cimport Head
+
 
 cdef class StreamRequest(Request):
     cdef bint _body_is_read

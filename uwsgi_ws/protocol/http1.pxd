@@ -4,6 +4,16 @@ cimport cython
 cdef int _LINE, _FIELDS, _LAST, _COUNTED, _CHUNK_SIZE, _CHUNK_DATA, _CHUNK_END, _TRAILERS
 
 
+cdef class Head:
+    cdef public bint chunked
+    cdef public object content_length
+    cdef public bint expects_continue
+    cdef public bint keep_alive
+    cdef public Py_ssize_t size
+    cdef public str upgrade
+    cdef public dict variables
+
+
 cdef class RequestParser:
     cdef str _authority
     cdef bint _blank_seen
@@ -14,7 +24,10 @@ cdef class RequestParser:
     cdef public bint _keep_alive
     cdef object _limits
     cdef Py_ssize_t _line_limit
+    cdef Py_ssize_t _line_size
     cdef Py_ssize_t _pos
+    cdef dict _remembered
+    cdef object _remembered_fields
     cdef Py_ssize_t _scanned
     cdef public int _stage
     cdef dict _variables
@@ -28,8 +41,8 @@ cdef class RequestParser:
     cdef Py_ssize_t _find(self, bytes mark) except? -2
     @cython.locals(pos=Py_ssize_t, end=Py_ssize_t, name=str, target=str, version=str)
     cdef bint _read_line(self) except? True
-    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t)
-    cdef object _read_fields(self)
+    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t, is_usual=bint, line=dict, variables=dict, head=Head)
+    cdef Head _read_fields(self)
     cdef object _end_message(self, Py_ssize_t pos)
 
 

@@ -72,7 +72,6 @@ class Limits:
     body_size: int | None = None
 
 
-@dataclass(slots=True)
 class Head:
     """One parsed request head.
 
@@ -92,13 +91,25 @@ class Head:
         chunked: The body comes in chunks.
     """
 
-    variables: dict[str, str]
-    size: int
-    keep_alive: bool
-    expects_continue: bool
-    upgrade: str | None
-    content_length: int | None
-    chunked: bool
+    __slots__ = ("chunked", "content_length", "expects_continue", "keep_alive", "size", "upgrade", "variables")
+
+    def __init__(
+        self,
+        variables: dict[str, str],
+        size: int,
+        keep_alive: bool,
+        expects_continue: bool,
+        upgrade: str | None,
+        content_length: int | None,
+        chunked: bool,
+    ) -> None:
+        self.variables = variables
+        self.size = size
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.upgrade = upgrade
+        self.content_length = content_length
+        self.chunked = chunked
 
 
 # RFC 9110 5.6.2; RFC 9112 3. In the target: any visible ASCII but "#", because browsers send some
@@ -117,6 +128,10 @@ _CHUNK_LINE_SIZE: Final = 256
 
 # Brings llhttp into its trailer state, where it also refuses what must not be there.
 _BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+# A client's next request has mostly the fields of its last, so they are compared before they are parsed. Longer ones
+# are not: an idle connection keeps them.
+_REMEMBERED_SIZE: Final = 2_048
 
 # A 64-bit number has 20 digits; more would only be zeros, and int() has a limit of its own.
 _LENGTH_DIGITS: Final = 20
@@ -152,7 +167,10 @@ class RequestParser:
         "_keep_alive",
         "_limits",
         "_line_limit",
+        "_line_size",
         "_pos",
+        "_remembered",
+        "_remembered_fields",
         "_scanned",
         "_stage",
         "_variables",
@@ -167,7 +185,10 @@ class RequestParser:
         self._stage = _LINE
         self._blank_seen = False  # the one empty line before a request line was skipped
         self._variables: dict[str, str] = {}  # of the request line, while the fields are awaited
+        self._line_size = 0  # of that line
         self._authority = ""  # of a request target in absolute form
+        self._remembered_fields: bytes | bytearray = b""  # as sent with the last request of the simplest kind
+        self._remembered: dict[str, str] = {}  # and that request's variables
         self._keep_alive = True
         self._body_left = 0  # bytes of the body or chunk still to come
         self._body_size = 0  # bytes of all chunks so far
@@ -348,6 +369,7 @@ class RequestParser:
             self._authority = split_target(variables)
         # The line end is the first half of CRLFCRLF when no field follows.
         self._pos, self._scanned, self._stage = pos, end - 2, _FIELDS
+        self._line_size = end - pos
         return True
 
     def _no_line(self, end: int) -> bool:
@@ -390,13 +412,24 @@ class RequestParser:
         data = buffer[pos:end]
         if data.count(b"\r\n") > limits.header_count + 2:
             raise RequestError(431, "the request has too many header fields")
-        variables = self._variables
+        line, self._variables = self._variables, {}
+        is_usual = line["REQUEST_URI"][0] == "/"  # or llhttp has something to say on it
+        fields = data[self._line_size :]
+        if (
+            is_usual
+            and fields == self._remembered_fields
+            and line["SERVER_PROTOCOL"] == self._remembered["SERVER_PROTOCOL"]
+        ):
+            variables = self._remembered.copy()
+            variables.update(line)
+            self._end_message(end)
+            return Head(variables, end - pos, True, False, None, None, False)
+        variables = line
         _parse(data, variables)
         head = _head(variables, self._authority, end - pos)
         length = head.content_length
         if length is not None and limits.body_size is not None and length > limits.body_size:
             raise RequestError(413, "the request body is too big")
-        self._variables = {}
         self._keep_alive = head.keep_alive
         if head.chunked:
             self._body_size = 0
@@ -406,6 +439,9 @@ class RequestParser:
             self._advance(end, _COUNTED)
         else:
             self._end_message(end)
+            if is_usual and length is None and head.upgrade is None and len(fields) <= _REMEMBERED_SIZE:
+                self._remembered_fields = fields
+                self._remembered = variables.copy()
         return head
 
     def _end_message(self, pos: int) -> None:

@@ -41,7 +41,8 @@ class Outcome:
 
     def comparable(self) -> object:
         error = (self.error.status, self.error.reason) if self.error else None
-        return [(head, bytes(body)) for head, body in self.requests], self.ended, error, self.partial
+        requests = [([getattr(head, name) for name in Head.__slots__], bytes(body)) for head, body in self.requests]
+        return requests, self.ended, error, self.partial
 
 
 def drive(pieces: Iterable[bytes], limits: Limits = DEFAULT, parser: RequestParser | None = None) -> Outcome:
@@ -506,6 +507,55 @@ def test_cutting_the_bytes_elsewhere_changes_nothing(message: tuple[bytes, list[
     whole = drive([raw], limits).comparable()
     assert drive(pieces, limits).comparable() == whole
     assert drive([raw[i : i + 1] for i in range(len(raw))], limits).comparable() == whole
+
+
+LINES = st.sampled_from(
+    [
+        *(b"%b HTTP/1.%d\r\n" % line for line in itertools.product((b"GET /", b"HEAD /a%20b?c=d", b"POST /"), (0, 1))),
+        *(b"%b HTTP/1.1\r\n" % line for line in (b"OPTIONS *", b"GET http://y/", b"GET x", b"BREW /", b"GET /#")),
+    ]
+)
+FIELDS = st.sampled_from(
+    [
+        b"Host: x\r\n\r\n",
+        b"Host: x\r\nA: 1\r\na: 2\r\n\r\n",
+        b"Host: x\r\nConnection: keep-alive\r\n\r\n",
+        b"Host: x\r\nConnection: close\r\n\r\n",
+        b"Host: x\r\nUpgrade: websocket\r\n\r\n",
+        b"Host: x\r\nContent-Length: 0\r\n\r\n",
+        b"Host: x\r\nContent-Length: 1\r\n\r\n1",
+        b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n",
+        b"Host: x\r\nExpect: 100-continue\r\n\r\n",
+        b"Host: x\r\nA: " + b"a" * 4_096 + b"\r\n\r\n",
+        b"A: 1\r\n\r\n",
+        b"\r\n",
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(LINES, FIELDS | st.just(b"Host: x\r\n\r\n")), min_size=2, max_size=6))
+def test_a_request_is_read_as_if_it_were_its_connections_first(requests: list[tuple[bytes, bytes]]) -> None:
+    together = drive([line + rest for line, rest in requests])
+    alone = Outcome()
+    for line, rest in requests:
+        outcome = drive([line + rest])
+        alone.requests += outcome.requests
+        alone.error = outcome.error
+        if outcome.error or not outcome.requests[-1][0].keep_alive:
+            break
+    assert together.comparable() == alone.comparable()
+
+
+def test_what_is_done_to_a_requests_variables_is_not_seen_in_the_next() -> None:
+    parser = RequestParser()
+    for _ in range(3):
+        parser.receive(GET)
+        head = parser.next_head()
+        assert head is not None
+        assert head.variables.pop("HTTP_HOST") == "x"
+        head.variables["REMOTE_USER"] = "root"
+        assert len(head.variables) == 6
 
 
 @settings(max_examples=500, deadline=None)
