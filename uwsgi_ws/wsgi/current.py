@@ -43,8 +43,13 @@ class ClientPool(Pool):
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
+        self._places = size
         self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
         self._waiting: deque[Callable[[], None]] = deque()
+
+    def full(self) -> bool:
+        """Return whether all places are taken; gevent's own makes four calls of it, and every response asks."""
+        return len(self.greenlets) >= self._places
 
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, in the hub, when somebody has left; there must be somebody."""
