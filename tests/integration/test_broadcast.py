@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,11 @@ import uwsgi
 import uwsgi_ws
 
 clients = set()
+
+
+def echo(ws):
+    for message in ws:
+        ws.send(message)
 
 
 def room(ws):
@@ -242,6 +248,20 @@ def test_pipelined_messages_are_answered_in_order(server: Server) -> None:
         client.send(b"".join(text(f"{number}") for number in range(3_000)))
         for _ in range(3_000):
             client.expect_text("taken by 0")
+        client.finish()
+
+
+def test_answers_to_many_in_one_turn_come_to_whom_they_belong(server: Server) -> None:
+    clients = [connect(server, "/echo") for _ in range(20)]
+    for turn in range(30):
+        os.kill(server.pid, signal.SIGSTOP)  # so that all are there when it looks
+        for number, client in enumerate(clients):
+            client.send(text(f"{turn} {number}") * 2)
+        os.kill(server.pid, signal.SIGCONT)
+        for number, client in enumerate(clients):
+            client.expect_text(f"{turn} {number}")
+            client.expect_text(f"{turn} {number}")
+    for client in clients:
         client.finish()
 
 

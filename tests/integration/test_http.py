@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -75,6 +77,19 @@ def test_pipelined_requests_wait_for_the_one_before(server: Server, client: Http
     assert client.is_silent(0.1)
     assert fetch(("127.0.0.1", server.port), "/open/pipeline").status == 200
     assert [client.read_response().text for _ in range(3)] == ["/wait/pipeline", "/1", "/2"]
+
+
+def test_answers_to_many_in_one_turn_come_to_whom_they_belong(server: Server) -> None:
+    clients = [HttpClient(("127.0.0.1", server.port)) for _ in range(20)]
+    for turn in range(30):
+        os.kill(server.pid, signal.SIGSTOP)  # so that all are there when it looks
+        for number, client in enumerate(clients):
+            client.send(request_bytes("GET", f"/{turn}/{number}") * 2)
+        os.kill(server.pid, signal.SIGCONT)
+        for number, client in enumerate(clients):
+            assert [client.read_response().text for _ in range(2)] == [f"/{turn}/{number}"] * 2
+    for client in clients:
+        client.close()
 
 
 @pytest.mark.parametrize("path", ["/read", "/unread"])

@@ -28,7 +28,8 @@ from uwsgi_ws.channels.records import (
     encode_packet,
     encode_record,
 )
-from uwsgi_ws.websocket.turn import Turn
+from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.stats import Stats
 
 __all__ = ["PipeBackend"]
 
@@ -172,16 +173,17 @@ class PipeBackend(Backend):
         seat: This worker's, from 0; nobody else alive has it.
         hub: The hub that schedules the worker.
         turn: The worker's.
+        stats: The worker's.
         queue_size: Bytes that may wait for each other worker; never less than one message of the largest size.
         max_message_size: Bytes allowed in a message.
     """
 
     def __init__(
-        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Turn, *, queue_size: int, max_message_size: int
+        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Turn, stats: Stats, *, queue_size: int, max_message_size: int
     ) -> None:
         self._inboxes = inboxes
         self._seat = seat
-        self._stats = turn.stats
+        self._stats = stats
         self._interest = Interest(inboxes.interest, seat)
         self._assembler = Assembler(self._interest.generation, max_message_size)
         limit = max(queue_size, max_message_size + OVERHEAD)

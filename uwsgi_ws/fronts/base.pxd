@@ -18,3 +18,4 @@ cdef class Request:
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)
     cpdef object finish(self)
+    cpdef object write_last(self, object data)

@@ -160,6 +160,11 @@ class Request:
         """End the response."""
         raise NotImplementedError
 
+    def write_last(self, data: bytes) -> None:
+        """``write_body`` and ``finish`` in one, for whoever has nothing more to do before."""
+        self.write_body(data)
+        self.finish()
+
     def abandon(self) -> None:
         """End a response that cannot be completed so that the client notices."""
         raise NotImplementedError

@@ -17,7 +17,7 @@ from time import monotonic
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.stream_request import StreamRequest, error_response
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.base import ClientStream, Stream
 from uwsgi_ws.protocol.http1 import Limits, RequestParser
 
 __all__ = ["Peer", "StreamFront", "StreamSettings"]
@@ -80,14 +80,14 @@ class StreamFront:
 
     def __init__(
         self,
-        stream: Stream,
+        stream: ClientStream,
         settings: StreamSettings,
         peer: Peer,
         core: int,
         handle: Callable[[Request], None],
         may_keep_alive: Callable[[], bool],
     ) -> None:
-        self.stream: Stream | None = stream
+        self.stream: ClientStream | None = stream
         self.settings = settings
         self.peer = peer
         self.core = core

@@ -26,7 +26,10 @@ class Http1Front(StreamFront):
     @property
     def is_idle(self) -> bool:
         """See StreamFront."""
-        return self.request is None and self._has_served and self.stream is not None and not self.parser.has_partial
+        stream = self.stream
+        if self.request is not None or stream is None or not self._has_served:
+            return False
+        return not self.parser.has_partial and not stream.has_unsent
 
     def _next_request(self) -> StreamRequest | None:
         """See StreamFront."""

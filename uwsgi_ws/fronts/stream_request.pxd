@@ -11,6 +11,7 @@ cdef class StreamRequest(Request):
     cdef object _content_length
     cdef object _front
     cdef bytes _held
+    cdef bint _is_ending
     cdef bint _is_head
     cdef object _left
     cdef bint _must_close
@@ -23,6 +24,7 @@ cdef class StreamRequest(Request):
     cpdef object write_body(self, object data)
     cdef object _write(self, object data)
     cpdef object finish(self)
+    cpdef object write_last(self, object data)
     cpdef bint leave(self) except? True
 
 

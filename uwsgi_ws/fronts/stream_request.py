@@ -45,6 +45,7 @@ class StreamRequest(Request):
         "_content_length",
         "_front",
         "_held",
+        "_is_ending",
         "_is_head",
         "_left",
         "_must_close",
@@ -61,6 +62,7 @@ class StreamRequest(Request):
         self._front = front
         self._content_length = head.content_length or 0
         self._held = b""  # the response's head, until its first piece of body
+        self._is_ending = False  # what is written now may go out together with other clients' answers
         self._chunked = False
         self._left: int | None = None  # bytes of the body still promised by a Content-Length
         # A WebSocket that the application declines leaves bytes behind that are not HTTP.
@@ -217,7 +219,11 @@ class StreamRequest(Request):
                     data = held + data
                 else:
                     stream.send_all(held, timeout)
-            if data:
+            if not data:
+                return
+            if self._is_ending:
+                stream.answer(data, timeout)
+            else:
                 stream.send_all(data, timeout)
         except TimeoutError as exc:
             raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
@@ -251,6 +257,14 @@ class StreamRequest(Request):
         if self._left:
             _log.error("%s: the body is shorter than its Content-Length", self._target)
             self._must_close = True
+
+    def write_last(self, data: bytes) -> None:
+        """See Request."""
+        # Otherwise the connection's end is next, which the client shall not wait for.
+        self._is_ending = not self._must_close and not self._chunked
+        self.write_body(data)
+        self._is_ending = False
+        self.finish()
 
     def abandon(self) -> None:
         """See Request."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from uwsgi_ws.net.poller import Receiver
 
-__all__ = ["Stream"]
+__all__ = ["ClientStream", "Stream"]
 
 
 class Stream(Protocol):
@@ -79,3 +79,17 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Give everything up; without effect the second time."""
+
+
+class ClientStream(Stream, Protocol):
+    """A stream that is all of a client's connection: one request after the other is answered on it."""
+
+    def answer(self, data: bytes, timeout: float | None) -> None:
+        """As ``send_all``, for the end of what the peer has asked for: it may go out at the end of the loop's turn.
+
+        Nobody is told then if it cannot; reading tells that the connection is broken.
+        """
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something of an ``answer`` has yet to go out."""

@@ -1,7 +1,7 @@
 cimport cython
 
 from uwsgi_ws.net cimport greenlets
-
+from uwsgi_ws.net.turn cimport Turn
 
 
 cdef class Receiver:
@@ -21,6 +21,7 @@ cdef class Poller:
     cdef public object hub
     cdef public double now
     cdef public list ready
+    cdef public Turn turn
 
     @cython.locals(watched=Watched)
     cpdef object wait(self)

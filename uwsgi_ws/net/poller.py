@@ -19,6 +19,7 @@ from typing import Any
 from gevent.hub import Hub
 
 from uwsgi_ws.net import greenlets
+from uwsgi_ws.net.turn import Turn
 
 __all__ = ["Poller", "Receiver", "Watched"]
 
@@ -72,14 +73,16 @@ class Poller:
         hub: The same.
         now: When the present batch came (monotonic).
         ready: What is left of it; watchers add to it.
+        turn: What is written at the end of the turn.
     """
 
-    __slots__ = ("_add", "_check", "_held", "hub", "now", "ready")
+    __slots__ = ("_add", "_check", "_held", "hub", "now", "ready", "turn")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self.now = monotonic()
         self.ready: list[Any] = []
+        self.turn = Turn(self.hub.loop)
         self._add: Any = self.ready.append  # one object, which every watcher keeps
         self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
         # The last of a turn: all that it found readable has been put into the batch by then.

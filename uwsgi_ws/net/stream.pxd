@@ -10,6 +10,7 @@ cdef class SocketStream(Watched):
     cdef object _clock
     cdef double _deadline
     cdef bytes _early
+    cdef object _held
     cdef object _io
     cdef bint _is_reading
     cdef object _parked
@@ -30,5 +31,11 @@ cdef class SocketStream(Watched):
     cdef object _park(self, object timeout)
     @cython.locals(sent=Py_ssize_t)
     cpdef object send_all(self, object data, object timeout)
+    @cython.locals(poller=Poller)
+    cpdef object answer(self, object data, object timeout)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef object flush(self)
+    cdef object _take_held(self)
+    cpdef object stop_writing(self)
     cpdef object hand_over(self)
     cpdef object readable(self)

@@ -36,6 +36,8 @@ __all__ = ["SocketStream"]
 greenlets.prepare()
 
 _WRITE = 2
+#: A longer answer is not held.
+_HOLD_LIMIT = 16_384
 #: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
 #: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
@@ -56,6 +58,7 @@ class SocketStream(Watched):
         "_clock",
         "_deadline",
         "_early",
+        "_held",
         "_io",
         "_is_reading",
         "_parked",
@@ -75,6 +78,7 @@ class SocketStream(Watched):
         self._clock = clock
         self._io: Any = poller.watcher(sock.fileno())
         self._early: bytes | None = None  # what hand_over has read and left to the hub
+        self._held: bytes | None = None  # the end of an answer that goes out at the end of the turn
         self._write_io: Any = None
         self._is_reading = False
         self._read_size = _READ_SIZE
@@ -189,8 +193,10 @@ class SocketStream(Watched):
             TimeoutError: no progress in time.
             OSError: the connection is broken.
         """
+        if self._held is not None:
+            data = self._take_held() + data
         try:
-            sent = self.send(data)
+            sent = self.raw.send(data)
         except BlockingIOError:
             sent = 0
         if sent == len(data):
@@ -203,8 +209,47 @@ class SocketStream(Watched):
             except BlockingIOError:
                 continue
 
+    def answer(self, data: bytes, timeout: float | None) -> None:
+        """See ClientStream. It is held only while others wait to be answered in this turn."""
+        poller = self._poller
+        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.turn.may_hold(poller.now):
+            self._held = data
+            poller.turn.touch(self)
+        else:
+            self.send_all(data, timeout)
+
+    @property
+    def has_unsent(self) -> bool:
+        """See ClientStream."""
+        return self._held is not None
+
+    def flush(self) -> None:
+        """Write what is held, if anything is, and what the kernel does not take when it does."""
+        held = self._held
+        if held is None:
+            return
+        try:
+            sent = self.raw.send(held)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._take_held()  # whoever reads next is told
+            return
+        if sent == len(held):
+            self._take_held()
+        else:
+            self._held = held[sent:]
+            self.when_writable(self.flush)
+
+    def _take_held(self) -> bytes:
+        held, self._held = self._held, None
+        self.stop_writing()
+        return held or b""
+
     def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
         """Write up to ``count`` bytes of a file without copying them; return the bytes written, 0 at its end."""
+        if self._held is not None:
+            self.send_all(b"", timeout)
         while True:
             try:
                 return os.sendfile(self._sock.fileno(), fd, offset, count)
@@ -290,6 +335,7 @@ class SocketStream(Watched):
 
     def shutdown(self) -> None:
         """Send the end of the stream; reading goes on."""
+        self.flush()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -298,6 +344,7 @@ class SocketStream(Watched):
     def reset(self) -> None:
         """Close so that the peer cannot take what it has for the whole: by a reset, not an end of the stream."""
         if self._io is not None:
+            self._held = None
             try:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
@@ -307,6 +354,8 @@ class SocketStream(Watched):
     def close(self) -> None:
         """Give up the socket and the watchers; without effect the second time."""
         if self._io is not None:
+            self.flush()
+            self._held = None
             self._receiver = None
             self._is_reading = False
             self._io.stop()

@@ -253,6 +253,15 @@ class TlsStream(Receiver):
                 break
         return self.send(b"".join(parts))
 
+    def answer(self, data: bytes, timeout: float | None) -> None:
+        """See ClientStream. Nothing is held."""
+        self.send_all(data, timeout)
+
+    @property
+    def has_unsent(self) -> bool:
+        """See ClientStream."""
+        return False
+
     def send_all(self, data: Any, timeout: float | None) -> None:
         """See Stream."""
         view = memoryview(data)

@@ -32,7 +32,6 @@ from uwsgi_ws.server import Server
 from uwsgi_ws.static import StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import ConnectionSettings
-from uwsgi_ws.websocket.turn import Turn
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
@@ -200,7 +199,8 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
             inboxes,
             seat,
             server.hub,
-            Turn(server.hub.loop, server.stats),
+            server.poller.turn,
+            server.stats,
             queue_size=options.channel_queue * 1024,
             max_message_size=options.max_message_size,
         )

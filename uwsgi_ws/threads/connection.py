@@ -245,6 +245,10 @@ class ThreadConnection(Connection):
         else:
             self._in_hub(Connection.send_message, opcode, payload)
 
+    def _may_hold(self) -> bool:
+        """See Connection. Only the hub has an end of its turn to hold anything for."""
+        return self._crossing.is_here() and super()._may_hold()
+
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """See Connection."""
         return self._in_hub(Connection.offer, frame, size, overflow)
@@ -321,7 +325,9 @@ class ThreadConnection(Connection):
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = ThreadOutbox(self, self._stream, self._poller.hub, self._turn, self._gate)
+            self._outbox = ThreadOutbox(
+                self, self._stream, self._poller.hub, self._poller.turn, self._stats, self._gate
+            )
         return self._outbox
 
 

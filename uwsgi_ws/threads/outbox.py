@@ -11,9 +11,10 @@ from gevent.hub import Hub
 
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.crossing import in_hub, is_hub_here
+from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.lanes import Lanes
 from uwsgi_ws.websocket.outbox import Outbox, Owner
-from uwsgi_ws.websocket.turn import Turn
 
 __all__ = ["ThreadOutbox", "make_gate", "outside"]
 
@@ -40,18 +41,15 @@ class ThreadOutbox(Outbox):
         stream: The connection's; may be written to in any thread if it is a plain socket.
         hub: The one that the streams belong to.
         turn: The worker's.
+        stats: The worker's.
         gate: The connection's.
     """
 
     __slots__ = ("_gate",)
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, gate: Any) -> None:
-        super().__init__(owner, stream, hub, turn)
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, gate: Any) -> None:
+        super().__init__(owner, stream, hub, turn, stats)
         self._gate = gate
-
-    def answer(self, frame: bytes, heard_at: float) -> bool:
-        """See Outbox. Only the hub has an end of its turn to hold anything for."""
-        return super().answer(frame, heard_at) if is_hub_here() else self.send(frame)
 
     def flush(self, is_awaited: bool = False) -> bool:
         """See Outbox."""

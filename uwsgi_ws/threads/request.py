@@ -77,6 +77,10 @@ class ThreadRequest(Request):
         """See Request."""
         self._step("finish")
 
+    def write_last(self, data: bytes) -> None:
+        """See Request."""
+        self._step("write_last", data)
+
     def abandon(self) -> None:
         """See Request; without effect once cut off."""
         try:

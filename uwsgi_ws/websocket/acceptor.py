@@ -12,7 +12,6 @@ from uwsgi_ws.protocol import handshake
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
 from uwsgi_ws.websocket.pace import PacedStream
-from uwsgi_ws.websocket.turn import Turn
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -27,7 +26,6 @@ class Acceptor:
         self._settings = settings
         self._poller = poller
         self._clock = clock
-        self._turn = Turn(poller.hub.loop, stats)
         self._stats = stats
 
     def accept(
@@ -59,7 +57,7 @@ class Acceptor:
             self._settings,
             self._poller,
             self._clock,
-            self._turn,
+            self._stats,
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,
         )

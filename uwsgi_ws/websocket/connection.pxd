@@ -5,7 +5,6 @@ from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.net.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket cimport WebSocket
 from uwsgi_ws.websocket.outbox cimport Outbox
-from uwsgi_ws.websocket.turn cimport Turn
 
 
 cdef class Connection(Receiver):
@@ -24,8 +23,8 @@ cdef class Connection(Receiver):
     cdef RawSocket _raw
     cdef public object _readiness
     cdef object _settings
+    cdef public object _stats
     cdef public object _stream
-    cdef public Turn _turn
     cdef public object _waiter
     cdef public object _waiting
     cdef public Py_ssize_t bytes_received
@@ -40,6 +39,7 @@ cdef class Connection(Receiver):
     cpdef recv_message(self, deadline=*)
     @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
     cpdef send_message(self, int opcode, bytes payload)
+    cpdef bint _may_hold(self) except? True
     cpdef object offer(self, bytes frame, Py_ssize_t size, object overflow=*)
     cpdef Outbox _own_outbox(self)
     cpdef object hand_over(self, bytes data)

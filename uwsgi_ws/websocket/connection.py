@@ -39,9 +39,9 @@ from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message, Sendable, as_message
 from uwsgi_ws.protocol.short import short_message
 from uwsgi_ws.protocol.websocket import OPEN, WebSocket
+from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox, Overflow
 from uwsgi_ws.websocket.readiness import Readiness
-from uwsgi_ws.websocket.turn import Turn
 
 __all__ = ["Connection", "ConnectionSettings"]
 
@@ -55,6 +55,9 @@ MESSAGE_OVERHEAD = 64
 PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
 LINGER = 1.0
+
+#: So many first answers to a peer are not held, whatever the worker's other connections are like.
+_UNHELD = 8
 
 _NOTHING = object()
 _log = logging.getLogger("uwsgi_ws.websocket")
@@ -93,7 +96,7 @@ class Connection(Receiver):
         settings: The worker's.
         poller: The worker's.
         clock: The worker's.
-        turn: The worker's.
+        stats: The worker's.
         path: The request's path, for the application.
         subprotocol: The one agreed on, if any.
     """
@@ -114,8 +117,8 @@ class Connection(Receiver):
         "_raw",
         "_readiness",
         "_settings",
+        "_stats",
         "_stream",
-        "_turn",
         "_waiter",
         "_waiting",
         "bytes_received",
@@ -134,7 +137,7 @@ class Connection(Receiver):
         settings: ConnectionSettings,
         poller: Poller,
         clock: Clock,
-        turn: Turn,
+        stats: Stats,
         *,
         path: str = "",
         subprotocol: str | None = None,
@@ -146,7 +149,7 @@ class Connection(Receiver):
         self._poller = poller
         self._handed: Any = None  # the message for the waiter that is being switched to
         self._clock = clock
-        self._turn = turn
+        self._stats = stats
         self._waiter: Any = None  # the greenlet parked in recv
         self._waiting: list[Any] | None = None  # greenlets that want to receive after it
         self._outbox: Outbox | None = None
@@ -328,8 +331,14 @@ class Connection(Receiver):
         self.messages_sent += 1
         self.bytes_sent += length
         header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
-        if (self._engine.messages and length <= COPY_LIMIT) or (self._outbox is not None and not self._outbox.is_empty):
-            self._send_by_outbox(header + payload)
+        if (self._engine.messages or self._poller.ready) and length <= COPY_LIMIT and self._may_hold():
+            # There is more to be answered, to this peer or to others, before the loop waits again.
+            if not self._own_outbox().answer(header + payload):
+                raise self._engine.closed_error()
+            return
+        if self._outbox is not None and not self._outbox.is_empty:
+            if not self._outbox.send(header + payload):
+                raise self._engine.closed_error()
             return
         try:
             if length <= COPY_LIMIT:
@@ -351,12 +360,9 @@ class Connection(Receiver):
         if not self._own_outbox().send_rest(rest):
             raise self._engine.closed_error()
 
-    def _send_by_outbox(self, frame: bytes) -> None:
-        """Send while other frames wait, or while further messages of the peer's wait to be answered."""
-        outbox = self._own_outbox()
-        is_sent = outbox.answer(frame, self._heard_at) if self._engine.messages else outbox.send(frame)
-        if not is_sent:
-            raise self._engine.closed_error()
+    def _may_hold(self) -> bool:
+        """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
+        return self._poller.turn.may_hold(self._heard_at) and self.messages_sent > _UNHELD
 
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.
@@ -679,7 +685,7 @@ class Connection(Receiver):
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self, self._stream, self._poller.hub, self._turn)
+            self._outbox = Outbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats)
         return self._outbox
 
     # What the outbox tells

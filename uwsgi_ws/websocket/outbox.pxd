@@ -1,26 +1,24 @@
 cimport cython
 
-from uwsgi_ws.websocket.turn cimport Turn
+from uwsgi_ws.net.turn cimport Turn
 
 
 cdef class Outbox:
-    cdef double _answered_at
     cdef list _batch
     cdef Py_ssize_t _batch_size
     cdef public object _hub
     cdef public object _lanes
     cdef object _out
     cdef object _owner
-    cdef Py_ssize_t _quick_answers
     cdef list _senders
+    cdef object _stats
     cdef object _stream
     cdef Turn _turn
     cdef public bint is_empty
     cdef public double progress_at
 
     cpdef object hold(self, bytes frame)
-    @cython.locals(now=double, since=double)
-    cpdef bint _may_hold(self, double heard_at) except? True
+    cpdef bint answer(self, bytes frame) except? True
     cpdef object offer(self, bytes frame, Py_ssize_t limit, object overflow)
     @cython.locals(batch=list, size=Py_ssize_t)
     cpdef object flush(self, bint is_awaited=*)

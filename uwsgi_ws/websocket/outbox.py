@@ -18,8 +18,9 @@ from gevent import getcurrent
 from gevent.hub import Hub
 
 from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.lanes import Lanes
-from uwsgi_ws.websocket.turn import Turn
 
 __all__ = ["COPY_LIMIT", "Outbox", "Overflow", "Owner"]
 
@@ -27,13 +28,6 @@ __all__ = ["COPY_LIMIT", "Outbox", "Overflow", "Owner"]
 COPY_LIMIT = 16_384
 #: A batch is written early once it holds so many bytes.
 _BATCH_LIMIT = 65_536
-#: An answer is quick when it comes so many seconds after the one before. Once so many in a row were, an application
-#: that has further messages to answer may have its answers held, so that they share a write. One that was not quick
-#: costs a longer trial: whoever computes now and then has at most one answer in a hundred wait for a computation.
-_QUICK = 0.0003
-_TRUSTED_AFTER, _SUSPECT = 8, -100
-#: Nothing is held longer than so many seconds after the read that brought the messages.
-_HOLD = 0.002
 
 
 class Overflow(Enum):
@@ -69,33 +63,31 @@ class Outbox:
     """
 
     __slots__ = (
-        "_answered_at",
         "_batch",
         "_batch_size",
         "_hub",
         "_lanes",
         "_out",
         "_owner",
-        "_quick_answers",
         "_senders",
+        "_stats",
         "_stream",
         "_turn",
         "is_empty",
         "progress_at",
     )
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats) -> None:
         self._owner = owner
         self._stream = stream
         self._out: Any = stream if stream.raw is None else stream.raw  # what takes the bytes
         self._hub: Any = hub
         self._turn = turn
+        self._stats = stats
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._lanes: Lanes | None = None
         self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
-        self._answered_at = 0.0
-        self._quick_answers = 0
         self.is_empty = True
         self.progress_at = 0.0
 
@@ -137,28 +129,12 @@ class Outbox:
         if self._batch_size > _BATCH_LIMIT:
             self.flush()
 
-    def answer(self, frame: bytes, heard_at: float) -> bool:
-        """As ``send``, when the application has further messages to answer: the frame may wait for their answers.
-
-        Args:
-            frame: Encoded.
-            heard_at: When the messages came (monotonic).
-        """
-        if self._lanes is None and self._may_hold(heard_at):
+    def answer(self, frame: bytes) -> bool:
+        """As ``send``, but the frame may go out as late as at the end of the turn."""
+        if self._lanes is None:
             self.hold(frame)
             return True
         return self.send(frame)
-
-    def _may_hold(self, heard_at: float) -> bool:
-        """Whether an answer may wait for the next ones: only while the application gives them without delay."""
-        now = monotonic()
-        since = max(self._answered_at, heard_at)
-        self._answered_at = now
-        if now - since > _QUICK:
-            self._quick_answers = _SUSPECT
-        elif self._quick_answers < _TRUSTED_AFTER:
-            self._quick_answers += 1
-        return self._quick_answers == _TRUSTED_AFTER and now - heard_at < _HOLD
 
     def offer(self, frame: bytes, limit: int, overflow: Overflow) -> bool:
         """Write a data frame soon, without waiting; return whether it was taken.
@@ -173,7 +149,7 @@ class Outbox:
             self.hold(frame)
             return True
         if lanes.size + len(frame) > limit:
-            stats = self._turn.stats
+            stats = self._stats
             if overflow is Overflow.CLOSE:
                 stats.slow_closed += 1
                 self._owner.outbox_overflows()

@@ -128,7 +128,12 @@ class Response:
         length: int | None = None
         if isinstance(result, (list, tuple)) and len(result) <= 1:
             # PEP 3333 "Handling the Content-Length Header": one item, so its length is the body's.
-            length = len(result[0]) if result and isinstance(result[0], bytes) else 0
+            body = result[0] if result else b""
+            if isinstance(body, bytes):
+                self._send_head(len(body))
+                request.write_last(body)
+                return
+            length = 0
         has_begun = complained = False
         for chunk in result:
             if isinstance(chunk, bytes):

@@ -78,8 +78,7 @@ def respond(request: Request, status: str, headers: Headers, body: bytes) -> Non
     """Send a whole response of the server's own."""
     try:
         request.write_head(status, [*headers, ("Content-Length", str(len(body)))], len(body))
-        request.write_body(body)
-        request.finish()
+        request.write_last(body)
     except OSError:
         request.abandon()
 

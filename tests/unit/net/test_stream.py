@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import gevent
@@ -23,16 +24,21 @@ class Ear(Receiver):
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[SocketStream, socket.socket]]:
+def poller() -> Iterator[Poller]:
+    poller = Poller(gevent.get_hub())
+    yield poller
+    poller.close()
+
+
+@pytest.fixture
+def pair(poller: Poller) -> Iterator[tuple[SocketStream, socket.socket]]:
     near, far = socket.socketpair()
     near.setblocking(False)
-    hub = gevent.get_hub()
-    poller = Poller(hub)
-    stream = SocketStream(near, poller, Clock(hub))
+    far.settimeout(5)
+    stream = SocketStream(near, poller, Clock(gevent.get_hub()))
     with far:
         yield stream, far
         stream.close()
-    poller.close()
 
 
 def test_bytes_that_were_read_for_the_hub_wait_for_whoever_reads_next(
@@ -110,3 +116,105 @@ def test_a_closed_stream_reads_and_writes_nothing(pair: tuple[SocketStream, sock
     assert stream.fileno() == -1
     assert stream.hand_over() is None
     stream.readable()
+
+
+# Answers that may go out at the end of the turn
+
+
+@pytest.fixture
+def busy(
+    poller: Poller, pair: tuple[SocketStream, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[SocketStream, socket.socket]]:
+    """A pair in a turn in which others wait to be answered, by an application that takes no time."""
+    poller.now = 1.0
+    monkeypatch.setattr("uwsgi_ws.net.turn.monotonic", lambda: 1.0)
+    while not poller.turn.may_hold(1.0):
+        pass
+    poller.ready.append(pair[0])
+    yield pair
+    poller.ready.clear()
+
+
+def end_of_turn(poller: Poller) -> None:
+    poller.ready.clear()
+    gevent.sleep(0)
+
+
+def received(far: socket.socket) -> bytes:
+    far.setblocking(False)
+    try:
+        return far.recv(1_000_000)
+    except BlockingIOError:
+        return b""
+
+
+def test_an_answer_waits_for_the_end_of_the_turn(poller: Poller, busy: tuple[SocketStream, socket.socket]) -> None:
+    stream, far = busy
+    stream.answer(b"one", 5.0)
+    assert stream.has_unsent
+    assert received(far) == b""
+    end_of_turn(poller)
+    assert not stream.has_unsent
+    assert received(far) == b"one"
+
+
+def test_an_answer_goes_at_once_where_nobody_else_waits(pair: tuple[SocketStream, socket.socket]) -> None:
+    stream, far = pair
+    for _ in range(20):
+        stream.answer(b"one", 5.0)
+        assert received(far) == b"one"
+
+
+@pytest.mark.parametrize("way", ["answer", "send_all", "sendfile", "shutdown", "close"])
+def test_what_comes_after_an_answer_takes_it_along(
+    poller: Poller, busy: tuple[SocketStream, socket.socket], way: str, tmp_path: Path
+) -> None:
+    stream, far = busy
+    file = tmp_path / "file"
+    file.write_bytes(b"two")
+    stream.answer(b"one", 5.0)
+    if way == "sendfile":
+        with file.open("rb") as opened:
+            stream.sendfile(opened.fileno(), 0, 3, 5.0)
+    elif way in ("shutdown", "close"):
+        getattr(stream, way)()
+    else:
+        getattr(stream, way)(b"two", 5.0)
+    assert received(far) == (b"one" if way in ("shutdown", "close") else b"onetwo")
+    assert not stream.has_unsent
+    end_of_turn(poller)
+    assert received(far) == b""
+
+
+def test_what_the_kernel_does_not_take_of_an_answer_goes_when_it_does(
+    poller: Poller, busy: tuple[SocketStream, socket.socket]
+) -> None:
+    stream, far = busy
+    full = 0
+    try:
+        while True:
+            full += stream.send(b"x" * 1_000)
+    except BlockingIOError:
+        pass
+    stream.answer(b"one", 5.0)
+    end_of_turn(poller)
+    assert stream.has_unsent
+    taken = b""
+    with gevent.Timeout(5):
+        while not taken.endswith(b"one"):
+            taken += received(far)
+            gevent.sleep(0)
+    assert taken == b"x" * full + b"one"
+    assert not stream.has_unsent
+
+
+def test_an_answer_to_somebody_who_has_gone_is_forgotten(
+    poller: Poller, busy: tuple[SocketStream, socket.socket]
+) -> None:
+    stream, far = busy
+    stream.answer(b"one", 5.0)
+    far.close()
+    end_of_turn(poller)
+    assert not stream.has_unsent
+    with pytest.raises(BrokenPipeError):
+        stream.send_all(b"two", 5.0)

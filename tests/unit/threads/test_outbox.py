@@ -10,10 +10,10 @@ import gevent
 from gevent import get_hub
 
 from uwsgi_ws.net.crossing import Crossing, in_hub
+from uwsgi_ws.net.turn import Turn
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
 from uwsgi_ws.websocket.outbox import Overflow
-from uwsgi_ws.websocket.turn import Turn
 
 
 class Endless:
@@ -80,7 +80,7 @@ class Owner:
 
 def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
     owner = Owner()
-    return ThreadOutbox(owner, stream, get_hub(), Turn(Endless(), Stats()), owner.gate), owner  # type: ignore[arg-type]
+    return ThreadOutbox(owner, stream, get_hub(), Turn(Endless()), Stats(), owner.gate), owner  # type: ignore[arg-type]
 
 
 def in_thread(owner: Owner, function: Callable[..., object], *args: object) -> list[object]:
@@ -136,14 +136,6 @@ def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: Crossing)
     assert awaited(outcome) == [True]
     assert stream.taken == b"halfway"
     assert owner.told == ["waits", "empty"]
-
-
-def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(crossing: Crossing) -> None:
-    stream = Stream(1_000)
-    outbox, owner = outbox_of(stream)
-    for number in range(20):
-        assert awaited(in_thread(owner, outbox.answer, b"x", 0.0)) == [True]
-        assert stream.taken == b"x" * (number + 1)
 
 
 def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(crossing: Crossing) -> None:

@@ -23,7 +23,6 @@ from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadConnection
 from uwsgi_ws.threads.relief import Relief
 from uwsgi_ws.websocket.connection import ConnectionSettings
-from uwsgi_ws.websocket.turn import Turn
 
 HELLO = bytes.fromhex("818500000000") + b"hello"
 UNKNOWN_OPCODE = bytes.fromhex("838000000000")
@@ -57,7 +56,7 @@ class Place:
             settings,
             self.poller,
             clock,
-            Turn(hub.loop, Stats()),
+            Stats(),
             crossing=self.crossing,
             relief=Relief(self.crossing),
         )
@@ -134,3 +133,16 @@ def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(plac
     outcome = in_thread(place.connection.recv)
     until(lambda: outcome)
     assert outcome == ["hello"]
+
+
+def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(place: Place) -> None:
+    def work() -> None:
+        for _ in range(1_000):
+            place.connection.send("x")
+
+    place.poller.ready.append(place.stream)  # others wait to be answered
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()  # the hub, which is this thread's, has had no turn
+    place.poller.ready.clear()
+    assert place.far.recv(10_000) == b"\x81\x01x" * 1_000
