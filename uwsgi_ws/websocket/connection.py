@@ -331,8 +331,9 @@ class Connection(Receiver):
         self.messages_sent += 1
         self.bytes_sent += length
         header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
-        if (self._engine.messages or self._poller.ready) and length <= COPY_LIMIT and self._may_hold():
-            # There is more to be answered, to this peer or to others, before the loop waits again.
+        if self._engine.messages and length <= COPY_LIMIT and self._may_hold():
+            # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
+            # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
             if not self._own_outbox().answer(header + payload):
                 raise self._engine.closed_error()
             return

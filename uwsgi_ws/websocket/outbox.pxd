@@ -1,5 +1,6 @@
 cimport cython
 
+from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.net.turn cimport Turn
 
 
@@ -8,8 +9,8 @@ cdef class Outbox:
     cdef Py_ssize_t _batch_size
     cdef public object _hub
     cdef public object _lanes
-    cdef object _out
     cdef object _owner
+    cdef RawSocket _raw
     cdef list _senders
     cdef object _stats
     cdef object _stream

@@ -67,8 +67,8 @@ class Outbox:
         "_batch_size",
         "_hub",
         "_lanes",
-        "_out",
         "_owner",
+        "_raw",
         "_senders",
         "_stats",
         "_stream",
@@ -80,7 +80,7 @@ class Outbox:
     def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats) -> None:
         self._owner = owner
         self._stream = stream
-        self._out: Any = stream if stream.raw is None else stream.raw  # what takes the bytes
+        self._raw: Any = stream.raw  # a socket to write to without further ado
         self._hub: Any = hub
         self._turn = turn
         self._stats = stats
@@ -197,13 +197,12 @@ class Outbox:
     def _write(self, frames: list[bytes], size: int, is_awaited: bool) -> bool:
         """Write frames while nothing waits for the kernel; what it does not take waits from now on."""
         try:
-            if len(frames) == 1:
-                sent = self._out.send(frames[0])
-            elif size <= COPY_LIMIT:
+            if len(frames) > 1 and size <= COPY_LIMIT:
                 frames = [b"".join(frames)]
-                sent = self._out.send(frames[0])
+            if len(frames) > 1:
+                sent = self._stream.sendmsg(frames)
             else:
-                sent = self._out.sendmsg(frames)
+                sent = self._stream.send(frames[0]) if self._raw is None else self._raw.send(frames[0])
         except BlockingIOError:
             sent = 0
         except OSError:
@@ -244,7 +243,7 @@ class Outbox:
         if lanes is None:
             return
         try:
-            lanes.advance(self._out.sendmsg(lanes.buffers()))
+            lanes.advance(self._stream.sendmsg(lanes.buffers()))
         except BlockingIOError:
             return
         except OSError:

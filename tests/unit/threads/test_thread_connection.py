@@ -140,9 +140,8 @@ def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(place: Place)
         for _ in range(200):
             place.connection.send("x")
 
-    place.poller.ready.append(place.stream)  # others wait to be answered
+    place.connection._engine.messages.append((1, b"more to be answered"))
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()  # the hub, which is this thread's, has had no turn
-    place.poller.ready.clear()
     assert place.far.recv(1_000) == b"\x81\x01x" * 200
