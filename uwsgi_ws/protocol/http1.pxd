@@ -21,6 +21,7 @@ cdef class RequestParser:
     cdef object _body_size
     cdef object _buffer
     cdef object _error
+    cdef Py_ssize_t _head_limit
     cdef public bint _keep_alive
     cdef object _limits
     cdef Py_ssize_t _line_limit
@@ -30,6 +31,7 @@ cdef class RequestParser:
     cdef object _remembered_fields
     cdef Py_ssize_t _scanned
     cdef public int _stage
+    cdef Py_ssize_t _target_limit
     cdef dict _variables
 
     cpdef object receive(self, bytes data)

@@ -164,6 +164,7 @@ class RequestParser:
         "_body_size",
         "_buffer",
         "_error",
+        "_head_limit",
         "_keep_alive",
         "_limits",
         "_line_limit",
@@ -173,11 +174,15 @@ class RequestParser:
         "_remembered_fields",
         "_scanned",
         "_stage",
+        "_target_limit",
         "_variables",
     )
 
     def __init__(self, limits: Limits = Limits()) -> None:
         self._limits = limits
+        # As numbers of their own, which every request is measured by.
+        self._head_limit = limits.head_size
+        self._target_limit = limits.target_size
         self._line_limit = min(limits.target_size + _LINE_ROOM, limits.head_size)
         self._buffer: bytes | bytearray = b""
         self._pos = 0  # bytes of the buffer already used
@@ -355,7 +360,7 @@ class RequestParser:
         method = METHODS.get(name)
         if method is None:
             raise RequestError(501, "the request method is not implemented")
-        if len(target) > self._limits.target_size:
+        if len(target) > self._target_limit:
             raise RequestError(414, "the request target is too long")
         variables = self._variables = {
             "REQUEST_METHOD": method,
@@ -403,18 +408,15 @@ class RequestParser:
 
     def _read_fields(self) -> Head | None:
         """Read the header fields; None if more bytes are needed."""
-        limits, buffer, pos = self._limits, self._buffer, self._pos
+        buffer, pos = self._buffer, self._pos
         end = self._find(b"\r\n\r\n")
-        if (end if end >= 0 else len(buffer)) - pos > limits.head_size:
+        if (end if end >= 0 else len(buffer)) - pos > self._head_limit:
             raise RequestError(431, "the request head is too big")
         if end < 0:
             return None
-        data = buffer[pos:end]
-        if data.count(b"\r\n") > limits.header_count + 2:
-            raise RequestError(431, "the request has too many header fields")
         line, self._variables = self._variables, {}
         is_usual = line["REQUEST_URI"][0] == "/"  # or llhttp has something to say on it
-        fields = data[self._line_size :]
+        fields = buffer[pos + self._line_size : end]
         if (
             is_usual
             and fields == self._remembered_fields
@@ -424,11 +426,14 @@ class RequestParser:
             variables.update(line)
             self._end_message(end)
             return Head(variables, end - pos, True, False, None, None, False)
+        if fields.count(b"\r\n") > self._limits.header_count + 1:
+            raise RequestError(431, "the request has too many header fields")
         variables = line
-        _parse(data, variables)
+        _parse(buffer[pos:end], variables)
         head = _head(variables, self._authority, end - pos)
         length = head.content_length
-        if length is not None and limits.body_size is not None and length > limits.body_size:
+        most = self._limits.body_size
+        if length is not None and most is not None and length > most:
             raise RequestError(413, "the request body is too big")
         self._keep_alive = head.keep_alive
         if head.chunked:
