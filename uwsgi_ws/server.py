@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from time import monotonic, time
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -290,9 +290,8 @@ class Server:
     def handle(self, request: Request) -> None:
         """Answer a request of any front. Never raises."""
         stats = self.stats
-        stats.requests += 1
+        stats.begin(request)
         request.acceptor = self._acceptor
-        request.request_id = stats.requests
         try:
             self._admission.judge(request)
             self._answer(request)
@@ -300,10 +299,7 @@ class Server:
             respond_error(request, error)
         except (Exception, RequestTimeout):  # outside the application, such as where a route waits for its backend
             fail(request)
-        stats.busy_seconds += time() - request.started_at
-        stats.bytes_sent += request.header_bytes + request.body_bytes
-        if request.websocket is not None:
-            stats.bytes_sent += request.websocket.bytes_sent
+        stats.end(request)
         if self._access_log is not None and request.log_this:
             self._access_log.write(request)
         if request.subscriptions is not None:
@@ -314,8 +310,7 @@ class Server:
 
     def _redirect(self, port: str, request: Request) -> None:
         """Answer a request of a ``--http-to-https`` address. Never raises."""
-        self.stats.requests += 1
-        request.request_id = self.stats.requests
+        self.stats.begin(request)
         location = https_url(request.environ, port)
         if location is None:
             respond_error(request, RequestError(400, "without a Host header nobody knows where to go on"))

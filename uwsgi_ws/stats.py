@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from time import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from uwsgi_ws.fronts.base import Request
 
 __all__ = ["Standing", "Stats"]
 
 
-@dataclass(slots=True)
 class Stats:
     """What a worker has done since it started.
 
@@ -25,19 +26,47 @@ class Stats:
         channel_deliveries: Of channels' messages, handed to subscribers of this worker, each counted for each of them.
         channel_drops: Channels' messages that did not reach a worker or a ``Subscription`` because it was too slow, or
             whose publisher died over them; slow WebSockets are counted above.
+        started_at: Seconds since the epoch.
     """
 
-    requests: int = 0
-    exceptions: int = 0
-    bytes_sent: int = 0
-    busy_seconds: float = 0.0
-    websockets: int = 0
-    slow_closed: int = 0
-    slow_dropped: int = 0
-    channel_messages: int = 0
-    channel_deliveries: int = 0
-    channel_drops: int = 0
-    started_at: float = field(default_factory=time)
+    __slots__ = (
+        "busy_seconds",
+        "bytes_sent",
+        "channel_deliveries",
+        "channel_drops",
+        "channel_messages",
+        "exceptions",
+        "requests",
+        "slow_closed",
+        "slow_dropped",
+        "started_at",
+        "websockets",
+    )
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.exceptions = 0
+        self.bytes_sent = 0
+        self.busy_seconds = 0.0
+        self.websockets = 0
+        self.slow_closed = 0
+        self.slow_dropped = 0
+        self.channel_messages = 0
+        self.channel_deliveries = 0
+        self.channel_drops = 0
+        self.started_at = time()
+
+    def begin(self, request: Request) -> None:
+        """Count a request, and number it."""
+        self.requests += 1
+        request.request_id = self.requests
+
+    def end(self, request: Request) -> None:
+        """Add what a request took that is over."""
+        self.busy_seconds += time() - request.started_at
+        self.bytes_sent += request.header_bytes + request.body_bytes
+        if request.websocket is not None:
+            self.bytes_sent += request.websocket.bytes_sent
 
 
 class Standing(NamedTuple):

@@ -42,7 +42,9 @@ def request(environ: dict[str, Any] | None = None, **attributes: Any) -> Any:
 
 
 def line(capture: Capture, log_format: str | None, request: Any) -> str:
-    AccessLog(log_format, 4, Stats(requests=8)).write(request)
+    stats = Stats()
+    stats.requests = 8
+    AccessLog(log_format, 4, stats).write(request)
     written = capture.readouterr()
     assert written.out == ""
     assert written.err.count("\n") == 1

@@ -1,0 +1,22 @@
+from types import SimpleNamespace
+
+import pytest
+
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.stats import Stats
+
+
+def test_requests_are_numbered_and_summed_up_when_they_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uwsgi_ws.stats.time", lambda: 1_000.5)
+    stats = Stats()
+    for number in (1, 2):
+        request = Request({}, 0, 0)
+        request.started_at = 1_000.0
+        stats.begin(request)
+        assert (stats.requests, request.request_id) == (number, number)
+        request.header_bytes, request.body_bytes = 10, 5
+        if number == 2:
+            request.websocket = SimpleNamespace(bytes_sent=100)  # type: ignore[assignment]  # all that is asked of it
+        stats.end(request)
+    assert stats.bytes_sent == 130
+    assert stats.busy_seconds == 1.0
