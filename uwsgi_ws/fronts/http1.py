@@ -19,7 +19,16 @@ class Http1Front(StreamFront):
 
     def _prepare(self) -> None:
         """See StreamFront."""
-        self.parser = RequestParser(self.settings.limits)
+        peer = self.peer
+        given = {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": peer.server_name,
+            "SERVER_PORT": peer.server_port,
+            "REMOTE_ADDR": peer.remote_address,
+            "REMOTE_PORT": peer.remote_port,
+            "UWSGI_ROUTER": "http",
+        }
+        self.parser = RequestParser(self.settings.limits, given)
         self._has_served = False
         self._head_due: float | None = monotonic() + self.settings.head_timeout  # a new connection owes us a request
 
@@ -37,20 +46,9 @@ class Http1Front(StreamFront):
         assert stream is not None
         parser = self.parser
         deadline, self._head_due = self._head_due, None
-        while True:
-            # Nothing is held between two requests, unless they were sent ahead.
-            head = parser.next_head() if parser.has_partial else None
-            if head is not None:
-                self._has_served = True
-                peer = self.peer
-                environ = head.variables
-                environ["SCRIPT_NAME"] = ""
-                environ["SERVER_NAME"] = peer.server_name
-                environ["SERVER_PORT"] = peer.server_port
-                environ["REMOTE_ADDR"] = peer.remote_address
-                environ["REMOTE_PORT"] = peer.remote_port
-                environ["UWSGI_ROUTER"] = "http"
-                return StreamRequest(self, head)
+        # Nothing is held between two requests, unless they were sent ahead.
+        head = parser.next_head() if parser.has_partial else None
+        while head is None:
             if deadline is None and parser.has_partial:
                 deadline = monotonic() + self.settings.head_timeout
             timeout = self.settings.idle_timeout if deadline is None else deadline - monotonic()
@@ -65,3 +63,6 @@ class Http1Front(StreamFront):
             if not data:
                 return None
             parser.receive(data)
+            head = parser.next_head()
+        self._has_served = True
+        return StreamRequest(self, head)

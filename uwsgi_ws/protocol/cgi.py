@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from uwsgi_ws.errors import RequestError
 
-__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "split_target"]
+__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "is_target", "split_target"]
 
 # llhttp's HTTP methods; it refuses all others, so 501 (RFC 9110 15.6.2). Not here: CONNECT, as
 # we are no proxy; PRI, HTTP/2's preface; SOURCE, Icecast's; the RTSP ones.
@@ -162,12 +162,22 @@ class Fields:
             variables[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
 
 
-def split_target(variables: dict[str, str]) -> str:
-    """Set PATH_INFO and QUERY_STRING; return the absolute form's authority, "" for the other forms.
+def is_target(text: str) -> bool:
+    """Return whether a request target has only characters that it may: any visible ASCII but ``#``.
+
+    Browsers send some of them (``| " { }``) bare which RFC 3986 wants encoded.
+    """
+    return bool(text) and text.isascii() and text.isprintable() and "#" not in text and " " not in text
+
+
+def split_target(method: str, target: str) -> tuple[str, str, str]:
+    """Return a target's authority, which only the absolute form has, its PATH_INFO and its QUERY_STRING.
 
     Source: RFC 9112 3.2.
+
+    Raises:
+        RequestError: 400, it has no form that fits the method.
     """
-    target = variables["REQUEST_URI"]
     authority = query = ""
     if target[0] == "/":
         path, _, query = target.partition("?")
@@ -175,10 +185,8 @@ def split_target(variables: dict[str, str]) -> str:
         authority, path, query = absolute[1], absolute[2] or "/", absolute[3] or ""
         if not HOST.fullmatch(authority):
             raise RequestError(400, "the host in the request target is invalid")
-    elif target == "*" and variables["REQUEST_METHOD"] == "OPTIONS":
+    elif target == "*" and method == "OPTIONS":
         path = ""  # PEP 3333 knows only paths with a slash and the empty one
     else:
         raise RequestError(400, "the request target has a form that does not fit the method")
-    variables["PATH_INFO"] = unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-    variables["QUERY_STRING"] = query
-    return authority
+    return authority, unquote_to_bytes(path).decode("latin-1") if "%" in path else path, query

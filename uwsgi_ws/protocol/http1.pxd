@@ -1,5 +1,7 @@
 cimport cython
 
+from uwsgi_ws.protocol.cgi cimport is_target, split_target
+
 
 cdef int _LINE, _FIELDS, _LAST, _COUNTED, _CHUNK_SIZE, _CHUNK_DATA, _CHUNK_END, _TRAILERS
 
@@ -21,18 +23,19 @@ cdef class RequestParser:
     cdef object _body_size
     cdef object _buffer
     cdef object _error
+    cdef dict _given
     cdef Py_ssize_t _head_limit
     cdef public bint _keep_alive
+    cdef dict _known
+    cdef object _known_fields
     cdef object _limits
+    cdef tuple _line
     cdef Py_ssize_t _line_limit
     cdef Py_ssize_t _line_size
     cdef Py_ssize_t _pos
-    cdef dict _remembered
-    cdef object _remembered_fields
     cdef Py_ssize_t _scanned
     cdef public int _stage
     cdef Py_ssize_t _target_limit
-    cdef dict _variables
 
     cpdef object receive(self, bytes data)
     cpdef object next_head(self)
@@ -41,9 +44,15 @@ cdef class RequestParser:
     cdef object _fail(self, object error)
     cdef object _advance(self, Py_ssize_t pos, int stage)
     cdef Py_ssize_t _find(self, bytes mark) except? -2
-    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t, name=str, target=str, version=str)
+    @cython.locals(
+        pos=Py_ssize_t, end=Py_ssize_t, words=list, name=str, target=str, ending=str, method=str, version=str, path=str,
+        query=str,
+    )
     cdef bint _read_line(self) except? True
-    @cython.locals(pos=Py_ssize_t, end=Py_ssize_t, is_usual=bint, line=dict, variables=dict, head=Head)
+    @cython.locals(
+        pos=Py_ssize_t, begin=Py_ssize_t, end=Py_ssize_t, target=str, version=str, is_usual=bint, is_known=bint,
+        variables=dict, head=Head,
+    )
     cdef Head _read_fields(self)
     cdef object _end_message(self, Py_ssize_t pos)
 

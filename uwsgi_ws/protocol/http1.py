@@ -6,9 +6,9 @@ sent ahead (pipelining) simply wait in the buffer until they are asked for.
 
 One module because it is one grammar: every part decides where the next message begins. Who decides what:
 
-- The request line is matched here by one regular expression, as soon as its line end is in. It
-  says what llhttp lets pass: exactly two spaces, a method we know, HTTP/1.0 or 1.1, a target
-  in a form that fits its method.
+- The request line is read here, as soon as its line end is in. It must have what llhttp does not
+  insist on: exactly two spaces, a method we know, HTTP/1.0 or 1.1, a target in a form that fits
+  its method.
 - The header fields are llhttp's: a head is given to a fresh parser once its CRLFCRLF is in, never
   a byte more, so that no event of the next message can appear. What llhttp lets pass and we do not
   (Host, Transfer-Encoding, Expect, repeated fields) is checked on its result.
@@ -44,7 +44,7 @@ from typing import Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from uwsgi_ws.errors import InvalidState, RequestError
-from uwsgi_ws.protocol.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, split_target
+from uwsgi_ws.protocol.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, is_target, split_target
 
 __all__ = ["Head", "Limits", "RequestParser"]
 
@@ -112,9 +112,8 @@ class Head:
         self.chunked = chunked
 
 
-# RFC 9110 5.6.2; RFC 9112 3. In the target: any visible ASCII but "#", because browsers send some
-# characters (| " { }) bare which RFC 3986 wants encoded. llhttp checks the target once more.
-_REQUEST_LINE: Final = re.compile(rf"({TCHAR}+) ([!\"$-~]+) (HTTP/1\.[01])\r\n")
+# What ends a request line of a version that we speak, and that version.
+_VERSIONS: Final = {f"{version}\r\n": version for version in ("HTTP/1.1", "HTTP/1.0")}
 _VERSION: Final = re.compile(r"HTTP/[0-9]\.[0-9]")
 
 # A line holds this much beside its target: "UNSUBSCRIBE", two spaces, "HTTP/1.1", CR and some room.
@@ -131,7 +130,7 @@ _BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\
 
 # A client's next request has mostly the fields of its last, so they are compared before they are parsed. Longer ones
 # are not: an idle connection keeps them.
-_REMEMBERED_SIZE: Final = 2_048
+_KNOWN_SIZE: Final = 2_048
 
 # A 64-bit number has 20 digits; more would only be zeros, and int() has a limit of its own.
 _LENGTH_DIGITS: Final = 20
@@ -155,6 +154,7 @@ class RequestParser:
 
     Args:
         limits: What one request may cost.
+        given: CGI variables that every request has besides those that its head says; never ``HTTP_*``.
     """
 
     __slots__ = (
@@ -164,22 +164,24 @@ class RequestParser:
         "_body_size",
         "_buffer",
         "_error",
+        "_given",
         "_head_limit",
         "_keep_alive",
+        "_known",
+        "_known_fields",
         "_limits",
+        "_line",
         "_line_limit",
         "_line_size",
         "_pos",
-        "_remembered",
-        "_remembered_fields",
         "_scanned",
         "_stage",
         "_target_limit",
-        "_variables",
     )
 
-    def __init__(self, limits: Limits = Limits()) -> None:
+    def __init__(self, limits: Limits = Limits(), given: dict[str, str] | None = None) -> None:
         self._limits = limits
+        self._given = given or {}
         # As numbers of their own, which every request is measured by.
         self._head_limit = limits.head_size
         self._target_limit = limits.target_size
@@ -189,11 +191,11 @@ class RequestParser:
         self._scanned = 0  # no end of the present line or section starts before this index
         self._stage = _LINE
         self._blank_seen = False  # the one empty line before a request line was skipped
-        self._variables: dict[str, str] = {}  # of the request line, while the fields are awaited
-        self._line_size = 0  # of that line
+        self._line: tuple[str, ...] = ()  # what the request line says, while the fields are awaited
+        self._line_size = 0  # its bytes
         self._authority = ""  # of a request target in absolute form
-        self._remembered_fields: bytes | bytearray = b""  # as sent with the last request of the simplest kind
-        self._remembered: dict[str, str] = {}  # and that request's variables
+        self._known_fields: bytes | bytearray = b""  # as sent with the last request of the simplest kind
+        self._known: dict[str, str] = {}  # and that request's variables
         self._keep_alive = True
         self._body_left = 0  # bytes of the body or chunk still to come
         self._body_size = 0  # bytes of all chunks so far
@@ -320,7 +322,7 @@ class RequestParser:
         """Keep the error and nothing of the peer's: no buffer, no traceback with frames that hold it."""
         self._error = error.with_traceback(None)
         self._drop()
-        self._variables = {}
+        self._line = ()
         self._stage = _LAST
         return error
 
@@ -352,26 +354,25 @@ class RequestParser:
         """Read the request line; False if more bytes are needed."""
         pos = self._pos
         end = self._find(b"\n")
-        if end < 0 or not (match := _REQUEST_LINE.fullmatch(self._buffer[pos:end].decode("latin-1"))):
+        words = [] if end < 0 else self._buffer[pos:end].decode("latin-1").split(" ")
+        if len(words) != 3:
+            return self._no_line(end)
+        name, target, ending = words
+        method, version = METHODS.get(name), _VERSIONS.get(ending)
+        # llhttp checks the target once more.
+        if version is None or not is_target(target) or (method is None and not TOKEN.fullmatch(name)):
             return self._no_line(end)
         if end - pos > self._line_limit:
             raise _too_long(self._buffer[pos : pos + _LINE_ROOM])
-        name, target, version = match.groups()
-        method = METHODS.get(name)
         if method is None:
             raise RequestError(501, "the request method is not implemented")
         if len(target) > self._target_limit:
             raise RequestError(414, "the request target is too long")
-        variables = self._variables = {
-            "REQUEST_METHOD": method,
-            "REQUEST_URI": target,
-            "PATH_INFO": target,
-            "QUERY_STRING": "",
-            "SERVER_PROTOCOL": "HTTP/1.1" if version == "HTTP/1.1" else "HTTP/1.0",
-        }
+        path, query = target, ""
         self._authority = ""
         if target[0] != "/" or "?" in target or "%" in target:
-            self._authority = split_target(variables)
+            self._authority, path, query = split_target(method, target)
+        self._line = (method, target, path, query, version)
         # The line end is the first half of CRLFCRLF when no field follows.
         self._pos, self._scanned, self._stage = pos, end - 2, _FIELDS
         self._line_size = end - pos
@@ -409,26 +410,30 @@ class RequestParser:
     def _read_fields(self) -> Head | None:
         """Read the header fields; None if more bytes are needed."""
         buffer, pos = self._buffer, self._pos
-        end = self._find(b"\r\n\r\n")
+        begin = pos + self._line_size
+        target, version = self._line[1], self._line[4]
+        # Of another form of target llhttp has something to say, of another version the end of it has.
+        is_usual = target[0] == "/" and version == "HTTP/1.1"
+        known = self._known_fields
+        is_known = bool(is_usual and known and buffer.startswith(known, begin))
+        end = begin + len(known) if is_known else self._find(b"\r\n\r\n")
         if (end if end >= 0 else len(buffer)) - pos > self._head_limit:
             raise RequestError(431, "the request head is too big")
         if end < 0:
             return None
-        line, self._variables = self._variables, {}
-        is_usual = line["REQUEST_URI"][0] == "/"  # or llhttp has something to say on it
-        fields = buffer[pos + self._line_size : end]
-        if (
-            is_usual
-            and fields == self._remembered_fields
-            and line["SERVER_PROTOCOL"] == self._remembered["SERVER_PROTOCOL"]
-        ):
-            variables = self._remembered.copy()
-            variables.update(line)
+        variables = self._known.copy() if is_known else self._given.copy()
+        variables["REQUEST_METHOD"] = self._line[0]
+        variables["REQUEST_URI"] = target
+        variables["PATH_INFO"] = self._line[2]
+        variables["QUERY_STRING"] = self._line[3]
+        variables["SERVER_PROTOCOL"] = version
+        self._line = ()
+        if is_known:
             self._end_message(end)
             return Head(variables, end - pos, True, False, None, None, False)
+        fields = buffer[begin:end]
         if fields.count(b"\r\n") > self._limits.header_count + 1:
             raise RequestError(431, "the request has too many header fields")
-        variables = line
         _parse(buffer[pos:end], variables)
         head = _head(variables, self._authority, end - pos)
         length = head.content_length
@@ -444,9 +449,9 @@ class RequestParser:
             self._advance(end, _COUNTED)
         else:
             self._end_message(end)
-            if is_usual and length is None and head.upgrade is None and len(fields) <= _REMEMBERED_SIZE:
-                self._remembered_fields = fields
-                self._remembered = variables.copy()
+            if is_usual and length is None and head.upgrade is None and len(fields) <= _KNOWN_SIZE:
+                self._known_fields = fields
+                self._known = variables.copy()
         return head
 
     def _end_message(self, pos: int) -> None:

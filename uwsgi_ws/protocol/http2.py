@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.cgi import HOST, METHODS, TOKEN, Fields, split_target
+from uwsgi_ws.protocol.cgi import HOST, METHODS, TOKEN, Fields, is_target, split_target
 from uwsgi_ws.protocol.http1 import Limits
 
 __all__ = ["Budget", "Head", "read_head"]
 
-# As HTTP/1.1 has them: in the target any visible ASCII but "#"; in values no control characters.
-_TARGET: Final = re.compile(r"[!\"$-~]+")
+# As HTTP/1.1 has them: no control characters.
 _VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _LENGTH: Final = re.compile(r"[0-9]{1,20}")
 #: What a field counts beside its name and value (RFC 9113 6.5.2).
@@ -102,7 +101,7 @@ def _set_target(variables: dict[str, str], pseudo: dict[bytes, str], limits: Lim
     target = pseudo[b":path"]
     if len(target) > limits.target_size:
         raise RequestError(414, "the request target is too long")
-    if not _TARGET.fullmatch(target) or target[0] not in "/*":
+    if not is_target(target) or target[0] not in "/*":
         raise RequestError(400, "the request target is malformed")
     host = pseudo.get(b":authority", variables.get("HTTP_HOST", ""))
     if not HOST.fullmatch(host):
@@ -111,7 +110,7 @@ def _set_target(variables: dict[str, str], pseudo: dict[bytes, str], limits: Lim
     variables["REQUEST_URI"] = target
     variables["SERVER_PROTOCOL"] = "HTTP/2.0"
     variables["HTTP_HOST"] = host
-    split_target(variables)
+    _, variables["PATH_INFO"], variables["QUERY_STRING"] = split_target(method, target)
     return is_websocket
 
 

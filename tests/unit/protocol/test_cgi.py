@@ -75,12 +75,17 @@ def test_invented_values_do_not_grow_the_table() -> None:
     ],
 )
 def test_a_target_is_split(method: str, target: str, path: str, query: str, authority: str) -> None:
-    variables = {"REQUEST_METHOD": method, "REQUEST_URI": target}
-    assert cgi.split_target(variables) == authority
-    assert (variables["PATH_INFO"], variables["QUERY_STRING"]) == (path, query)
+    assert cgi.split_target(method, target) == (authority, path, query)
 
 
 @pytest.mark.parametrize("target", ["*", "a", "http://u@x/", "ftp://x/"])
 def test_a_target_that_does_not_fit_is_refused(target: str) -> None:
     with pytest.raises(RequestError):
-        cgi.split_target({"REQUEST_METHOD": "GET", "REQUEST_URI": target})
+        cgi.split_target("GET", target)
+
+
+def test_a_target_has_visible_ascii_characters_but_the_number_sign() -> None:
+    assert [code for code in range(256) if cgi.is_target(f"/{chr(code)}")] == [
+        code for code in range(0x21, 0x7F) if code != ord("#")
+    ]
+    assert not cgi.is_target("")

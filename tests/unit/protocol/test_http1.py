@@ -547,6 +547,14 @@ def test_a_request_is_read_as_if_it_were_its_connections_first(requests: list[tu
     assert together.comparable() == alone.comparable()
 
 
+def test_every_request_has_the_variables_that_were_given_for_all() -> None:
+    given = {"SERVER_PORT": "80"}
+    for head, _ in drive([GET * 2 + GET.replace(b"x", b"y")], parser=RequestParser(given=given)).requests:
+        assert head.variables.pop("SERVER_PORT") == "80"
+        assert len(head.variables) == 6
+    assert given == {"SERVER_PORT": "80"}
+
+
 def test_what_is_done_to_a_requests_variables_is_not_seen_in_the_next() -> None:
     parser = RequestParser()
     for _ in range(3):
