@@ -15,6 +15,7 @@ cdef class Request:
     cdef public Py_ssize_t variable_count
     cdef public object websocket
 
+    cdef object _set_up(self, dict environ, Py_ssize_t head_size, object core)
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)
     cpdef object finish(self)

@@ -82,6 +82,9 @@ class Request:
     )
 
     def __init__(self, environ: dict[str, Any], head_size: int, core: int) -> None:
+        self._set_up(environ, head_size, core)
+
+    def _set_up(self, environ: dict[str, Any], head_size: int, core: int) -> None:
         self.environ = environ
         self.acceptor: Acceptor | None = None
         self.head_size = head_size

@@ -19,6 +19,8 @@ cdef class StreamRequest(Request):
     cdef public bint _takes_chunks
     cdef str _target
 
+    @cython.locals(environ=dict)
+    cdef object _take(self, object front, Head head)
     @cython.locals(code=int, has_date=bint, lines=list)
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)
