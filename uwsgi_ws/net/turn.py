@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import monotonic
 from typing import Any, Protocol
 
@@ -72,4 +73,8 @@ class Turn:
     def _flush(self) -> None:
         touched, self._touched = self._touched, []
         for item in touched:
-            item.flush()
+            try:
+                item.flush()
+            except Exception:
+                # One connection's trouble; the others' answers are still to be written.
+                self._loop.handle_error(item, *sys.exc_info())

@@ -57,6 +57,22 @@ def test_what_is_touched_is_flushed_once_at_the_end_of_the_turn(worker: Worker) 
     assert [item.flushed for item in items] == [1, 1]
 
 
+def test_one_that_cannot_be_flushed_does_not_keep_the_others_from_it(
+    worker: Worker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Broken(Item):
+        def flush(self) -> None:
+            raise ValueError("its own trouble")
+
+    item = Item()
+    worker.turn.touch(Broken())
+    worker.turn.touch(item)
+    gevent.sleep(0)
+    gevent.sleep(0)
+    assert item.flushed == 1
+    assert "ValueError: its own trouble" in capsys.readouterr().err
+
+
 def test_nothing_is_held_before_some_answers_in_a_row_were_quick(worker: Worker) -> None:
     assert worker.be_trusted() == 8
     assert worker.may_hold(QUICK)
