@@ -14,6 +14,7 @@ TWINS = [
     "uwsgi_ws/protocol/http1",
     "uwsgi_ws/protocol/websocket",
     "uwsgi_ws/stats",
+    "uwsgi_ws/websocket/broadcast",
     "uwsgi_ws/websocket/connection",
     "uwsgi_ws/websocket/outbox",
     "uwsgi_ws/wsgi/environ",

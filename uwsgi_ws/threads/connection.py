@@ -325,8 +325,9 @@ class ThreadConnection(Connection):
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
+            limit = self._settings.max_outbox
             self._outbox = ThreadOutbox(
-                self, self._stream, self._poller.hub, self._poller.turn, self._stats, self._gate
+                self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit, self._gate
             )
         return self._outbox
 

@@ -42,13 +42,14 @@ class ThreadOutbox(Outbox):
         hub: The one that the streams belong to.
         turn: The worker's.
         stats: The worker's.
+        limit: As Outbox's.
         gate: The connection's.
     """
 
     __slots__ = ("_gate",)
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, gate: Any) -> None:
-        super().__init__(owner, stream, hub, turn, stats)
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, limit: int, gate: Any) -> None:
+        super().__init__(owner, stream, hub, turn, stats, limit)
         self._gate = gate
 
     def flush(self, is_awaited: bool = False) -> bool:

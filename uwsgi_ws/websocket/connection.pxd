@@ -22,7 +22,7 @@ cdef class Connection(Receiver):
     cdef public Poller _poller
     cdef RawSocket _raw
     cdef public object _readiness
-    cdef object _settings
+    cdef public object _settings
     cdef public object _stats
     cdef public object _stream
     cdef public object _waiter
@@ -40,7 +40,7 @@ cdef class Connection(Receiver):
     @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
     cpdef send_message(self, int opcode, bytes payload)
     cpdef bint _may_hold(self) except? True
-    cpdef object offer(self, bytes frame, Py_ssize_t size, object overflow=*)
+    cpdef bint offer(self, bytes frame, Py_ssize_t size, object overflow=*) except? True
     cpdef Outbox _own_outbox(self)
     cpdef object hand_over(self, bytes data)
     cpdef object receive(self, bytes data)

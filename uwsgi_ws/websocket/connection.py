@@ -373,7 +373,7 @@ class Connection(Receiver):
             size: Bytes of its payload.
             overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
         """
-        if self._engine.state is not OPEN or not self._own_outbox().offer(frame, self._settings.max_outbox, overflow):
+        if self._engine.state is not OPEN or not self._own_outbox().offer(frame, overflow):
             return False
         self.messages_sent += 1
         self.bytes_sent += size
@@ -686,7 +686,8 @@ class Connection(Receiver):
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats)
+            limit = self._settings.max_outbox
+            self._outbox = Outbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit)
         return self._outbox
 
     # What the outbox tells

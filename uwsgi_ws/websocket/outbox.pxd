@@ -9,6 +9,7 @@ cdef class Outbox:
     cdef Py_ssize_t _batch_size
     cdef public object _hub
     cdef public object _lanes
+    cdef Py_ssize_t _limit
     cdef object _owner
     cdef RawSocket _raw
     cdef list _senders
@@ -20,7 +21,7 @@ cdef class Outbox:
 
     cpdef object hold(self, bytes frame)
     cpdef bint answer(self, bytes frame) except? True
-    cpdef object offer(self, bytes frame, Py_ssize_t limit, object overflow)
+    cpdef bint offer(self, bytes frame, object overflow) except? True
     @cython.locals(batch=list, size=Py_ssize_t)
     cpdef object flush(self, bint is_awaited=*)
     @cython.locals(sent=Py_ssize_t, last=Py_ssize_t, number=Py_ssize_t)

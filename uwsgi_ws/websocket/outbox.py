@@ -57,6 +57,14 @@ class Owner(Protocol):
 class Outbox:
     """Made with the first frame that waits; stays until the connection ends, when ``close`` parts the two.
 
+    Args:
+        owner: The connection.
+        stream: Its.
+        hub: The worker's.
+        turn: The worker's.
+        stats: The worker's.
+        limit: Bytes of what is offered that may wait for the kernel; a frame alone may be longer.
+
     Attributes:
         is_empty: Nothing waits, so that a frame may be written past the outbox.
         progress_at: When the kernel last took something of what waited for it (monotonic).
@@ -67,6 +75,7 @@ class Outbox:
         "_batch_size",
         "_hub",
         "_lanes",
+        "_limit",
         "_owner",
         "_raw",
         "_senders",
@@ -77,13 +86,14 @@ class Outbox:
         "progress_at",
     )
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, limit: int) -> None:
         self._owner = owner
         self._stream = stream
         self._raw: Any = stream.raw  # a socket to write to without further ado
         self._hub: Any = hub
         self._turn = turn
         self._stats = stats
+        self._limit = limit
         self._batch: list[bytes] = []
         self._batch_size = 0
         self._lanes: Lanes | None = None
@@ -136,19 +146,18 @@ class Outbox:
             return True
         return self.send(frame)
 
-    def offer(self, frame: bytes, limit: int, overflow: Overflow) -> bool:
+    def offer(self, frame: bytes, overflow: Overflow) -> bool:
         """Write a data frame soon, without waiting; return whether it was taken.
 
         Args:
             frame: Encoded.
-            limit: Bytes that may wait for the kernel, this frame included unless it is the only one.
-            overflow: What gives beyond that.
+            overflow: What gives when too much would wait for the kernel, this frame included.
         """
         lanes = self._lanes
         if lanes is None:
             self.hold(frame)
             return True
-        if lanes.size + len(frame) > limit:
+        if lanes.size + len(frame) > self._limit:
             stats = self._stats
             if overflow is Overflow.CLOSE:
                 stats.slow_closed += 1

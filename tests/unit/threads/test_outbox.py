@@ -80,7 +80,7 @@ class Owner:
 
 def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
     owner = Owner()
-    return ThreadOutbox(owner, stream, get_hub(), Turn(Endless()), Stats(), owner.gate), owner  # type: ignore[arg-type]
+    return ThreadOutbox(owner, stream, get_hub(), Turn(Endless()), Stats(), 1_000, owner.gate), owner  # type: ignore[arg-type]
 
 
 def in_thread(owner: Owner, function: Callable[..., object], *args: object) -> list[object]:
@@ -107,7 +107,7 @@ def awaited(outcome: list[object]) -> list[object]:
 def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: Crossing) -> None:
     stream = Stream(100)
     outbox, owner = outbox_of(stream)
-    assert outbox.offer(b"first", 1_000, Overflow.CLOSE)
+    assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [True]
     assert stream.taken == b"firstsecond"
     assert outbox.is_empty
@@ -115,7 +115,7 @@ def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: Crossing)
 
 def test_a_thread_whose_peer_has_gone_leaves_the_gate_to_the_hub(crossing: Crossing) -> None:
     outbox, owner = outbox_of(Stream(None))
-    assert outbox.offer(b"first", 1_000, Overflow.CLOSE)
+    assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [False]
     assert owner.told == ["lost"]
 
