@@ -28,7 +28,7 @@ from uwsgi_ws.place import Place
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.current import REQUEST_KEY, current_request
+from uwsgi_ws.wsgi.current import REQUEST_KEY, ClientGreenlet, current_request
 from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["VERSION", "VERSION_INFO", "call_hook", "install"]
@@ -87,8 +87,14 @@ def _connection(context: RequestContext | None, text: str) -> Connection:
         WebSocketError: with ``text``, the request is no WebSocket.
     """
     try:
-        # Each message asks, so the usual answer comes without a further call.
-        here: Any = context or greenlets.getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined]
+        # Each message asks, so the usual answer comes without a further call, and in a client's own greenlet without
+        # the dict of its locals: with many clients that lies outside the processor's caches.
+        here: Any = context
+        if here is None:
+            greenlet: Any = greenlets.getcurrent()
+            here = greenlet.front.request if type(greenlet) is ClientGreenlet else None
+            if here is None:
+                here = greenlet.spawn_tree_locals[REQUEST_KEY]
         websocket: Connection | None = here.websocket
     except (AttributeError, KeyError, TypeError):
         websocket = None

@@ -14,7 +14,7 @@ from typing import Any
 from gevent import Greenlet, getcurrent
 from gevent.pool import Pool
 
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.base import Front, Request
 
 __all__ = ["REQUEST_KEY", "ClientGreenlet", "ClientPool", "current_request", "enter", "leave"]
 
@@ -32,6 +32,7 @@ class ClientGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stub
 
     # Else each would have a dict of its own; `_run` is gevent's name for what it is to do.
     __slots__ = ("_run", "front")
+    front: Front
 
     spawning_stack_limit = 0
 
