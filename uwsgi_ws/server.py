@@ -302,11 +302,7 @@ class Server:
         stats.end(request)
         if self._access_log is not None and request.log_this:
             self._access_log.write(request)
-        if request.subscriptions is not None:
-            for subscription in request.subscriptions.values():
-                subscription.close()
-        # wsgi.input knows the request, so the two would keep each other until a collection.
-        request.environ = {}
+        request.end()
 
     def _redirect(self, port: str, request: Request) -> None:
         """Answer a request of a ``--http-to-https`` address. Never raises."""
@@ -318,7 +314,7 @@ class Server:
             respond(request, "301 Moved Permanently", [("Location", location)], b"")
         if self._access_log is not None:
             self._access_log.write(request)
-        request.environ = {}
+        request.end()
 
     def _serve_or_run(self, request: Request) -> None:
         assert self._static is not None, "chosen when there is one"

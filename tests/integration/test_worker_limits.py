@@ -76,6 +76,22 @@ def test_harakiri_ends_the_request_that_takes_too_long_and_nothing_else(serve_ma
         assert who(server) == pid
 
 
+def test_harakiri_ends_a_request_that_has_emptied_its_environ(serve_many: Any) -> None:
+    source = APPLICATION + (
+        "inner = application\n"
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] != '/slow':\n"
+        "        return inner(environ, start_response)\n"
+        "    environ.clear()\n"
+        "    gevent.sleep(60)\n"
+    )
+    server = serve_many(source, "--harakiri", "1", processes=1, allow_traceback=True)
+    with HttpClient(address(server)) as slow:
+        slow.send_request("GET", "/slow")
+        assert slow.read_response().status == 500
+    server.wait_for_log("RequestTimeout: longer than 1 seconds")
+
+
 def test_harakiri_leaves_a_connection_alone_whose_request_it_has_ended(serve_many: Any) -> None:
     """Also while the rest of that request's body is awaited: a client may send it late, and then another request."""
     source = APPLICATION + (

@@ -6,6 +6,7 @@ cdef class Request:
     cdef public Py_ssize_t head_size
     cdef public Py_ssize_t header_bytes
     cdef public Py_ssize_t header_count
+    cdef public bint is_over
     cdef public bint log_this
     cdef public dict logvars
     cdef public object request_id
@@ -16,6 +17,7 @@ cdef class Request:
     cdef public object websocket
 
     cdef object _set_up(self, dict environ, Py_ssize_t head_size, object core)
+    cpdef object end(self)
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)
     cpdef object finish(self)

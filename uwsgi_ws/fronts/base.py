@@ -50,7 +50,7 @@ class Request:
     ``upgrade`` instead of all three.
 
     Attributes:
-        environ: CGI variables; the WSGI runner completes them, and the server empties them when it is done.
+        environ: CGI variables; the WSGI runner completes them, and ``end`` empties them.
         acceptor: Makes a WebSocket of it; the worker's.
         websocket: The connection it became, if it did.
         status: Status code sent; 0 before.
@@ -61,6 +61,7 @@ class Request:
         core: Which of the worker's places it has, from 0.
         logvars: What the application set with ``uwsgi.set_logvar``.
         subscriptions: By channel, what it joined with ``uwsgi.channel_join``; closed when the request is over.
+        is_over: ``end`` has been called.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Request:
         "head_size",
         "header_bytes",
         "header_count",
+        "is_over",
         "log_this",
         "logvars",
         "request_id",
@@ -100,11 +102,16 @@ class Request:
         self.logvars: dict[str, str] | None = None
         self.log_this = True
         self.subscriptions: dict[str, Subscription] | None = None
+        self.is_over = False
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the server is done with it, if not yet its front: the rest of an unread body may still come."""
-        return not self.environ
+    def end(self) -> None:
+        """The server is done with it, if not yet its front: the rest of an unread body may still come."""
+        self.is_over = True
+        if self.subscriptions is not None:
+            for subscription in self.subscriptions.values():
+                subscription.close()
+        # wsgi.input knows the request, so the two would keep each other until a collection.
+        self.environ = {}
 
     @property
     def is_head_written(self) -> bool:
@@ -203,6 +210,6 @@ def pass_attributes_on(stand_in: type[Request], inner: str) -> None:
 
         return property(get, put)
 
-    # The last two too: compiled, they look into their own object's slots.
-    for name in (*Request.__slots__, "is_head_written", "is_over"):
+    # The last too: compiled, it looks into its own object's slots.
+    for name in (*Request.__slots__, "is_head_written"):
         setattr(stand_in, name, passed_on(name))

@@ -20,7 +20,7 @@ cdef class StreamRequest(Request):
     cdef str _target
 
     @cython.locals(environ=dict)
-    cdef object _take(self, object front, Head head)
+    cdef object _begin(self, object front, Head head)
     @cython.locals(code=int, has_date=bint, lines=list)
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)

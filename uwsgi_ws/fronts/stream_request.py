@@ -58,10 +58,10 @@ class StreamRequest(Request):
     _CLOSE = "Connection: close\r\n"
 
     def __init__(self, front: StreamFront, head: Head) -> None:
-        self._take(front, head)
+        self._begin(front, head)
 
     # In C, calls of a method and what it reads of a typed argument cost nothing; those of a constructor do.
-    def _take(self, front: StreamFront, head: Head) -> None:
+    def _begin(self, front: StreamFront, head: Head) -> None:
         self._set_up(head.variables, head.size, front.core)
         self._front = front
         self._content_length = head.content_length or 0

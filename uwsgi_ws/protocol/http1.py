@@ -412,7 +412,7 @@ class RequestParser:
         buffer, pos = self._buffer, self._pos
         begin = pos + self._line_size
         target, version = self._line[1], self._line[4]
-        # Of another form of target llhttp has something to say, of another version the end of it has.
+        # Another form of target is llhttp's to judge, and in HTTP/1.0 the same fields mean something else.
         is_usual = target[0] == "/" and version == "HTTP/1.1"
         known = self._known_fields
         is_known = bool(is_usual and known and buffer.startswith(known, begin))

@@ -36,7 +36,7 @@ ENVIRON = {
 class Asked(Request):
     """A request in memory, and what it was answered."""
 
-    __slots__ = ("body", "headers", "is_over", "status_line")
+    __slots__ = ("body", "headers", "is_finished", "status_line")
     scheme = "http"
     can_sendfile = True
 
@@ -45,7 +45,7 @@ class Asked(Request):
         self.status_line = ""
         self.headers: list[tuple[str, str]] = []
         self.body = b""
-        self.is_over = False
+        self.is_finished = False
 
     def fileno(self) -> int:
         return 0
@@ -62,7 +62,7 @@ class Asked(Request):
 
     def write_body(self, data: bytes) -> None:
         assert self.status
-        assert not self.is_over
+        assert not self.is_finished
         self.body += data
 
     def write_file(self, fd: int, offset: int, count: int) -> int:
@@ -70,17 +70,17 @@ class Asked(Request):
         return count
 
     def finish(self) -> None:
-        assert not self.is_over
-        self.is_over = True
+        assert not self.is_finished
+        self.is_finished = True
 
     def abandon(self) -> None:
-        self.is_over = True
+        self.is_finished = True
 
     def upgrade(self, reason: str, headers: Headers) -> Any:
         self.write_head(f"101 {reason}", headers, None)
 
     def disconnect(self) -> None:
-        self.is_over = True
+        self.is_finished = True
 
 
 def routed(**variables: str) -> RoutedRequest:
@@ -259,13 +259,13 @@ def test_what_cannot_be_understood_is_an_error_that_names_file_line_and_word(
 class TestChains:
     def test_a_request_that_no_rule_answers_is_the_applications(self) -> None:
         asked = routes("^/other break:403", "$ log:x")
-        assert (asked.status_line, asked.body, asked.is_over) == ("200 OK", b"app", True)
+        assert (asked.status_line, asked.body, asked.is_finished) == ("200 OK", b"app", True)
 
     def test_break_answers_with_its_status_alone_or_drops_the_connection(self) -> None:
         assert routes("^/ break:403 Keep out").status_line == "403 Keep out"
         assert routes("^/ break:404").status_line == "404 Not Found"
         dropped = routes("^/ break:")
-        assert (dropped.status, dropped.is_over) == (0, True)
+        assert (dropped.status, dropped.is_finished) == (0, True)
 
     def test_return_answers_with_the_words_of_its_status(self) -> None:
         assert (routes("^/ return:403").body, routes("^/ break-with-status:410").body) == (b"Forbidden", b"Gone")
@@ -344,7 +344,7 @@ class TestChains:
 
     def test_send_is_the_response_when_the_rules_end(self) -> None:
         asked = routes("^ send:hello", "^ send-crnl: you", "^ last:")
-        assert (asked.status_line, asked.body, asked.is_over) == ("200 OK", b"hello you\r\n", True)
+        assert (asked.status_line, asked.body, asked.is_finished) == ("200 OK", b"hello you\r\n", True)
 
     def test_access_is_by_network(self) -> None:
         assert routes("^ access:action=allow,addr=192.168.0.0/16").status == 200
@@ -361,7 +361,7 @@ class TestChains:
     def test_an_error_route_may_answer_instead(self) -> None:
         rule = ("error-route-status", "^40[34]$ redirect:/sorry?was=${uwsgi[status]}")
         asked = run(rule, status="404 Not Found")
-        assert (asked.status, asked.body, asked.is_over) == (302, b"Found", True)
+        assert (asked.status, asked.body, asked.is_finished) == (302, b"Found", True)
         assert ("Location", "/sorry?was=404") in asked.headers
         assert run(rule, status="500 Oh").status == 500
         assert run(rule, status="200 OK").status == 200
