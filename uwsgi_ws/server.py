@@ -142,6 +142,7 @@ class Server:
         self._drained_by = math.inf
         self._nameless: set[Any] = set()  # greenlets whose proxy has yet to say who the client is; they have no front
         self._call: Callable[[Application, Request], bool] = run
+        self._has_threads = threads
         if threads:
             crossing = Crossing(self.hub)
             use_crossing(crossing)
@@ -181,7 +182,7 @@ class Server:
             peer = Peer("", "", self._server_name, "80")  # a unix socket has no port, and PEP 3333 wants one
         core = self._free_cores.pop()
         try:
-            stream = SocketStream(client, self.poller, self.clock)
+            stream = SocketStream(client, self.poller, self.clock, has_threads=self._has_threads)
             if door.has_proxy_header:
                 proxied = self._proxied(stream, peer)
                 if proxied is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,6 +58,10 @@ def wait(environ):
 def go(environ):
     gate(environ).set()
     return "gone"
+
+
+def interval(environ):
+    return str(sys.getswitchinterval())
 
 
 def sleep(environ):
@@ -363,6 +368,18 @@ def test_more_clients_than_threads_wait_for_their_turn(serve: Serve) -> None:
     for client in clients:
         assert client.read_response().body == b"slept"
         client.close()
+
+
+def test_the_more_threads_are_at_work_the_more_rarely_each_asks_for_the_interpreter(serve: Serve) -> None:
+    server = serve(APPLICATION, "--threads", "200")
+    usual = sys.getswitchinterval()
+    assert float(get(server, "/interval")) == usual
+    clients = [RawClient.open(server.port, "/echo") for _ in range(150)]
+    assert usual < float(get(server, "/interval")) < 4 * usual
+    for client in clients:
+        client.finish()
+        client.close()
+    eventually(lambda: float(get(server, "/interval")) == usual)
 
 
 def test_threads_and_greenlets_at_once_are_refused(serve: Serve) -> None:

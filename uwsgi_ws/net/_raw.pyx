@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """A non-blocking socket's reads and writes as bare system calls: the compiled twin of ``socket.socket``'s methods.
 
-A call that cannot block needs no release of the GIL, no timeout logic and no buffer of the largest size.
+A call that cannot block needs no timeout logic, no buffer of the largest size and, where no other thread waits for it,
+no release of the GIL.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -37,10 +38,12 @@ cdef class RawSocket:
 
     Args:
         sock: Non-blocking; must stay open while this is used.
+        has_threads: Whether other threads may run Python while this one sends.
     """
 
-    def __init__(self, sock):
+    def __init__(self, sock, bint has_threads=False):
         self._fd = sock.fileno()
+        self._has_threads = has_threads
 
     def close(self):
         """Forget the descriptor: OSError from now on."""
@@ -87,10 +90,10 @@ cdef class RawSocket:
         cdef Py_buffer view
         while True:
             if type(data) is bytes:
-                sent = c_send(self._fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL)
+                sent = write(self._fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), self._has_threads)
             else:
                 PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-                sent = c_send(self._fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                sent = write(self._fd, view.buf, view.len, self._has_threads)
                 PyBuffer_Release(&view)
             if sent >= 0:
                 return sent
@@ -115,7 +118,7 @@ cdef class RawSocket:
             message.msg_iov = vectors
             message.msg_iovlen = count
             while True:
-                sent = c_sendmsg(self._fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+                sent = write_message(self._fd, &message, self._has_threads)
                 if sent >= 0:
                     return sent
                 if errno != EINTR:
@@ -124,3 +127,24 @@ cdef class RawSocket:
             while held:
                 held -= 1
                 PyBuffer_Release(&views[held])
+
+
+# Sending takes the kernel as long as all of Python's part of a message.
+
+
+cdef ssize_t write(int fd, const void *buffer, size_t size, bint has_threads) noexcept:
+    cdef ssize_t sent
+    if not has_threads:
+        return c_send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    with nogil:
+        sent = c_send(fd, buffer, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    return sent
+
+
+cdef ssize_t write_message(int fd, const msghdr *message, bint has_threads) noexcept:
+    cdef ssize_t sent
+    if not has_threads:
+        return c_sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL)
+    with nogil:
+        sent = c_sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL)
+    return sent

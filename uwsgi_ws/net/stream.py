@@ -26,7 +26,7 @@ try:
     from uwsgi_ws.net._raw import RawSocket as raw_socket
 except ImportError:
 
-    def raw_socket(sock: Any) -> Any:  # type: ignore[no-redef]  # its equal
+    def raw_socket(sock: Any, has_threads: bool = False) -> Any:  # type: ignore[no-redef]  # its equal
         """Return what has the socket's reading and writing methods: itself, where the compiled twin is missing."""
         return sock
 
@@ -51,6 +51,7 @@ class SocketStream(Watched):
         sock: The socket; from now on it belongs to the stream.
         poller: The worker's.
         clock: For deadlines.
+        has_threads: Whether others than the hub's run Python.
     """
 
     __slots__ = (
@@ -72,7 +73,7 @@ class SocketStream(Watched):
         "wheel_slot",
     )
 
-    def __init__(self, sock: Any, poller: Poller, clock: Clock) -> None:
+    def __init__(self, sock: Any, poller: Poller, clock: Clock, *, has_threads: bool = False) -> None:
         self._sock = sock
         self._poller = poller
         self._clock = clock
@@ -89,7 +90,7 @@ class SocketStream(Watched):
         self._asked_for = 0.0  # the time that the clock will call at, while there is one
         self.wheel_slot = 0
         #: What reads and writes the socket; for whoever would otherwise call ``send`` for every message.
-        self.raw: Any = raw_socket(sock)
+        self.raw: Any = raw_socket(sock, has_threads)
 
     @property
     def is_plain(self) -> bool:

@@ -29,6 +29,11 @@ __all__ = ["ThreadPool"]
 
 _log = logging.getLogger("uwsgi_ws.threads")
 
+#: Seconds, for each thread at work, that the interpreter stays with the one that has it before others ask for it
+#: (``sys.setswitchinterval``). Whoever waits for it asks that often, and so thousands that do so every 5 ms, CPython's
+#: interval, leave a processor no time for anything else.
+_TURN = 60e-6
+
 
 class ThreadPool:
     """Native threads, started when they are first needed. Used in the hub's thread.
@@ -44,6 +49,7 @@ class ThreadPool:
         self._idle = 0  # threads without a job
         self._started = 0
         self._jobs: SimpleQueue[_Job] = SimpleQueue()  # never more than there are idle threads
+        self._least_interval = sys.getswitchinterval()  # an application may have set it
 
     def run(self, application: Application, request: Request) -> bool:
         """Run an application as ``runner.run`` does, in a thread, while this greenlet waits."""
@@ -61,6 +67,7 @@ class ThreadPool:
             self._started += 1
             # A daemon: at the end the process does not wait for one that cannot be ended.
             threading.Thread(target=self._work, name=f"uwsgi_ws thread {self._started}", daemon=True).start()
+        self._share_interpreter()
         self._jobs.put(job)
         while True:
             try:
@@ -100,8 +107,13 @@ class ThreadPool:
             self._crossing.post(self._end, job, is_fine)
             del job
 
+    def _share_interpreter(self) -> None:
+        at_work = self._started - self._idle
+        sys.setswitchinterval(max(self._least_interval, at_work * _TURN))
+
     def _end(self, job: _Job, is_fine: bool) -> None:
         self._idle += 1
+        self._share_interpreter()
         self._free.release()
         job.outcome.set(is_fine)
 

@@ -49,7 +49,7 @@ class Place:
         clock = Clock(hub)
         near, self.far = socket.socketpair()
         near.setblocking(False)
-        self.stream = SocketStream(near, self.poller, clock)
+        self.stream = SocketStream(near, self.poller, clock, has_threads=True)
         settings = ConnectionSettings(1_024, KeepalivePolicy(0, 0), 10.0, 65_536)
         self.connection = Halting(
             self.stream,
