@@ -24,6 +24,7 @@ from support.workers import (
     address,
     all_workers,
     children,
+    crew,
     echo,
     evaluate,
     hammering,
@@ -248,8 +249,7 @@ def test_a_stop_closes_websockets_with_1001_and_lets_applications_finish(
 def test_the_terminals_interrupt_reaches_everybody_and_ends_all_in_order(serve_many: Any) -> None:
     """Ctrl-C goes to every process of the group; the workers leave it to the master."""
     server = serve_many(APPLICATION)
-    everybody = [server.pid, *children(server.pid)]
-    assert len(everybody) == 4
+    everybody = crew(server, 4)
     with open_chat(server) as chat:
         for pid in everybody[1:]:
             os.kill(pid, signal.SIGINT)

@@ -17,7 +17,7 @@ import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.server import Program, Server, ServerFailed
-from support.workers import ANYWHERE, APPLICATION, address, all_workers, children, is_alive, wait_for_workers, who
+from support.workers import ANYWHERE, APPLICATION, address, all_workers, crew, is_alive, wait_for_workers, who
 
 COMMAND = (sys.executable, "-m", "uwsgi_ws")
 NO_ADDRESS = Program(COMMAND, r"spawned uwsgi_ws worker")
@@ -216,9 +216,8 @@ def test_sockets_of_systemd_are_served(tmp_path: Path, options: list[str], is_na
 # Names
 
 
-def command_lines(server: Server) -> list[str]:
-    pids = [server.pid, *children(server.pid)]
-    return sorted(Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0") for pid in pids)
+def command_lines(server: Server, count: int = 1) -> list[str]:
+    return sorted(Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0") for pid in crew(server, count))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def command_lines(server: Server) -> list[str]:
 )
 def test_processes_are_called_as_they_shall(serve_many: Any, options: list[str], names: list[str]) -> None:
     server = serve_many(APPLICATION, *options)
-    assert command_lines(server) == names
+    assert command_lines(server, 4) == names
     assert Path(f"/proc/{server.pid}/comm").read_text().strip() in [name[:15] for name in names]
     assert fetch(address(server)).status == 200
 
@@ -302,7 +301,7 @@ def test_another_user_is_become_after_listening(serve: Any, tmp_path: Path, opti
     wait_for_workers(server, 2 if "-p" in options else 1)
     info = path.stat()
     assert (stat.S_IMODE(info.st_mode), info.st_uid) == (0o600, nobody.pw_uid)
-    for pid in [server.pid, *children(server.pid)]:
+    for pid in crew(server, 4 if "-p" in options else 1):
         status = Path(f"/proc/{pid}/status").read_text()
         assert f"Gid:\t{nobody.pw_gid}\t{nobody.pw_gid}\t" in status
         if "--uid" in options:

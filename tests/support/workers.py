@@ -114,6 +114,16 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def crew(server: Server, count: int) -> list[int]:
+    """Return the master and its children, once they are so many.
+
+    A worker may serve before the process in between, by way of which it was forked, has left it to the master.
+    """
+    pids = eventually(lambda: len(found := [server.pid, *children(server.pid)]) >= count and found)
+    assert len(pids) == count
+    return pids
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process, and no mere zombie."""
     try:
