@@ -94,7 +94,7 @@ def test_a_peer_that_only_sends_is_never_given_up_nor_pinged(calm_server: Server
         while time.monotonic() < end:
             client.send_text("busy")
             client.expect_text("busy")
-            time.sleep(CALM_FREQ / 10)
+            time.sleep(CALM_FREQ / 10)  # the peer's own pace, far quicker than the pings
         client.finish()
 
 

@@ -49,6 +49,9 @@ class Request:
     The response goes out in order: ``write_head`` once, ``write_body`` any number of times, ``finish`` once; or
     ``upgrade`` instead of all three.
 
+    What raises NotImplementedError here is each kind's own to do. (Compiled, a class has no ABC to insist on it; a test
+    does.)
+
     Attributes:
         environ: CGI variables; the WSGI runner completes them, and ``end`` empties them.
         acceptor: Makes a WebSocket of it; the worker's.

@@ -129,7 +129,7 @@ cdef class RawSocket:
                 PyBuffer_Release(&views[held])
 
 
-# Sending takes the kernel as long as all of Python's part of a message.
+# Sending takes the kernel as long as all of Python's part of a message takes: others may run meanwhile, if there are any.
 
 
 cdef ssize_t write(int fd, const void *buffer, size_t size, bint has_threads) noexcept:

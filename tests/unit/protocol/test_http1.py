@@ -549,7 +549,9 @@ def test_a_request_is_read_as_if_it_were_its_connections_first(requests: list[tu
 
 def test_every_request_has_the_variables_that_were_given_for_all() -> None:
     given = {"SERVER_PORT": "80"}
-    for head, _ in drive([GET * 2 + GET.replace(b"x", b"y")], parser=RequestParser(given=given)).requests:
+    requests = drive([GET * 2 + GET.replace(b"x", b"y")], parser=RequestParser(given=given)).requests
+    assert len(requests) == 3
+    for head, _ in requests:
         assert head.variables.pop("SERVER_PORT") == "80"
         assert len(head.variables) == 6
     assert given == {"SERVER_PORT": "80"}
