@@ -1,6 +1,8 @@
 """Builds the compiled twin of the hot path, where there is a compiler; everything else is in setup.cfg."""
 
 import os
+import sysconfig
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -24,10 +26,16 @@ TWINS = [
     "uwsgi_ws/wsgi/input",
     "uwsgi_ws/wsgi/response",
 ]
-#: Symbols for a debugger take half of gcc's time and four fifths of the build's size; CFLAGS=-g brings them back.
-_FLAGS = ["-O3"] if "-g" in os.environ.get("CFLAGS", "").split() else ["-O3", "-g0"]
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
 POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]
+#: Symbols for a debugger take half of gcc's time and four fifths of the build's size; CFLAGS=-g brings them back.
+FLAGS = ["-O3"] if "-g" in os.environ.get("CFLAGS", "").split() else ["-O3", "-g0"]
+PROCESSORS = len(os.sched_getaffinity(0))
+
+
+def beside(name: str) -> str:
+    """Return where this interpreter looks for a module's extension in the checkout."""
+    return name.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def extensions() -> list[Extension]:
@@ -38,12 +46,18 @@ def extensions() -> list[Extension]:
     except ImportError:
         return []
     sources = [f"{path}.py" for path in TWINS] + [f"{path}.pyx" for path in POINTERS]
-    modules = []
+    types = max(path.stat().st_mtime for path in Path("uwsgi_ws").rglob("*.pxd"))
+    modules, ready = [], []
     for source in sources:
         name = source.rpartition(".")[0].replace("/", ".")
-        modules.append(Extension(name, [source], include_dirs=[greenlet.__path__[0]], extra_compile_args=_FLAGS))
-    built = cythonize(
+        product = Path(beside(name))
+        if product.exists() and product.stat().st_mtime > max(types, os.path.getmtime(source)):
+            ready.append(Extension(name, []))
+        else:
+            modules.append(Extension(name, [source], include_dirs=[greenlet.__path__[0]], extra_compile_args=FLAGS))
+    compiled = cythonize(
         modules,
+        nthreads=PROCESSORS,
         language_level=3,
         compiler_directives={
             # Annotations are for people and mypy; the types that C needs are in the .pxd files.
@@ -52,18 +66,33 @@ def extensions() -> list[Extension]:
             "nonecheck": True,
         },
     )
-    for extension in built:
+    compiled.sort(key=lambda extension: -os.path.getsize(extension.sources[0]))  # the longest first: all end together
+    for extension in compiled:
         # Without a compiler the build warns, and the package works as pure Python.
         extension.optional = True
-    return built
+    return compiled + ready
 
 
-class ParallelBuild(build_ext):
-    """Compiles as many modules at once as there are processors; setuptools' own default is one."""
+class Build(build_ext):
+    """Compiles as many modules at once as there are processors, and none twice.
+
+    setuptools builds in a new folder each time. What an earlier command (`make run`, `make test`, `make wheel`) left
+    beside its source, and is newer, is taken as it is.
+    """
 
     def finalize_options(self) -> None:
+        """Use all processors unless the command line says how many."""
         super().finalize_options()
-        self.parallel = self.parallel or len(os.sched_getaffinity(0))
+        self.parallel = self.parallel or PROCESSORS
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile a module, or take what is there."""
+        if ext.sources:
+            super().build_extension(ext)
+        else:
+            target = self.get_ext_fullpath(ext.name)
+            self.mkpath(os.path.dirname(target))
+            self.copy_file(beside(ext.name), target)
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": ParallelBuild})
+setup(ext_modules=extensions(), cmdclass={"build_ext": Build})
