@@ -24,6 +24,7 @@ from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.log import say
 from uwsgi_ws.net import greenlets
+from uwsgi_ws.net.crossing import is_hub_here
 from uwsgi_ws.place import Place
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
@@ -271,8 +272,11 @@ def wait_fd_write(fd: int, timeout: int = 0, /) -> bytes:
 
 
 def suspend() -> bool:
-    """Let other greenlets run."""
-    gevent.sleep(0)
+    """Let other greenlets, or other threads, run."""
+    if is_hub_here():
+        gevent.sleep(0)
+    else:
+        time.sleep(0)
     return True
 
 
@@ -282,20 +286,11 @@ def ready_fd() -> int:
 
 
 def async_sleep(seconds: float, /) -> bytes:
-    """Sleep cooperatively."""
-    gevent.sleep(seconds)
-    return b""
-
-
-def _suspend_thread() -> bool:
-    """Let other threads run."""
-    time.sleep(0)
-    return True
-
-
-def _sleep_thread(seconds: float, /) -> bytes:
-    """Sleep; other threads go on."""
-    time.sleep(seconds)
+    """Sleep; other greenlets and threads go on."""
+    if is_hub_here():
+        gevent.sleep(seconds)
+    else:
+        time.sleep(seconds)
     return b""
 
 
@@ -421,7 +416,7 @@ def install(
     cores: int,
     buffer_size: int,
     is_a_reload: bool = False,
-    threads: bool = False,
+    greenlets: bool = True,
 ) -> None:
     """Make ``import uwsgi`` work in this process, and in those forked from it.
 
@@ -433,12 +428,10 @@ def install(
         cores: Places in each.
         buffer_size: Bytes allowed in a request's head.
         is_a_reload: Whether others have served before.
-        threads: Whether applications run in native threads, which then are what waits.
+        greenlets: Whether all requests run in greenlets.
     """
     module = ModuleType("uwsgi", "uWSGI's API, served by uwsgi_ws.")
     names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions)}
-    if threads:
-        names.update(suspend=_suspend_thread, async_sleep=_sleep_thread)
     names.update(
         green_schedule=names["suspend"],
         RequestContext=RequestContext,
@@ -446,7 +439,7 @@ def install(
         version_info=VERSION_INFO,
         hostname=socket.gethostname().encode(),
         mode=b"",
-        loop=None if threads else b"gevent",
+        loop=b"gevent" if greenlets else None,
         numproc=processes,
         cores=cores,
         has_threads=1,

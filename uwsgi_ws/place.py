@@ -18,7 +18,7 @@ from typing import Any
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
-from uwsgi_ws.net.crossing import in_hub
+from uwsgi_ws.net.crossing import in_hub, is_hub_here
 from uwsgi_ws.server import Server
 from uwsgi_ws.stats import Standing
 
@@ -216,10 +216,35 @@ class _Lock:
 
 
 class _ThreadLock(_Lock):
-    """The same for threads: each just waits."""
+    """The same for threads: each just waits. The hub's thread, where it runs requests too, waits in a greenlet."""
 
     def _new_turn(self) -> Any:
-        return threading.Lock()
+        return _ThreadTurn()
 
     def _take(self, fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if is_hub_here():
+            super()._take(fd)
+        else:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+class _ThreadTurn:
+    """A lock of threads that holds up no event loop: what its holder needs of that may be what gives it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.locked = self._lock.locked
+        self.release = self._lock.release
+
+    def acquire(self) -> None:
+        """Wait for the lock and take it."""
+        if not is_hub_here():
+            self._lock.acquire()
+        elif not self._lock.acquire(blocking=False):
+            waiting = get_hub().threadpool.spawn(self._lock.acquire)
+            try:
+                waiting.get()
+            except BaseException:
+                # The greenlet is killed: the thread cannot be stopped, so what it gets is given back.
+                waiting.rawlink(lambda _: self._lock.release())
+                raise

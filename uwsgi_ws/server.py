@@ -51,6 +51,7 @@ from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.runner import Application, fail, respond, respond_error, run
+from uwsgi_ws.wsgi.serial import SerialRunner
 
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.http2 import Lane
@@ -77,6 +78,8 @@ class Server:
     Args:
         places: Clients served at once; each has a greenlet and a core number.
         threads: Whether each has a native thread too, for applications to run in; else they run in the greenlets.
+        serial: Whether one request runs at a time, in its greenlet; then the threads are the WebSockets'.
+        keep_alive: Whether a client may stay for a further request.
         applications: Where requests go.
         http: Settings of HTTP connections.
         websocket: Settings of WebSocket connections.
@@ -108,6 +111,8 @@ class Server:
         certificates: Mapping[SecureAddress, Certificates] = MappingProxyType({}),
         export_client_certificates: bool = False,
         threads: bool = False,
+        serial: bool = False,
+        keep_alive: bool = True,
     ) -> None:
         self.applications = applications
         self.stats = stats
@@ -150,6 +155,11 @@ class Server:
             self._acceptor: Acceptor = ThreadAcceptor(websocket, self.poller, self.clock, stats, crossing)
         else:
             self._acceptor = Acceptor(websocket, self.poller, self.clock, stats)
+        self._keep_alive = keep_alive
+        self._serial = SerialRunner(self._call) if serial else None
+        if self._serial is not None:
+            self._call = self._serial.run
+            self._acceptor.on_accept = self._serial.pass_on
 
     # Accepting
 
@@ -167,7 +177,8 @@ class Server:
         def handle(client: Any, address: Any) -> None:
             self._serve_client(client, address, door, port)
 
-        listener = Listener(sock, handle, self.pool, is_shared=is_shared)
+        # One that runs one request at a time takes one client at a time: others may be free sooner.
+        listener = Listener(sock, handle, self.pool, is_shared=is_shared or self._serial is not None)
         listener.start()
         self.listeners.append(listener)
 
@@ -267,7 +278,7 @@ class Server:
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
-        return not self.is_draining and not self.pool.full()
+        return not self.is_draining and not self.pool.full() and self._keep_alive
 
     def _end_idle(self) -> None:
         """Take the places of connections that wait for a further request."""
@@ -281,6 +292,10 @@ class Server:
             front = getattr(greenlet, "front", None)
             if front is not None:
                 yield greenlet, front
+
+    def is_waiting(self, request: Request) -> bool:
+        """Return whether a request waits for those before it to be answered."""
+        return self._serial is not None and self._serial.is_waiting(request)
 
     def websocket_of(self, request: Request) -> Connection | Tunnel | None:
         """Return the WebSocket that a request has become: an application's, or one that a route passes on."""

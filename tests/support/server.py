@@ -38,6 +38,8 @@ class Program:
 
 UWSGI_WS = Program((sys.executable, "-m", "uwsgi_ws", "--http", "127.0.0.1:0"), r"spawned uwsgi_ws worker")
 HTTP2_SOCKET = Program((*UWSGI_WS.command[:3], "--http2-socket", "127.0.0.1:0"), UWSGI_WS.ready)
+#: How applications run unless a test says otherwise.
+GREENLETS = ("--gevent", "1000")
 UWSGI = Program(("uwsgi", "--http-socket", "127.0.0.1:0", "--gevent", "100"), r"spawned uWSGI worker")
 
 BOUND = re.compile(r"bound (?:on|to TCP address) (\S+):(\d+)")
@@ -56,6 +58,7 @@ class Server:
         env: Variables to add to this process's environment; None takes one away.
         cwd: The folder to start in; the checkout's root unless told.
         program: ``UWSGI_WS``, ``UWSGI``, or another command line.
+        concurrency: Options for how applications run; left out where ``options`` have one, or the program is another.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Server:
         env: Mapping[str, str | None] | None = None,
         cwd: Path = ROOT,
         program: Program = UWSGI_WS,
+        concurrency: Sequence[str] = GREENLETS,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="uwsgi_ws-test-")
         self._lines: list[str] = []
@@ -72,6 +76,8 @@ class Server:
         self._ended = False  # the log has come to its end
         self._changed = threading.Condition()
         command = [*program.command, *self._application_options(application), *options]
+        if program.command[1:3] == UWSGI_WS.command[1:3] and not {"--gevent", "--threads"}.intersection(options):
+            command += concurrency
         self.name = " ".join(command)
         try:
             self._process = subprocess.Popen(

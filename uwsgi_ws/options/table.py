@@ -20,6 +20,9 @@ from uwsgi_ws.options.values import Dialect, FileMode, Mount, Origin, Variable
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
 
+#: Connections that a worker serves at once where no option says how many.
+DEFAULT_PLACES = 1_000
+
 _Value = TypeVar("_Value")
 _Meaning = TypeVar("_Meaning")
 
@@ -228,23 +231,25 @@ class Options:
     env: tuple[Variable, ...] = option((), group="Application", help="Set an environment variable before loading.")
 
     gevent: int = option(
-        1_000,
+        0,
         at_least=1,
         group="Concurrency",
-        help="Connections a worker serves at once, a greenlet each; the next one waits to be accepted.",
+        help="Connections a worker serves at once, a greenlet each; the next one waits to be accepted. The standard "
+        "library is made cooperative. Without this and --threads a worker runs one request at a time, and WebSockets "
+        "in threads beside it.",
     )
     threads: int = option(
         0,
         at_most=10_000,
         group="Concurrency",
-        help="Connections a worker serves at once, a native thread each instead of a greenlet, and the standard "
-        "library left alone; 0 means greenlets.",
+        help="Connections a worker serves at once, a native thread each, and the standard library left alone; 0 and 1 "
+        "are as if it were not given.",
     )
     gevent_monkey_patch: bool = option(
-        True,
+        False,
         aliases=("gevent-early-monkey-patch",),
         group="Concurrency",
-        help="Make the standard library cooperative, before anything else is imported.",
+        help="Make the standard library cooperative, before anything else is imported; --gevent alone does so, too.",
     )
     no_monkey_patch: bool = option(
         False,
@@ -627,12 +632,24 @@ class Options:
     @property
     def monkey_patch(self) -> bool:
         """Whether the standard library is to be made cooperative."""
-        return self.gevent_monkey_patch and not self.no_monkey_patch and not self.threads
+        is_wanted = self.gevent_monkey_patch if self.settings_of("gevent-monkey-patch") else self.gevent > 0
+        return is_wanted and not self.no_monkey_patch
+
+    @property
+    def is_serial(self) -> bool:
+        """Whether a worker runs one request at a time, as uWSGI does where it is told of no other way."""
+        return not self.gevent and not self.threads
+
+    @property
+    def stuck_report(self) -> float:
+        """Seconds until an event loop that does not run is reported; 0 where requests may well hold it up."""
+        is_given = bool(self.settings_of("gevent-stuck-report"))
+        return 0.0 if self.is_serial and not is_given else self.gevent_stuck_report
 
     @property
     def places(self) -> int:
         """Connections that a worker serves at once."""
-        return self.threads or self.gevent
+        return self.threads or self.gevent or DEFAULT_PLACES
 
     def settings_of(self, name: str) -> list[Setting]:
         """Return the settings that an option was given by, under whichever of its names, in order."""
@@ -718,6 +735,8 @@ def build(settings: Sequence[Setting]) -> Options:
         value = row.value(setting)
         if row.attribute:
             values[row.attribute] = (*values.get(row.attribute, ()), value) if row.repeats else value
+    if values.get("threads") == 1:
+        del values["threads"]  # one is what there is in any case
     options = Options(given=tuple(settings), **values)
     if options.threads:
         for name in ("gevent", "gevent-monkey-patch"):

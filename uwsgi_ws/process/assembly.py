@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from gevent import monkey
+
 from uwsgi_ws import api
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
 from uwsgi_ws.attendance import Attendance
@@ -75,7 +77,7 @@ def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload
         [sock.fileno() for sock in sockets],
         processes=options.processes,
         cores=options.places,
-        threads=options.threads > 0,
+        greenlets=options.gevent > 0,
         buffer_size=options.buffer_size,
         is_a_reload=is_a_reload,
     )
@@ -180,7 +182,10 @@ def make_server(
         stats=stats,
         certificates=equipment.certificates,
         export_client_certificates=options.https_export_cert,
-        threads=options.threads > 0,
+        threads=options.threads > 0 or (options.is_serial and not monkey.is_module_patched("threading")),
+        serial=options.is_serial,
+        # A client that stays is bound to this worker, and waits when it is busy while others are free.
+        keep_alive=not options.is_serial or options.processes == 1,
     )
 
 

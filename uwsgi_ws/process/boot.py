@@ -9,11 +9,11 @@ import traceback
 from collections.abc import Callable
 
 from uwsgi_ws.errors import BootError, OptionError
-from uwsgi_ws.log import configure, reopen
+from uwsgi_ws.log import configure, reopen, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.signals import REOPEN
 
-__all__ = ["complain", "prepare", "status_of"]
+__all__ = ["complain", "prepare", "say_concurrency", "status_of"]
 
 
 def prepare(options: Options) -> None:
@@ -35,6 +35,15 @@ def prepare(options: Options) -> None:
             os.chdir(options.chdir)
         except OSError as exc:
             raise options.error("chdir", f"cannot change to {options.chdir!r}: {exc.strerror}") from exc
+
+
+def say_concurrency(options: Options) -> None:
+    """Say how requests run where no option does, as an application may notice."""
+    if options.is_serial:
+        say(
+            "concurrency: one request at a time in a worker, WebSockets in threads beside it, nothing monkey-patched "
+            "(--gevent 1000: all at once, in greenlets)"
+        )
 
 
 def status_of(life: Callable[[], int]) -> int:

@@ -39,7 +39,7 @@ class Harakiri:
         before, self._first_seen = self._first_seen, {}
         for greenlet, front in self._server.clients():
             request = front.request
-            if request is None or request.is_over:
+            if request is None or request.is_over or self._server.is_waiting(request):
                 continue
             if not self._websockets and self._server.websocket_of(request) is not None:
                 continue

@@ -32,7 +32,7 @@ from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import reopen, rotate, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import notify, nursery
-from uwsgi_ws.process.boot import prepare
+from uwsgi_ws.process.boot import prepare, say_concurrency
 from uwsgi_ws.process.children import cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
@@ -91,6 +91,7 @@ class Master:
         prepare(self._options)
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
         say(f"protocol core: {_build.name()}")
+        say_concurrency(self._options)
         name_process(self._options, "master")
         self._sockets = Sockets.open(self._options)
         self._keys = read_keys(self._options)

@@ -95,7 +95,7 @@ class _Nursery:
         from uwsgi_ws.place import Place
         from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment
 
-        self._place: Place = Place(common.master_pid, threads=options.threads > 0)
+        self._place: Place = Place(common.master_pid, threads=not options.gevent)
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
         self._equipment = make_equipment(options, sockets, keys)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)

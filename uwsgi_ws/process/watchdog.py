@@ -54,7 +54,7 @@ class Watchdog:
         if 0 < self._options.harakiri < silence:
             say(f"*** HARAKIRI: {worker} has not run its event loop for {silence:.0f} seconds, it is killed ***")
             os.kill(worker.pid, signal.SIGKILL)
-        elif 0 < self._options.gevent_stuck_report < silence and worker.reported_beat != beat:
+        elif 0 < self._options.stuck_report < silence and worker.reported_beat != beat:
             worker.reported_beat = beat
             say(f"{worker} has not run its event loop for {silence:.0f} seconds; this is what it does:")
             os.kill(worker.pid, REPORT)

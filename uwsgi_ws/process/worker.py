@@ -40,7 +40,7 @@ from uwsgi_ws.process.assembly import (
     make_equipment,
     make_server,
 )
-from uwsgi_ws.process.boot import prepare
+from uwsgi_ws.process.boot import prepare, say_concurrency
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
@@ -290,10 +290,11 @@ def serve_alone(options: Options, started_in: str) -> int:
     prepare(options)
     say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
     say(f"protocol core: {_build.name()}")
+    say_concurrency(options)
     name_process(options, "worker")
     sockets = Sockets.open(options)
     keys = read_keys(options)
-    place = Place(0, threads=options.threads > 0)
+    place = Place(0, threads=not options.gevent)
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")

@@ -18,12 +18,13 @@ from gevent import GreenletExit
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
+from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.crossing import Crossing
 from uwsgi_ws.threads.request import ThreadRequest
 from uwsgi_ws.wsgi.current import leave
 from uwsgi_ws.wsgi.input import BodyFile
-from uwsgi_ws.wsgi.runner import Application, fail, run
+from uwsgi_ws.wsgi.runner import Application, fail, respond_error, run
 
 __all__ = ["ThreadPool"]
 
@@ -63,10 +64,10 @@ class ThreadPool:
         job = _Job(application, request)
         if self._idle:
             self._idle -= 1
-        else:
-            self._started += 1
-            # A daemon: at the end the process does not wait for one that cannot be ended.
-            threading.Thread(target=self._work, name=f"uwsgi_ws thread {self._started}", daemon=True).start()
+        elif not self._start_thread():
+            self._free.release()
+            respond_error(request, RequestError(503, "there is no thread left for it"))
+            return True
         self._share_interpreter()
         self._jobs.put(job)
         while True:
@@ -80,6 +81,16 @@ class ThreadPool:
                 if not self._crossing.interrupt(job.thread, exc):
                     self._go_on_without(job)
                     return False
+
+    def _start_thread(self) -> bool:
+        # A daemon: at the end the process does not wait for one that cannot be ended.
+        thread = threading.Thread(target=self._work, name=f"uwsgi_ws thread {self._started + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # a limit on processes, or on memory
+            return False
+        self._started += 1
+        return True
 
     def _go_on_without(self, job: _Job) -> None:
         """Answer for a thread that cannot be reached; called while handling the exception meant for it."""

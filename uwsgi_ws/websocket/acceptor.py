@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from uwsgi_ws.errors import HandshakeError, InvalidState
@@ -20,13 +21,18 @@ __all__ = ["Acceptor"]
 
 
 class Acceptor:
-    """A worker's settings for WebSockets, applied to one request at a time."""
+    """A worker's settings for WebSockets, applied to one request at a time.
+
+    Attributes:
+        on_accept: Called with each request that has become a WebSocket; None for nothing.
+    """
 
     def __init__(self, settings: ConnectionSettings, poller: Poller, clock: Clock, stats: Stats) -> None:
         self._settings = settings
         self._poller = poller
         self._clock = clock
         self._stats = stats
+        self.on_accept: Callable[[Request], None] | None = None
 
     def accept(
         self, request: Request, headers: Headers, subprotocol: str | None, reason: str = "Switching Protocols"
@@ -66,6 +72,8 @@ class Acceptor:
         request.websocket = connection
         self._stats.websockets += 1
         connection.start(early)
+        if self.on_accept is not None:
+            self.on_accept(request)
         return connection
 
     def _connect(self, *args: Any, **kwargs: Any) -> Connection:

@@ -1,0 +1,62 @@
+"""What runs applications where neither ``--gevent`` nor ``--threads`` is given: one request at a time, as uWSGI does.
+
+An application written for that may rely on it: on a standard library that nobody has changed, on one database
+connection for the process, on running alone. So a request has the worker to itself from its first line to the end of
+its response. A request that becomes a WebSocket lets the next one in after its handshake, or else the first WebSocket
+would be the worker's last request.
+
+What a client is slow to send is none of the application's business: requests wait for their turn with their head read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gevent.lock import Semaphore
+
+from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.protocol.handshake import is_websocket
+from uwsgi_ws.wsgi.runner import Application, run
+
+__all__ = ["SerialRunner"]
+
+
+class SerialRunner:
+    """Runs one request at a time, and beside it those that are WebSockets by then.
+
+    Args:
+        run_websocket: Runs the application for a request that asks for a WebSocket, which may outlast its turn.
+    """
+
+    def __init__(self, run_websocket: Callable[[Application, Request], bool] = run) -> None:
+        self._run_websocket = run_websocket
+        self._turn = Semaphore()
+        self._holder: dict[str, object] | None = None  # the environ of the request that has the turn
+        self._waiting: set[Request] = set()
+
+    def run(self, application: Application, request: Request) -> bool:
+        """Run an application as ``runner.run`` does, once it is this request's turn."""
+        if not self._turn.acquire(blocking=False):
+            self._waiting.add(request)
+            try:
+                self._turn.acquire()
+            finally:
+                self._waiting.discard(request)
+        self._holder = environ = request.environ
+        try:
+            return (self._run_websocket if is_websocket(environ) else run)(application, request)
+        finally:
+            self._pass_on(environ)
+
+    def pass_on(self, request: Request) -> None:
+        """Let the next request in: this one is a WebSocket now. In the hub's thread."""
+        self._pass_on(request.environ)
+
+    def is_waiting(self, request: Request) -> bool:
+        """Return whether a request has yet to get its turn."""
+        return request in self._waiting
+
+    def _pass_on(self, environ: dict[str, object]) -> None:
+        if self._holder is environ:
+            self._holder = None
+            self._turn.release()
