@@ -174,7 +174,7 @@ class TestTheCommandLine:
     def test_without_arguments_the_defaults_are_uwsgis_and_ours(self):
         options = parse([])
         assert options == Options()
-        assert (options.gevent, options.listen, options.callable) == (1000, 100, "application")
+        assert (options.gevent, options.listen, options.callable) == (0, 100, "application")
         assert (options.websockets_ping_freq, options.websockets_pong_tolerance) == (30.0, 3.0)
         assert (options.socket_timeout, options.http_timeout, options.buffer_size) == (30.0, 60.0, 32_768)
 
@@ -293,7 +293,7 @@ class TestValues:
         assert problem_of("-b", "99999") == (
             "--buffer-size: '99999' is out of bounds, 1024 to 65535 bytes (command line)"
         )
-        assert problem_of("--gevent", "0") == ("--gevent: '0' is out of bounds, 1 to 2147483647 (command line)")
+        assert problem_of("--processes", "0") == ("--processes: '0' is out of bounds, 1 to 64 (command line)")
         assert problem_of("-z", "0") == ("--socket-timeout: '0' is out of bounds, 0.1 to 2147483647 s (command line)")
 
     def test_a_number_of_absurd_length_is_an_option_error_too(self):
@@ -377,13 +377,17 @@ class TestBuilding:
     @pytest.mark.parametrize(
         ("argv", "patched"),
         [
-            ([], True),
+            ([], False),
+            (["--gevent", "9"], True),
+            (["--threads", "9"], False),
             (["--gevent-monkey-patch"], True),
             (["--gevent-early-monkey-patch"], True),
             (["--no-monkey-patch"], False),
             (["--gevent-monkey-patch=false"], False),
             (["--gevent-monkey-patch", "--no-monkey-patch"], False),
-            (["--no-monkey-patch=off"], True),
+            (["--gevent", "9", "--gevent-monkey-patch=false"], False),
+            (["--gevent", "9", "--no-monkey-patch"], False),
+            (["--gevent", "9", "--no-monkey-patch=off"], True),
         ],
     )
     def test_the_standard_library_is_patched_unless_that_is_switched_off(self, argv: list[str], patched: bool):
@@ -440,10 +444,9 @@ class TestTexts:
         words = " ".join(help_text().split())
         for text in (
             "1024 to 65535 bytes. Default: 32768 bytes.",
-            "At least 1. Default: 1000.",
+            "0 to 10000. Default: 0.",
             "At least 1 KiB. Default: 1024 KiB. Also --websocket-max-size.",
             "At least 0.1 s. Default: 30 s.",
-            "imported. Default: on.",
             "Default: application.",
             "sys.path. May be repeated. Also --python-path, --pp.",
         ):

@@ -232,7 +232,6 @@ class Options:
 
     gevent: int = option(
         0,
-        at_least=1,
         group="Concurrency",
         help="Connections a worker serves at once, a greenlet each; the next one waits to be accepted. The standard "
         "library is made cooperative. Without this and --threads a worker runs one request at a time, and WebSockets "
