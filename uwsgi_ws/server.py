@@ -21,14 +21,15 @@ from gevent import get_hub, getcurrent
 from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.errors import PeerError, RequestError, RequestTimeout
+from uwsgi_ws.eviction import Evictor
 from uwsgi_ws.fronts.base import Front, Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
-from uwsgi_ws.fronts.proxy import proxied_peer
+from uwsgi_ws.fronts.proxy import ProxyFront, proxied_peer
 from uwsgi_ws.fronts.tls import TlsFront, client_variables
 from uwsgi_ws.fronts.uwsgi import UwsgiFront
 from uwsgi_ws.log import AccessLog
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.net.binding import Door
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.contexts import Certificates
@@ -120,6 +121,13 @@ class Server:
         self.clock = Clock(self.hub)
         self.poller = Poller(self.hub)
         self.pool = ClientPool(places)
+        self._evictor = Evictor(
+            self.hub,
+            self.clients,
+            self._is_wanted,
+            self._look_again,
+            lambda request: self.websocket_of(request) is not None,
+        )
         self.listeners: list[Listener] = []
         self.is_draining = False
         self._http = http
@@ -145,7 +153,6 @@ class Server:
         self._free_cores = list(range(places))
         self._server_name = socket.gethostname()
         self._drained_by = math.inf
-        self._nameless: set[Any] = set()  # greenlets whose proxy has yet to say who the client is; they have no front
         self._call: Callable[[Application, Request], bool] = run
         self._has_threads = threads
         if threads:
@@ -177,8 +184,14 @@ class Server:
         def handle(client: Any, address: Any) -> None:
             self._serve_client(client, address, door, port)
 
-        # One that runs one request at a time takes one client at a time: others may be free sooner.
-        listener = Listener(sock, handle, self.pool, is_shared=is_shared or self._serial is not None)
+        listener = Listener(
+            sock,
+            handle,
+            self.pool,
+            # One that runs one request at a time takes one client at a time: others may be free sooner.
+            is_shared=is_shared or self._serial is not None,
+            when_full=self._evictor.press,
+        )
         listener.start()
         self.listeners.append(listener)
 
@@ -200,48 +213,58 @@ class Server:
                     return
                 peer = proxied
             front = self._front(door, stream, peer, core)
-            self._run(front)
+            greenlet: Any = getcurrent()
+            greenlet.front = front
+            front.run()
         finally:
             self._free_cores.append(core)
+            self.pool.give_back(getcurrent())
 
     def _proxied(self, stream: SocketStream, peer: Peer) -> Peer | None:
         """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say."""
         proxied = None
-        greenlet = getcurrent()
-        self._nameless.add(greenlet)
+        greenlet: Any = getcurrent()
+        greenlet.front = front = ProxyFront(stream)
         try:
             proxied = proxied_peer(stream, peer, self._http.head_timeout)
         except PeerError as error:
-            _log.warning("%s: %s", peer.remote_address or "unix", error)
+            if not front.is_evicted:  # who ends many says it once
+                _log.warning("%s: %s", peer.remote_address or "unix", error)
         except OSError:
             pass  # the proxy is gone
         finally:
-            self._nameless.discard(greenlet)
             if proxied is None:
                 stream.close()
         return proxied
-
-    def _run(self, front: Front) -> None:
-        greenlet: Any = getcurrent()
-        greenlet.front = front
-        if self.pool.full():
-            self._end_idle()
-        front.run()
 
     def _spawn_lane(self, lane: Lane) -> bool:
         """Have a lane of an HTTP/2 connection run; False when the worker is full."""
         if self.pool.full():
             self.pool.when_free(lane.front.place_is_free)
+            self.hub.loop.run_callback(self._evictor.press)
             return False
         self.pool.spawn(self._run_lane, lane)
         return True
 
     def _run_lane(self, lane: Lane) -> None:
         lane.core = self._free_cores.pop()
+        greenlet: Any = getcurrent()
+        greenlet.front = lane
         try:
-            self._run(lane)
+            lane.run()
         finally:
             self._free_cores.append(lane.core)
+            self.pool.give_back(greenlet)
+
+    def _is_wanted(self) -> bool:
+        """Return whether somebody waits for a place, and there is none."""
+        if self.is_draining or not self.pool.full():
+            return False
+        return self.pool.has_waiting or any(listener.has_waiting for listener in self.listeners)
+
+    def _look_again(self) -> None:
+        for listener in self.listeners:
+            listener.look_again()
 
     def _front(self, door: Door, stream: SocketStream, peer: Peer, core: int) -> Front:
         """Return what serves a client in the door's dialect."""
@@ -255,10 +278,11 @@ class Server:
             handle = partial(self._redirect, door.https_port)
         return _FRONTS[door.dialect](stream, self._http, peer, core, handle, self._bound_may_keep_alive)
 
-    def _http2_front(self, stream: Stream, peer: Peer, core: int, handle: Callable[[Request], None]) -> Front:
+    def _http2_front(self, stream: ClientStream, peer: Peer, core: int, handle: Callable[[Request], None]) -> Front:
         from uwsgi_ws.fronts.http2 import Http2Front  # h2 is optional: it is spoken only where it is installed
 
-        front = Http2Front(stream, self._http, peer, core, handle, self._may_keep_alive, self._spawn_lane, self.hub)
+        turn = self.poller.turn
+        front = Http2Front(stream, self._http, peer, core, handle, self._spawn_lane, self.hub, turn)
         if self.is_draining:  # it has not been among those who were told
             front.leave()
         return front
@@ -279,12 +303,6 @@ class Server:
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
         return not self.is_draining and not self.pool.full() and self._keep_alive
-
-    def _end_idle(self) -> None:
-        """Take the places of connections that wait for a further request."""
-        for greenlet, front in self.clients():
-            if front.is_idle:
-                greenlet.kill(block=False)
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve somebody, each with its front."""
@@ -386,8 +404,6 @@ class Server:
         first_request_by = monotonic() + min(_FIRST_REQUEST, mercy / 2)
         closing: list[Connection | Tunnel] = []
         while (now := monotonic()) < self._drained_by:
-            if now >= first_request_by:
-                gevent.killall(list(self._nameless), block=False)
             still_open: list[Connection | Tunnel] = []
             for greenlet, front in self.clients():
                 request = front.request

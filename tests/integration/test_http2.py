@@ -545,3 +545,26 @@ def test_without_h2_the_option_says_what_is_missing(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     assert "--http2-socket: HTTP/2 needs the package h2" in ended.stderr
+
+
+def test_header_values_are_latin_1_and_have_no_blanks_around_them(serve: Serve) -> None:
+    server = serve(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('X-Name', ' \\xe9 ')])\n"
+        "    return [b'hello']\n",
+        program=HTTP2_SOCKET,
+    )
+    with Http2Client(server.addresses[0]) as client:
+        assert client.request().headers["x-name"] == "\xe9"
+
+
+def test_a_client_may_make_its_header_table_smaller(serve: Serve) -> None:
+    """RFC 7541 4.2: the next block must say so; the client's h2 insists on it."""
+    server = serve(APPLICATION, program=HTTP2_SOCKET)
+    with Http2Client(server.addresses[0]) as client:
+        assert client.request().status == 200
+        client.h2.update_settings({1: 64})
+        client.flush()
+        client.ping()
+        for _ in range(2):
+            assert client.request().status == 200

@@ -18,7 +18,7 @@ FLOORS = (
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),
-    ("wsgi", "admission", "static", "public"),
+    ("wsgi", "admission", "eviction", "static", "public"),
     ("routing",),
     ("api", "api_channels", "place", "server", "threads"),
     ("process",),

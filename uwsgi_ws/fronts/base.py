@@ -36,8 +36,25 @@ class Front(Protocol):
     def has_streams(self) -> bool:
         """Whether it is needed for requests that other greenlets answer."""
 
+    @property
+    def owes_since(self) -> float:
+        """When we began to wait for the client's next request, whole (monotonic); infinite while we do not."""
+
+    @property
+    def has_moments(self) -> bool:
+        """Whether many share it, so that it is idle for a moment now and then without meaning anything by it."""
+
+    def progress(self) -> int | None:
+        """Return how many bytes the client has sent and taken so far; None while its request does not wait for it.
+
+        Only the difference of two of them means something.
+        """
+
     def run(self) -> None:
         """Serve the client until its connection ends or is handed over."""
+
+    def evict(self) -> None:
+        """Its place is needed: end its wait for the client, as if time were up; the hub calls it."""
 
     def leave(self) -> None:
         """The server stops: tell the client, where the dialect has a way to."""

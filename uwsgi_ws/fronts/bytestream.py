@@ -10,6 +10,7 @@ function to the next takes no C stack, of which every greenlet that waits keeps 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -71,12 +72,24 @@ class StreamFront:
     Attributes:
         parser: Where the bytes of a request's body go; a new connection's is the subclass's to make.
         request: The request being answered; None while the connection waits for one.
+        is_evicted: Its place was needed: nobody waits for the client any more.
     """
 
-    __slots__ = ("_handle", "core", "may_keep_alive", "parser", "peer", "request", "settings", "stream")
+    __slots__ = (
+        "_handle",
+        "_head_due",
+        "core",
+        "is_evicted",
+        "may_keep_alive",
+        "parser",
+        "peer",
+        "request",
+        "settings",
+        "stream",
+    )
 
     parser: RequestParser
-    has_streams = False
+    has_streams = has_moments = False
 
     def __init__(
         self,
@@ -93,6 +106,9 @@ class StreamFront:
         self.core = core
         self.may_keep_alive = may_keep_alive
         self.request: StreamRequest | None = None
+        #: When the head that the client owes us must be there; None while it need not send one.
+        self._head_due: float | None = monotonic() + settings.head_timeout
+        self.is_evicted = False
         self._handle = handle
         self._prepare()
 
@@ -115,6 +131,27 @@ class StreamFront:
     def is_idle(self) -> bool:
         """See Front."""
         raise NotImplementedError
+
+    @property
+    def owes_since(self) -> float:
+        """See Front."""
+        stream = self.stream
+        if self.request is not None or stream is None:
+            return math.inf
+        if self._head_due is not None:
+            return self._head_due - self.settings.head_timeout
+        return stream.waits_until - self.settings.idle_timeout
+
+    def progress(self) -> int | None:
+        """See Front."""
+        stream = self.stream
+        return stream.progress() if stream is not None and stream.is_waiting else None
+
+    def evict(self) -> None:
+        """See Front."""
+        if self.stream is not None:
+            self.is_evicted = True
+            self.stream.expire()
 
     def leave(self) -> None:
         """See Front: HTTP/1.1 says so in its next response, which ``may_keep_alive`` has a say in."""
@@ -146,7 +183,8 @@ class StreamFront:
     def _refuse(self, error: RequestError) -> None:
         """Answer a request that never became one, and leave."""
         assert self.stream is not None
-        _log.warning("%s: %d %s", self.peer.remote_address or "unix", error.status, error.reason)
+        if not self.is_evicted:  # who ends many says it once
+            _log.warning("%s: %d %s", self.peer.remote_address or "unix", error.status, error.reason)
         self.stream.send_all(error_response(error), self.settings.io_timeout)
         self.linger()
 
@@ -155,6 +193,8 @@ class StreamFront:
         stream = self.stream
         assert stream is not None
         stream.shutdown()
+        if self.is_evicted:
+            return
         deadline = monotonic() + _LINGER
         left = _LINGER_BYTES
         try:

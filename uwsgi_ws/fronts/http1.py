@@ -15,7 +15,7 @@ __all__ = ["Http1Front"]
 class Http1Front(StreamFront):
     """Reads requests by ``protocol.http1``. For the arguments see StreamFront."""
 
-    __slots__ = ("_has_served", "_head_due")
+    __slots__ = ("_has_served",)
 
     def _prepare(self) -> None:
         """See StreamFront."""
@@ -30,7 +30,6 @@ class Http1Front(StreamFront):
         }
         self.parser = RequestParser(self.settings.limits, given)
         self._has_served = False
-        self._head_due: float | None = monotonic() + self.settings.head_timeout  # a new connection owes us a request
 
     @property
     def is_idle(self) -> bool:
@@ -45,12 +44,12 @@ class Http1Front(StreamFront):
         stream = self.stream
         assert stream is not None
         parser = self.parser
-        deadline, self._head_due = self._head_due, None
+        deadline = self._head_due
         # Nothing is held between two requests, unless they were sent ahead.
         head = parser.next_head() if parser.has_partial else None
         while head is None:
             if deadline is None and parser.has_partial:
-                deadline = monotonic() + self.settings.head_timeout
+                self._head_due = deadline = monotonic() + self.settings.head_timeout
             timeout = self.settings.idle_timeout if deadline is None else deadline - monotonic()
             try:
                 data = stream.recv(timeout) if timeout > 0 else None
@@ -65,4 +64,5 @@ class Http1Front(StreamFront):
             parser.receive(data)
             head = parser.next_head()
         self._has_served = True
+        self._head_due = None
         return StreamRequest(self, head)

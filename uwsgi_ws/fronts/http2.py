@@ -1,8 +1,9 @@
 """HTTP/2 over a stream: many requests and WebSockets (RFC 8441) in one connection, a greenlet each.
 
 The hub drives the protocol: bytes come by ``receive``, go through the h2 library, and its events go to the streams.
-The connection's own greenlet serves its requests; while the worker has free places, further greenlets help it, so that
-a full worker makes requests wait but never leaves a connection unserved.
+The connection's own greenlet serves its requests, one after the other. Only while a request has to wait for something
+does another greenlet take up the next, if the worker has a free place; so a connection takes as many places as it has
+requests that wait, and a full worker makes requests wait but never leaves a connection unserved.
 
 The connection's window is as large as those of all its streams together, and each stream's opens only as its
 application reads. So memory is bounded, and a stream that nobody reads holds up no other.
@@ -18,12 +19,15 @@ from __future__ import annotations
 
 import base64
 import logging
+import math
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
+from typing import Any, Final
 
-from gevent.event import Event
+from gevent import getcurrent
 from gevent.hub import Hub
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -42,14 +46,16 @@ from h2.events import Event as H2Event
 from h2.exceptions import ProtocolError
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
 from uwsgi_ws.fronts.http2_engine import MAX_STREAMS, Engine, what
+from uwsgi_ws.fronts.http2_headers import FieldList
 from uwsgi_ws.fronts.http2_request import Http2Request
 from uwsgi_ws.fronts.http2_stream import REFUSED_STREAM, Http2Stream
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.net.poller import Receiver
-from uwsgi_ws.protocol.http2 import Budget, read_head
+from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.protocol.http2 import Budget, Head, read_head
 
 __all__ = ["Http2Front", "Lane"]
 
@@ -71,6 +77,8 @@ _FIRST_REQUEST = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
+#: Seconds after which a greenlet that serves one request after the other lets the loop look at other clients.
+_SPELL = 0.005
 
 
 class Lane:
@@ -84,7 +92,8 @@ class Lane:
 
     __slots__ = ("core", "front", "request")
 
-    is_idle = has_streams = False  # it ends when there is nothing to do
+    is_idle = has_streams = has_moments = False  # it ends when there is nothing to do
+    owes_since = math.inf
 
     def __init__(self, front: Http2Front, core: int = 0) -> None:
         self.front = front
@@ -108,6 +117,15 @@ class Lane:
     def leave(self) -> None:
         """The connection's own front tells the client."""
 
+    def progress(self) -> int | None:
+        """See Front."""
+        return None if self.request is None else self.request.stream.progress()
+
+    def evict(self) -> None:
+        """See Front."""
+        if self.request is not None:
+            self.request.stream.expire()
+
 
 class Http2Front(Receiver):
     """Serves one client until either side has had enough.
@@ -118,29 +136,31 @@ class Http2Front(Receiver):
         peer: Who is at both ends.
         core: The worker's place it takes.
         handle: Answers a request; it must not raise.
-        may_keep_alive: Asked whenever no stream is open: False while others wait for a place.
         spawn: Has a lane run in a greenlet of the worker's; False when there is no place. Then
             ``place_is_free`` is called once there is one.
         hub: The hub.
+        turn: When answers may wait for the end of the loop's turn; None has each go out at once.
     """
+
+    has_moments = True
 
     def __init__(
         self,
-        stream: Stream,
+        stream: ClientStream,
         settings: StreamSettings,
         peer: Peer,
         core: int,
         handle: Callable[[Request], None],
-        may_keep_alive: Callable[[], bool],
         spawn: Callable[[Lane], bool],
         hub: Hub,
+        turn: Turn | None = None,
     ) -> None:
-        self.hub = hub
+        self.hub: Any = hub
         self.settings = settings
         self._stream = stream
         self.handle = handle
-        self._may_keep_alive = may_keep_alive
         self._spawn = spawn
+        self._turn = turn
         self._lane = Lane(self, core)
         self._helpers = 0  # greenlets beside the connection's own
         self._variables = {
@@ -156,29 +176,39 @@ class Http2Front(Receiver):
         self._budget = Budget(_BURST, _RATE, monotonic())
         self._streams: dict[int, Http2Stream] = {}
         self._waiting: deque[Http2Request] = deque()  # requests that no greenlet has taken up
-        self._wake = Event()  # the connection's greenlet has something to do, or nothing any more
-        self._is_parked = False
+        self._parked: Any = None  # the connection's greenlet, while it has nothing to do
+        self._is_waking = False  # it will be switched to
+        self._is_called = False  # a greenlet will take up what waits
+        self._is_looking = False  # the hub will see whether something still waits
         self._is_in_line = False  # for a place of the worker's
+        self._idle_since = monotonic()  # when the last stream ended, while none is open
+        self._timer: Any = None  # of the silence that ends the connection
+        self._is_silent = False
         self._has_served = False
         self._leaves_soon = False  # once the first requests have come
         self._is_leaving = False
+        self._is_evicted = False
         self._is_lost = False
         self._to_drop: int | None = None  # bytes that a peer may send after an error of its
         self._output = bytearray()  # what the socket has not taken
         self._is_paused = False
         self._line: dict[Http2Stream, None] = {}  # who waits to write, in turn
         self._has_sent = False
+        self._is_receiving = False  # what is made meanwhile goes out together
+        self._is_held = False  # what has been made goes out at the end of the turn
+        self._heard_at = 0.0
 
     # The connection's life
 
     def run(self) -> None:
         """Serve requests until the connection ends."""
         try:
-            self._flush()
+            self.flush()
             if not self._is_lost:
                 self._stream.start_receiving(self)
-            while (request := self._next_request()) is not None:
-                self._lane.serve(request)
+            self._watch_silence()
+            while self._wait_for_requests():
+                self._serve(self._lane)
             self._linger()
         finally:
             self._lose()
@@ -198,6 +228,11 @@ class Http2Front(Receiver):
         """Whether no stream is open, so that the client expects that the connection may be closed."""
         return self._has_served and not self._streams
 
+    @property
+    def owes_since(self) -> float:
+        """See Front."""
+        return math.inf if self._streams else self._idle_since
+
     def leave(self) -> None:
         """Tell the client to open no more streams here; those that are open go on (RFC 9113 6.8).
 
@@ -207,50 +242,109 @@ class Http2Front(Receiver):
             return
         if self._h2.highest_inbound_stream_id:
             self._say_goodbye(ErrorCodes.NO_ERROR)
+            self._wake()
         else:
             self._leaves_soon = True
-        self._wake.set()
+            self._watch_silence()
 
-    def _next_request(self) -> Http2Request | None:
-        """Wait for a request; None when there is none to come, and nobody is at one."""
-        while not self._is_lost:
-            if self._waiting:
-                self._has_served = True
-                return self._waiting.popleft()
-            timeout = None
-            if self._to_drop is not None:
-                return None
-            if not self._streams:
-                if self._is_leaving or (self._has_served and not self._may_keep_alive()):
-                    return None
-                timeout = self.settings.idle_timeout if self._has_served else self.settings.head_timeout
-                if self._leaves_soon:
-                    timeout = min(timeout, _FIRST_REQUEST)
-            self._wake.clear()
-            self._is_parked = True
-            woken = self._wake.wait(timeout)
-            self._is_parked = False
-            if not woken and not self._streams:
-                return None
-        return None
+    def progress(self) -> int | None:
+        """See Front."""
+        return self._lane.progress()
+
+    def evict(self) -> None:
+        """See Front: the request that this greenlet answers, or, while there is no stream, the connection."""
+        if self._lane.request is not None:
+            self._lane.evict()
+        elif not self._streams:
+            self._is_evicted = True
+            self._wake()
+
+    def _wait_for_requests(self) -> bool:
+        """Wait until there are some; False when there are none to come, and nobody is at one."""
+        while not self._is_lost and self._to_drop is None:
+            if self._waiting and not self._is_looking:
+                return True
+            if not self._streams and (self._is_leaving or self._is_silent or self._is_evicted):
+                return False
+            self._park()
+            self._is_called = False  # or what it was called for has been taken back
+        return False
+
+    def _park(self) -> None:
+        """Wait until woken; anything may have happened then."""
+        self._parked = getcurrent()
+        try:
+            self.hub.switch()
+        finally:
+            self._parked = None
+
+    def _wake(self) -> None:
+        if self._parked is not None and not self._is_waking:
+            self._is_waking = True
+            self.hub.loop.run_callback(self._switch)
+
+    def _switch(self) -> None:
+        self._is_waking = False
+        if self._parked is not None:
+            self._parked.switch()
+
+    def _watch_silence(self) -> None:
+        """See that somebody looks after the longest silence that is allowed now."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        if self._is_lost or self._streams:
+            return  # the last stream's end is the next time to come here
+        timeout = self.settings.idle_timeout if self._has_served else self.settings.head_timeout
+        if self._leaves_soon:
+            timeout = min(timeout, _FIRST_REQUEST)
+        left = self._idle_since + timeout - monotonic()
+        if left <= 0:
+            self._is_silent = True
+            self._wake()
+        else:
+            self._timer = self.hub.loop.timer(left)
+            self._timer.start(self._watch_silence)
 
     def help(self, lane: Lane) -> None:
         """Serve what waits, in a greenlet beside the connection's own."""
         try:
-            while self._waiting:
-                lane.serve(self._waiting.popleft())
+            self._serve(lane)
         finally:
             self._helpers -= 1
 
-    def dispatch(self) -> None:
-        """See that somebody takes up a request that waits."""
-        if not self._waiting:
+    def _serve(self, lane: Lane) -> None:
+        """Serve requests that wait, until there are none or it is time to look at other clients."""
+        self._is_called = False
+        began_at = monotonic()
+        while self._waiting:
+            self._has_served = True
+            request = self._waiting.popleft()
+            if self._waiting and not self._is_looking:
+                # The hub gets there as soon as this greenlet has to wait.
+                self._is_looking = True
+                self.hub.loop.run_callback(self._look)
+            lane.serve(request)
+            if self._waiting and monotonic() - began_at > _SPELL:
+                if not self._is_looking:
+                    self._is_looking = True
+                    self.hub.loop.run_callback(self._look)
+                return
+
+    def _look(self) -> None:
+        self._is_looking = False
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """See that somebody takes up the requests that wait: one greenlet, which goes on while it need not wait."""
+        if not self._waiting or self._is_called or self._is_looking:
             return
-        if self._is_parked:
-            self._is_parked = False
-            self._wake.set()
+        if self._parked is not None:
+            self._is_called = True
+            self._wake()
         elif self._helpers < MAX_STREAMS and not self._is_in_line:
             if self._spawn(Lane(self)):
+                self._is_called = True
                 self._helpers += 1
             else:
                 self._is_in_line = True
@@ -258,41 +352,50 @@ class Http2Front(Receiver):
     def place_is_free(self) -> None:
         """One of the worker's places is free again."""
         self._is_in_line = False
-        for _ in range(len(self._waiting)):
-            self.dispatch()
+        self._dispatch()
 
     def _linger(self) -> None:
         """Say goodbye, and wait until the client has read all we said."""
         if not self._is_leaving and not self._is_lost:
             self._say_goodbye(ErrorCodes.NO_ERROR)
-        timeout = self.settings.io_timeout
-        while self._output and not self._is_lost:
-            self._wake.clear()
-            if not self._wake.wait(timeout):
-                return
+        self.flush()
+        self._wait_for_end(self.settings.io_timeout, lambda: not self._output)
         if not self._is_lost:
             self._stream.shutdown()
-            self._wake.clear()
-            self._wake.wait(_LINGER)
+            self._wait_for_end(_LINGER, lambda: False)
+
+    def _wait_for_end(self, timeout: float, is_enough: Callable[[], bool]) -> None:
+        """Wait until the connection ends, or the place is needed, or time is up, or it is enough."""
+        deadline = monotonic() + timeout
+        timer = self.hub.loop.timer(timeout)
+        timer.start(self._wake)
+        try:
+            while not (self._is_lost or self._is_evicted or is_enough() or monotonic() >= deadline):
+                self._park()
+        finally:
+            timer.close()
 
     def _say_goodbye(self, code: ErrorCodes) -> None:
         self._is_leaving = True
-        self._flush(self._h2.goodbye(code))
+        self.flush(self._h2.goodbye(code))
 
     def _fail(self, reason: str) -> None:
         """The peer has broken the protocol, or asked too much: end all streams; what it still sends is dropped."""
         _log.warning("%s: %s", self._name, reason)
         self._to_drop = _LINGER_BYTES
         self._lose_streams()
-        self._wake.set()
+        self._wake()
 
     def _lose(self) -> None:
         """The connection is gone, and all its streams with it."""
         if not self._is_lost:
+            if not self._is_leaving:
+                self._say_goodbye(ErrorCodes.NO_ERROR)  # for whom this greenlet was ended
             self._is_lost = True
             self._stream.close()
             self._lose_streams()
-            self._wake.set()
+            self._wake()
+            self._watch_silence()
 
     def _lose_streams(self) -> None:
         self._waiting.clear()
@@ -304,8 +407,21 @@ class Http2Front(Receiver):
     def receive(self, data: bytes) -> None:
         """See Receiver."""
         if not data:
+            self._is_leaving = True  # the client has left
             self._lose()
             return
+        self._heard_at = monotonic()
+        self._is_receiving = True
+        try:
+            self._receive_bites(data)
+        finally:
+            self._is_receiving = False
+            self.flush()
+        if len(self._output) > _OUTPUT_FLOOD and not self._is_lost:
+            self._is_paused = True
+            self._stream.pause_receiving()
+
+    def _receive_bites(self, data: bytes) -> None:
         for start in range(0, len(data), _BITE):
             if self._to_drop is not None:
                 self._to_drop -= _BITE
@@ -314,49 +430,49 @@ class Http2Front(Receiver):
             if self._is_lost or self._to_drop is not None:
                 return
             self._receive_bite(data[start : start + _BITE])
-        if len(self._output) > _OUTPUT_FLOOD and not self._is_lost:
-            self._is_paused = True
-            self._stream.pause_receiving()
 
     def _receive_bite(self, data: bytes) -> None:
         try:
             events = self._h2.receive_data(data)
         except ProtocolError as exc:
             self._is_leaving = True
-            self._flush()  # h2 has made a GOAWAY that says why
+            self.flush()  # h2 has made a GOAWAY that says why
             self._fail(what(exc))
             return
-        cost = sum([self._take(event) for event in events])
-        if cost and not self._is_lost and not self._budget.spend(cost, monotonic()):
+        cost = 0
+        for event in events:
+            take = _TAKE.get(type(event))
+            if take is not None and not self._is_lost:
+                cost += take(self, event)
+        if cost and not self._is_lost and not self._budget.spend(cost, self._heard_at):
             self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
             self._fail("too many frames that carry nothing")
-        self._flush()
+        if len(self._h2.made) > _OUTPUT_LIMIT:
+            self.flush()
 
-    def _take(self, event: H2Event) -> int:
-        """Do what an event says; return what it takes of the budget."""
-        if self._is_lost:
-            return 0
-        if isinstance(event, DataReceived):
-            return self._take_data(event)
-        if isinstance(event, RequestReceived):
-            self._take_request(event)
-        elif isinstance(event, StreamEnded):
-            if (stream := self._streams.get(event.stream_id)) is not None:
-                stream.end()
-        elif isinstance(event, StreamReset):
-            self._take_reset(event)
-            return 1
-        elif isinstance(event, WindowUpdated):
-            self._call_line()
-            return 1
-        elif isinstance(event, RemoteSettingsChanged):
-            self._h2.limit_table()
-            self._call_line()
-            return 1
-        elif isinstance(event, ConnectionTerminated):
-            self._is_leaving = True
-            self._wake.set()
-        return int(isinstance(event, PingReceived | PriorityUpdated | UnknownFrameReceived))
+    # What an event says is done by one of these, which return what it takes of the budget.
+
+    def _take_end(self, event: StreamEnded) -> int:
+        if (stream := self._streams.get(event.stream_id)) is not None:
+            stream.end()
+        return 0
+
+    def _take_window(self, event: WindowUpdated) -> int:
+        self._call_line()
+        return 1
+
+    def _take_settings(self, event: RemoteSettingsChanged) -> int:
+        self._h2.limit_table()
+        self._call_line()
+        return 1
+
+    def _take_goodbye(self, event: ConnectionTerminated) -> int:
+        self._is_leaving = True
+        self._wake()
+        return 0
+
+    def _take_ballast(self, event: H2Event) -> int:
+        return 1
 
     def _take_data(self, event: DataReceived) -> int:
         data, size = event.data or b"", event.flow_controlled_length or 0
@@ -367,37 +483,50 @@ class Http2Front(Receiver):
             self._give_back(event.stream_id, size)
         return int(not data and not event.stream_ended)
 
-    def _take_request(self, event: RequestReceived) -> None:
+    def _take_request(self, event: RequestReceived) -> int:
         stream = self._streams[event.stream_id] = Http2Stream(self, event.stream_id)
         if self._is_leaving:
             self.drop(stream, REFUSED_STREAM)  # RFC 9113 8.7: the client may try again elsewhere
-            return
+            return 0
         if self._leaves_soon:
             self.hub.loop.run_callback(self.leave)  # after what came together with it
-        key = base64.b64encode(os.urandom(16)).decode()
         try:
-            head = read_head(event.headers or (), key, self.settings.limits)
+            head = self._read_head(event.headers)
         except RequestError as error:
             _log.warning("%s: %d %s", self._name, error.status, error.reason)
-            fields = [(":status", str(error.status)), ("content-length", "0"), *error.headers]
+            fields = [(b":status", b"%d" % error.status), (b"content-length", b"0")]
+            fields += [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers]
             self.send_head(stream, fields, is_end=True)
-            self._flush()
             stream.close()
-            return
-        head.variables.update(self._variables)
+            return 0
         self._waiting.append(Http2Request(self, stream, head))
-        self.dispatch()
+        self._dispatch()
+        return 0
 
-    def _take_reset(self, event: StreamReset) -> None:
+    def _read_head(self, fields: Any) -> Head:
+        """Return a head; fields that come again and again are looked at once."""
+        assert isinstance(fields, FieldList), "the engine's"
+        head = fields.head
+        if head is None:
+            key = base64.b64encode(os.urandom(16)).decode()
+            head = read_head(fields, key, self.settings.limits)
+            head.variables.update(self._variables)
+            if not head.is_websocket:
+                fields.head = replace(head, variables=dict(head.variables))
+            return head
+        return Head(dict(head.variables), head.size, head.expects_continue, False, head.content_length)
+
+    def _take_reset(self, event: StreamReset) -> int:
         stream = self._streams.get(event.stream_id)
         if stream is None:
-            return
+            return 1
         stream.lose()
         for request in self._waiting:
             if request.stream is stream:  # taken back before anybody looked at it
                 self._waiting.remove(request)
                 stream.close()
-                return
+                break
+        return 1
 
     # What streams ask for (see http2_stream.Carrier)
 
@@ -405,12 +534,12 @@ class Http2Front(Receiver):
         """See Carrier."""
         return self._stream.fileno()
 
-    def send_head(self, stream: Http2Stream, fields: Headers, *, is_end: bool = False) -> None:
+    def send_head(self, stream: Http2Stream, fields: Sequence[tuple[bytes, bytes]], *, is_end: bool = False) -> None:
         """Make a head, to be sent together with what follows it.
 
         Args:
             stream: Whose.
-            fields: Checked already; ``:status`` first.
+            fields: Checked already, names in lower case; ``:status`` first.
             is_end: Nothing follows, the stream ends with it.
 
         Raises:
@@ -423,9 +552,30 @@ class Http2Front(Receiver):
         if is_end:
             stream.is_shut = True
 
-    def flush(self) -> None:
-        """Send what has been made."""
-        self._flush()
+    def answer(self, stream: Http2Stream, fields: Sequence[tuple[bytes, bytes]], data: bytes) -> bool:
+        """Send a whole response, unless there is no room for its body; return whether it is done.
+
+        It may wait for those that follow it in the loop's turn, while they come without delay.
+
+        Raises:
+            OSError: the stream has ended.
+        """
+        if self._is_lost:
+            raise BrokenPipeError("the connection has ended")
+        if len(data) > min(self.room(stream), _BITE, self._h2.max_outbound_frame_size):
+            return False
+        self.send_head(stream, fields, is_end=not data)
+        if data:
+            self._h2.send_data(stream.number, data, end_stream=True)
+            self._budget.earn(_UPDATES_PER_FRAME)
+            stream.is_shut = True
+        if self._turn is not None and self._turn.may_hold(self._heard_at):
+            if not self._is_held:
+                self._is_held = True
+                self._turn.touch(self)
+        else:
+            self.flush()
+        return True
 
     def room(self, stream: Http2Stream) -> int:
         """See Carrier."""
@@ -433,7 +583,16 @@ class Http2Front(Receiver):
             window = self._h2.local_flow_control_window(stream.number)
         except ProtocolError:
             return 0
-        return min(window, _OUTPUT_LIMIT - len(self._output), _SHARE)
+        return min(window, _OUTPUT_LIMIT - len(self._output) - len(self._h2.made), _SHARE)
+
+    def taken_for(self, stream: Http2Stream) -> int:
+        """See Carrier."""
+        try:
+            if self._h2.local_flow_control_window(stream.number) <= 0:
+                return 0
+        except ProtocolError:
+            return 0
+        return self._stream.progress()
 
     def send_data(self, stream: Http2Stream, data: memoryview, *, is_end: bool) -> None:
         """See Carrier."""
@@ -471,12 +630,16 @@ class Http2Front(Receiver):
             except ProtocolError:
                 pass  # it has ended meanwhile
             self._flush()
-        if not self._streams:
-            self._wake.set()
+        if not self._streams and not self._is_lost:
+            self._idle_since = monotonic()
+            if self._timer is None:
+                self._watch_silence()
+            if self._is_leaving:
+                self._wake()
 
     def line_up(self, stream: Http2Stream) -> None:
         """See Carrier."""
-        self._flush()
+        self.flush()
         self._line[stream] = None
         if self.room(stream) > 0:
             self.hub.loop.run_callback(self._call_line)
@@ -488,6 +651,8 @@ class Http2Front(Receiver):
     def _call_line(self) -> None:
         """Let those who wait write, each its share, as long as there is room."""
         self._has_sent = False
+        if len(self._h2.made) >= _SHARE:
+            self.flush()  # it takes their room
         for stream in list(self._line):
             if stream in self._line and self.room(stream) > 0:
                 del self._line[stream]
@@ -498,8 +663,14 @@ class Http2Front(Receiver):
 
     # Bytes go
 
-    def _flush(self, last: bytes = b"") -> None:
+    def _flush(self) -> None:
+        """Have sent what h2 has made: at once, unless more comes in a moment."""
+        if not self._is_receiving:
+            self.flush()
+
+    def flush(self, last: bytes = b"") -> None:
         """Send what h2 has made, and ``last``; what the socket does not take waits."""
+        self._is_held = False
         data = self._h2.data_to_send() + last
         if not data or self._is_lost:
             return
@@ -511,6 +682,7 @@ class Http2Front(Receiver):
         except BlockingIOError:
             sent = 0
         except OSError:
+            self._is_leaving = True
             self._lose()
             return
         if sent < len(data):
@@ -524,13 +696,28 @@ class Http2Front(Receiver):
         except BlockingIOError:
             return
         except OSError:
+            self._is_leaving = True
             self._lose()
             return
         del self._output[:sent]
         if not self._output:
             self._stream.stop_writing()
-            self._wake.set()
+            self._wake()
         if self._is_paused and len(self._output) < _OUTPUT_LIMIT:
             self._is_paused = False
             self._stream.start_receiving(self)
         self._call_line()
+
+
+_TAKE: Final[dict[type, Callable[[Http2Front, Any], int]]] = {
+    ConnectionTerminated: Http2Front._take_goodbye,
+    DataReceived: Http2Front._take_data,
+    PingReceived: Http2Front._take_ballast,
+    PriorityUpdated: Http2Front._take_ballast,
+    RemoteSettingsChanged: Http2Front._take_settings,
+    RequestReceived: Http2Front._take_request,
+    StreamEnded: Http2Front._take_end,
+    StreamReset: Http2Front._take_reset,
+    UnknownFrameReceived: Http2Front._take_ballast,
+    WindowUpdated: Http2Front._take_window,
+}

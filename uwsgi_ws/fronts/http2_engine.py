@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import ConnectionTerminated, Event
-from h2.exceptions import ProtocolError
+from h2.events import ConnectionTerminated, Event, RequestReceived, TrailersReceived
+from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import Frame, GoAwayFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame
+
+from uwsgi_ws.fronts.http2_headers import FieldDecoder, FieldEncoder
 
 __all__ = ["MAX_STREAMS", "Engine", "what"]
 
@@ -33,8 +37,22 @@ class Engine(H2Connection):
 
     MAX_CLOSED_STREAMS = _ENDED_STREAMS
 
+    encoder: FieldEncoder
+    decoder: FieldDecoder
+
     def __init__(self, head_size: int) -> None:
-        super().__init__(H2Configuration(client_side=False))
+        # What we send is ours, and right; what comes is judged by h2 as well, but once (see `_receive_headers_frame`).
+        config = H2Configuration(
+            client_side=False,
+            validate_inbound_headers=False,
+            normalize_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+        super().__init__(config)
+        self.encoder = FieldEncoder()
+        self.decoder = FieldDecoder()
+        self._frame_dispatch_table[_Late] = _receive_late
         self.local_settings = Settings(
             client=False,
             initial_values={
@@ -49,6 +67,11 @@ class Engine(H2Connection):
         self.initiate_connection()
         self.increment_flow_control_window(MAX_STREAMS * _STREAM_WINDOW - 65_535)
 
+    @property
+    def made(self) -> bytearray:
+        """What ``data_to_send`` would return."""
+        return self._data_to_send
+
     def limit_table(self) -> None:
         """Keep no larger table of what we sent than we like, whatever the client has just allowed."""
         self.encoder.header_table_size = min(_TABLE_SIZE, self.remote_settings.header_table_size)
@@ -57,10 +80,53 @@ class Engine(H2Connection):
         """Return a GOAWAY frame."""
         return GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=code).serialize()
 
+    def _open_streams(self, remainder: int) -> int:
+        """Return how many streams are open, or a few more: h2 looks at every one for each that begins.
+
+        Only those that have ended are too many, which it drops at the same time; so we let a few of them gather.
+        """
+        count = len(self.streams)
+        return count if count < MAX_STREAMS else super()._open_streams(remainder)
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        """Take a frame. h2 makes a text of each, for a log that nobody keeps, and that costs more than all the rest."""
+        try:
+            frames, events = self._frame_dispatch_table[frame.__class__](frame)
+        except (StreamClosedError, StreamIDTooLowError) as exc:
+            return super()._receive_frame(_Late(exc))  # what is to be done then, it knows
+        if frames:
+            self._prepare_for_sending(frames)
+        return events  # type: ignore[no-any-return]  # the table's functions are any
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
+        frames, events = super()._receive_headers_frame(frame)
+        for event in events:
+            if isinstance(event, RequestReceived):
+                event.headers = self.decoder.fields.as_request()
+            elif isinstance(event, TrailersReceived):
+                event.headers = self.decoder.fields.as_trailers()
+        return frames, events
+
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
         event.error_code = frame.error_code
         return [], [event]
+
+
+class _Late(Frame):
+    """Stands in for a frame of a stream that has ended, which has been looked at already."""
+
+    def __init__(self, error: ProtocolError) -> None:
+        super().__init__(0)
+        self.error = error
+
+    def serialize_body(self) -> bytes:
+        """Return nothing: it is never sent, only shown in h2's log."""
+        return b""
+
+
+def _receive_late(frame: _Late) -> NoReturn:
+    raise frame.error
 
 
 def what(error: ProtocolError) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
+from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 from uwsgi_ws.errors import BodyError, ClientGone
@@ -38,7 +40,7 @@ class Http2Request(Request):
         super().__init__(head.variables, head.size, 0)
         self._front = front
         self.stream = stream
-        self._held: list[tuple[str, str]] | None = None  # the response's head, until its first piece of body
+        self._held: list[tuple[bytes, bytes]] | None = None  # the response's head, until its first piece of body
         self._left: int | None = None  # bytes of the body still promised by a Content-Length
         self._needs_continue = head.expects_continue
         self._is_head = head.variables["REQUEST_METHOD"] == "HEAD"
@@ -78,7 +80,7 @@ class Http2Request(Request):
                 # RFC 9110 10.1.1: only once somebody wants the body.
                 self._needs_continue = False
                 if not self.status:
-                    self._front.send_head(self.stream, [(":status", "100")])
+                    self._front.send_head(self.stream, [(b":status", b"100")])
                     self._front.flush()
             piece = receive()
         except TimeoutError as exc:
@@ -97,12 +99,15 @@ class Http2Request(Request):
         """See Request."""
         self.status = int(status[:3])
         fields = _fields(status[:3], headers)
-        if not any(name == "date" for name, _ in fields):
-            fields.append(("date", formatdate(usegmt=True)))
+        for name, _ in fields:
+            if name == b"date":
+                break
+        else:
+            fields.append((b"date", _date(int(time()))))
         self._left = 0 if self._is_head or self.status in (204, 304) else body_length
         self._hold(fields)
 
-    def _hold(self, fields: list[tuple[str, str]]) -> None:
+    def _hold(self, fields: list[tuple[bytes, bytes]]) -> None:
         self._held = fields
         self.header_count = len(fields) - 1
         self.header_bytes = sum([len(name) + len(value) for name, value in fields])
@@ -149,6 +154,8 @@ class Http2Request(Request):
                 self._front.send_head(self.stream, fields)
             return write(*what, timeout, is_last=is_last)
         except TimeoutError as exc:
+            if self.stream.is_evicted:
+                raise ClientGone("the client took next to nothing, and others waited for its place") from exc
             raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
         except OSError as exc:
             raise ClientGone("the client left before the end of the response") from exc
@@ -167,6 +174,21 @@ class Http2Request(Request):
             self._front.flush()
         else:
             self.stream.shutdown()
+
+    def write_last(self, data: bytes) -> None:
+        """See Request."""
+        if self._held is not None and self._left == len(data):
+            try:
+                is_done = self._front.answer(self.stream, self._held, data)
+            except OSError as exc:
+                raise ClientGone("the client left before the response") from exc
+            if is_done:
+                self._held = None
+                self._left = 0
+                self.body_bytes += len(data)
+                return
+        self.write_body(data)
+        self.finish()
 
     def abandon(self) -> None:
         """See Request."""
@@ -198,10 +220,25 @@ class Http2Request(Request):
             self.stream.reset()
 
 
-def _fields(status: str, headers: Headers) -> list[tuple[str, str]]:
-    fields = [(":status", status)]
+def _fields(status: str, headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return what goes out: PEP 3333's strings are latin-1, and no value may have blanks around it (RFC 9113 8.2.1)."""
+    fields = [(b":status", status.encode())]
     for name, value in headers:
-        name = name.lower()
-        if name not in _CONNECTION_SPECIFIC:
-            fields.append((name, value))
+        key = _name(name)
+        if key:
+            fields.append((key, value.encode("latin-1").strip(b" \t")))
     return fields
+
+
+# An application uses the same few again and again.
+@lru_cache(maxsize=1_024)
+def _name(name: str) -> bytes:
+    """Return a field's name as it is sent; nothing for one that is not."""
+    name = name.lower()
+    return b"" if name in _CONNECTION_SPECIFIC else name.encode("latin-1")
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    """Return the Date field (RFC 9110 6.6.1)."""
+    return formatdate(now, usegmt=True).encode()

@@ -38,6 +38,9 @@ class Carrier(Protocol):
     def room(self, stream: Http2Stream) -> int:
         """Return how many bytes the stream may send now."""
 
+    def taken_for(self, stream: Http2Stream) -> int:
+        """Return the bytes that the peer has taken of others, if only they are in the stream's way; else 0."""
+
     def send_data(self, stream: Http2Stream, data: memoryview, *, is_end: bool) -> None:
         """Send data, no more than there is room for, and the end of the stream with it if so told."""
 
@@ -66,6 +69,7 @@ class Http2Stream:
 
     Attributes:
         is_shut: We have ended our side.
+        is_evicted: ``expire`` has been called.
     """
 
     __slots__ = (
@@ -75,9 +79,12 @@ class Http2Stream:
         "_hub",
         "_is_closed",
         "_is_lost",
+        "_moved",
         "_on_writable",
+        "_parked",
         "_reader",
         "_receiver",
+        "is_evicted",
         "is_shut",
         "number",
     )
@@ -89,10 +96,12 @@ class Http2Stream:
         self.number = number
         self._chunks: deque[tuple[bytes, int]] = deque()  # data, and what it took of the window
         self._at_end = False  # the peer sends nothing more
-        self.is_shut = False
+        self.is_shut = self.is_evicted = False
         self._is_lost = False  # the peer, or the connection, has given it up
         self._is_closed = False
         self._reader: Any = None
+        self._parked: Any = None  # the greenlet whose wait has a deadline
+        self._moved = 0  # bytes that have come and gone
         self._receiver: Receiver | None = None
         self._on_writable: Callable[[], object] | None = None
 
@@ -109,6 +118,7 @@ class Http2Stream:
 
     def take(self, data: bytes, size: int) -> None:
         """Data has come; ``size`` is what it took of the window."""
+        self._moved += len(data)
         self._chunks.append((data, size))
         self._wake_reader()
 
@@ -196,13 +206,27 @@ class Http2Stream:
             self._hub.switch()
             return
         timer = self._hub.loop.timer(max(0.0, timeout))
-        timer.start(getcurrent().switch, _TIMED_OUT)
+        self._parked = getcurrent()
+        timer.start(self._parked.switch, _TIMED_OUT)
         try:
             if self._hub.switch() is _TIMED_OUT:
                 raise TimeoutError("no progress in time")
         finally:
+            self._parked = None
             timer.stop()
             timer.close()
+
+    def expire(self) -> None:
+        """End a wait of ``recv``, ``send_all`` or ``sendfile`` in progress as if its time were up; the hub calls it."""
+        self.is_evicted = True
+        if self._parked is not None:
+            self._parked.switch(_TIMED_OUT)
+
+    def progress(self) -> int | None:
+        """Return the bytes that have come and gone so far; None while nobody waits for the peer."""
+        if self._parked is None:
+            return None
+        return self._moved if self._reader is not None else self._moved + self._carrier.taken_for(self)
 
     # Writing
 
@@ -217,6 +241,7 @@ class Http2Stream:
         piece = memoryview(data)[:room]
         self.is_shut = is_last and len(piece) == len(data)
         self._carrier.send_data(self, piece, is_end=self.is_shut)
+        self._moved += len(piece)
         return len(piece)
 
     def sendmsg(self, buffers: list[Any]) -> int:

@@ -10,7 +10,38 @@ from uwsgi_ws.fronts.bytestream import Peer
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.proxy import parse_header
 
-__all__ = ["proxied_peer"]
+__all__ = ["ProxyFront", "proxied_peer"]
+
+
+class ProxyFront:
+    """Stands for a client whose proxy has yet to say who it is; see Front.
+
+    Args:
+        stream: The connection, which is another's to read and to close.
+    """
+
+    request = None
+    is_idle = has_streams = has_moments = False
+
+    def __init__(self, stream: SocketStream) -> None:
+        self.owes_since = monotonic()
+        self.is_evicted = False
+        self._stream = stream
+
+    def run(self) -> None:
+        """See Front: there is nothing to serve yet."""
+
+    def progress(self) -> int | None:
+        """See Front: there is no request yet."""
+        return None
+
+    def evict(self) -> None:
+        """See Front."""
+        self.is_evicted = True
+        self._stream.expire()
+
+    def leave(self) -> None:
+        """See Front."""
 
 
 def proxied_peer(stream: SocketStream, peer: Peer, timeout: float) -> Peer | None:

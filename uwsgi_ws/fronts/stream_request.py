@@ -230,6 +230,8 @@ class StreamRequest(Request):
             else:
                 stream.send_all(data, timeout)
         except TimeoutError as exc:
+            if self._front.is_evicted:
+                raise ClientGone("the client took next to nothing, and others waited for its place") from exc
             raise ClientGone(f"the client took nothing for {timeout:g} s") from exc
         except OSError as exc:
             raise ClientGone("the client left before the end of the response") from exc

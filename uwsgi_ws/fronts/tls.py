@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Front, Request
@@ -31,6 +32,8 @@ class TlsFront:
         self._timeout = timeout
         self._make = make
         self._peer = peer
+        self._began_at = monotonic()
+        self._is_evicted = False
         self._front: Front | None = None
 
     @property
@@ -48,6 +51,28 @@ class TlsFront:
         """See Front."""
         return self._front is not None and self._front.has_streams
 
+    @property
+    def has_moments(self) -> bool:
+        """See Front."""
+        return self._front is not None and self._front.has_moments
+
+    @property
+    def owes_since(self) -> float:
+        """See Front."""
+        return self._began_at if self._front is None else self._front.owes_since
+
+    def progress(self) -> int | None:
+        """See Front."""
+        return None if self._front is None else self._front.progress()
+
+    def evict(self) -> None:
+        """See Front."""
+        if self._front is not None:
+            self._front.evict()
+        else:
+            self._is_evicted = True
+            self._stream.expire()
+
     def leave(self) -> None:
         """See Front."""
         if self._front is not None:
@@ -59,7 +84,8 @@ class TlsFront:
             self._stream.handshake(self._timeout)
             self._front = self._make()
         except OSError as exc:
-            _log.info("%s: no TLS handshake: %s", self._peer.remote_address or "unix", exc)
+            if not self._is_evicted:  # who ends many says it once
+                _log.info("%s: no TLS handshake: %s", self._peer.remote_address or "unix", exc)
             if getattr(exc, "reason", None) == "HTTP_REQUEST":
                 self._stream.refuse(error_response(RequestError(400, "this address speaks https")))
         finally:

@@ -32,7 +32,8 @@ class UwsgiFront(StreamFront):
         stream = self.stream
         assert stream is not None
         packet = self._packet
-        deadline = monotonic() + self.settings.head_timeout
+        assert self._head_due is not None, "a packet is the first thing, and the only one"
+        deadline = self._head_due
         while (head := packet.next_head()) is None:
             try:
                 data = stream.recv(max(0.0, deadline - monotonic()))

@@ -90,6 +90,20 @@ class ClientStream(Stream, Protocol):
         Nobody is told then if it cannot; reading tells that the connection is broken.
         """
 
+    def progress(self) -> int:
+        """Return how many bytes the peer has sent and taken so far; only the difference of two means something."""
+
+    @property
+    def waits_until(self) -> float:
+        """The deadline of the present wait for the peer, or of the last one (monotonic)."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for the peer."""
+
+    def expire(self) -> None:
+        """End a wait in progress as if its time were up; the hub calls it."""
+
     @property
     def has_unsent(self) -> bool:
         """Whether something of an ``answer`` has yet to go out."""

@@ -7,14 +7,18 @@ kilobyte that nobody uses, as streams schedule themselves.
 from __future__ import annotations
 
 import _socket
+import select
 import socket
 from collections.abc import Callable
 from typing import Any
 
+from gevent import monkey
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
 __all__ = ["Listener"]
+
+_poll: Any = monkey.get_original("select", "poll")
 
 
 class Listener(StreamServer):
@@ -27,15 +31,48 @@ class Listener(StreamServer):
         pool: The worker's places, shared by its listeners.
         is_shared: Whether other processes accept from it too. Then one client is taken at a time, so that whoever
             wakes first does not take them all.
+        when_full: Called in the hub when there is no place for a client that has come or may come. Nobody looks then
+            until a place is free, or ``look_again``.
     """
 
     def __init__(
-        self, sock: socket.socket, handle: Callable[[Any, Any], None], pool: Pool, *, is_shared: bool = False
+        self,
+        sock: socket.socket,
+        handle: Callable[[Any, Any], None],
+        pool: Pool,
+        *,
+        is_shared: bool = False,
+        when_full: Callable[[], object] = lambda: None,
     ) -> None:
         super().__init__(sock, handle, spawn=pool)
         if is_shared:
             self.max_accept = 1
         self._is_paused = False
+        self._when_full = when_full
+        self.full = self._is_full  # type: ignore[method-assign]  # its base has put the pool's there
+
+    def _is_full(self) -> bool:
+        """Return whether nobody can be accepted; its base asks before each that might be there."""
+        assert self.pool is not None, "it has been given one"
+        if not self.pool.full():
+            return False
+        self._when_full()
+        # Its base stops to look, and links this once more.
+        self.pool._semaphore.unlink(self._start_accepting_if_started)  # type: ignore[attr-defined]
+        return True
+
+    def look_again(self) -> None:
+        """Tell of the next client that comes while there is no place, by ``when_full``."""
+        self._start_accepting_if_started()  # type: ignore[attr-defined]  # its base's
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a client waits to be accepted, and we would accept it if there were a place."""
+        if self._is_paused or self._stop_event.is_set():  # type: ignore[attr-defined]  # its base's
+            return False
+        poll = _poll()
+        poll.register(self.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def do_read(self) -> Any:
         """Accept one connection (see gevent.baseserver); None when there is none."""

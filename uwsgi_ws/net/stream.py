@@ -42,6 +42,8 @@ _HOLD_LIMIT = 16_384
 #: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
 _TIMED_OUT = object()
+#: tcpi_bytes_acked and tcpi_bytes_received of Linux's struct tcp_info.
+_TCP_INFO = struct.Struct("@120xQQ")
 
 
 class SocketStream(Watched):
@@ -186,6 +188,29 @@ class SocketStream(Watched):
             return self._deadline
         self._parked.switch(_TIMED_OUT)
         return None
+
+    def progress(self) -> int:
+        """See ClientStream. A kernel or a socket that does not tell has a wait that was ended count as much."""
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            return sum(_TCP_INFO.unpack(info))
+        except (AttributeError, OSError, struct.error):
+            return int(self._deadline * 1_000_000)
+
+    @property
+    def waits_until(self) -> float:
+        """See ClientStream."""
+        return self._deadline
+
+    @property
+    def is_waiting(self) -> bool:
+        """See ClientStream."""
+        return self._parked is not None
+
+    def expire(self) -> None:
+        """See ClientStream."""
+        if self._parked is not None:
+            self._parked.switch(_TIMED_OUT)
 
     def send_all(self, data: Any, timeout: float | None) -> None:
         """Write all of ``data``, waiting up to ``timeout`` seconds each time that the peer takes nothing.

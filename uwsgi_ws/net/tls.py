@@ -19,7 +19,7 @@ from typing import Any
 
 from gevent.hub import Hub
 
-from uwsgi_ws.net.base import Stream
+from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.net.poller import Receiver
 
 __all__ = ["TlsStream"]
@@ -67,7 +67,7 @@ class TlsStream(Receiver):
     )
     raw = None
 
-    def __init__(self, stream: Stream, context: ssl.SSLContext, hub: Hub) -> None:
+    def __init__(self, stream: ClientStream, context: ssl.SSLContext, hub: Hub) -> None:
         self._stream = stream
         self._hub: Any = hub
         self._incoming = ssl.MemoryBIO()
@@ -139,6 +139,24 @@ class TlsStream(Receiver):
     def fileno(self) -> int:
         """See Stream."""
         return self._stream.fileno()
+
+    def progress(self) -> int:
+        """See ClientStream."""
+        return self._stream.progress()
+
+    @property
+    def waits_until(self) -> float:
+        """See ClientStream."""
+        return self._stream.waits_until
+
+    @property
+    def is_waiting(self) -> bool:
+        """See ClientStream."""
+        return self._stream.is_waiting
+
+    def expire(self) -> None:
+        """See ClientStream."""
+        self._stream.expire()
 
     # Reading
 

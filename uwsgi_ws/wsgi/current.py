@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gevent import Greenlet, getcurrent
+from gevent import Greenlet, get_hub, getcurrent
 from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Front, Request
@@ -56,10 +56,26 @@ class ClientPool(Pool):
         """Call ``callback`` once, in the hub, when somebody has left; there must be somebody."""
         self._waiting.append(callback)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether somebody is to be called."""
+        return bool(self._waiting)
+
+    def give_back(self, greenlet: Any) -> None:
+        """Free the place of a greenlet that is about to end: others need not wait until the loop gets round to it."""
+        self._discard(greenlet)
+
     def _discard(self, greenlet: Any) -> None:
         """Take note that a client has left; gevent.pool.Pool's own gives the place back here."""
+        if greenlet not in self.greenlets:
+            return
         super()._discard(greenlet)  # type: ignore[misc]  # not in the stubs
         if self._waiting:
+            get_hub().loop.run_callback(self._call)
+
+    def _call(self) -> None:
+        """Call those who wait, while there are places."""
+        while self._waiting and not self.full():
             self._waiting.popleft()()
 
 

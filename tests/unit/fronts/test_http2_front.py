@@ -72,7 +72,6 @@ def below() -> Iterator[Below]:
         peer,
         0,
         answer,
-        lambda: True,
         lambda lane: False,
         gevent.get_hub(),
     )
