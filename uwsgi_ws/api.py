@@ -26,6 +26,7 @@ from uwsgi_ws.log import say
 from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.crossing import is_hub_here
 from uwsgi_ws.place import Place
+from uwsgi_ws.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.websocket.connection import Connection
@@ -108,14 +109,16 @@ def _connection(context: RequestContext | None, text: str) -> Connection:
     return websocket
 
 
-def _text(value: str | bytes | None, name: str) -> str:
-    if value is None:
-        return ""
+def _text(value: str | bytes, name: str) -> str:
     if isinstance(value, bytes):
-        return value.decode("latin-1")
+        return bytes.decode(value, "latin-1")
     if isinstance(value, str):
-        return value
+        return plain_str(value, f"{name} must be str")
     raise TypeError(f"{name} must be str or bytes, not {type(value).__name__}")
+
+
+def _optional_text(value: str | bytes | None, name: str) -> str:
+    return "" if value is None else _text(value, name)
 
 
 # WebSockets
@@ -134,10 +137,10 @@ def websocket_handshake(
     """
     request = current_request()
     environ = request.environ
-    _text(key, "key")  # the key that counts is the client's
+    _optional_text(key, "key")  # the key that counts is the client's
     offered = handshake.offered_subprotocols(environ)
-    subprotocol = _text(proto, "proto") or (offered[0] if offered else None)
-    headers = [("Sec-WebSocket-Origin", _text(origin, "origin") or environ.get("HTTP_ORIGIN") or "*")]
+    subprotocol = _optional_text(proto, "proto") or (offered[0] if offered else None)
+    headers = [("Sec-WebSocket-Origin", _optional_text(origin, "origin") or environ.get("HTTP_ORIGIN") or "*")]
     if subprotocol:
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     try:
@@ -198,15 +201,21 @@ def websocket_send_binary(message: str | bytes, request_context: RequestContext 
 
 
 def _send(opcode: int, message: str | bytes, context: RequestContext | None, error_text: str) -> None:
-    if not isinstance(message, bytes):
-        if not isinstance(message, str):
-            raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
-        message = message.encode()
+    if type(message) is not bytes:
+        message = _payload(message)
     websocket = _connection(context, error_text)
     try:
         websocket.send_message(opcode, message)
     except ConnectionClosed as exc:
         raise WebSocketError(error_text, exc) from exc
+
+
+def _payload(message: str | bytes) -> bytes:
+    if isinstance(message, str):
+        return str.encode(message)
+    if isinstance(message, bytes):
+        return plain_bytes(message)
+    raise TypeError(f"argument 1 must be str or read-only bytes-like object, not {type(message).__name__}")
 
 
 def request_context() -> RequestContext:
@@ -309,7 +318,7 @@ def is_connected(fd: int, /) -> bool:
 
 def log(text: str, /) -> bool:
     """Write a line to the server's log."""
-    say(text)
+    say(plain_str(text, "argument 1 must be str"))
     return True
 
 
@@ -332,9 +341,9 @@ def get_logvar(name: str | bytes, /) -> bytes | None:
     return None if value is None else value.encode("latin-1", "replace")
 
 
-def add_var(name: str, value: str, /) -> bool:
+def add_var(name: str | bytes, value: str | bytes, /) -> bool:
     """Set a variable of the current request's environ."""
-    current_request().environ[name] = value
+    current_request().environ[_text(name, "name")] = _text(value, "value")
     return True
 
 
@@ -362,7 +371,7 @@ def mem() -> tuple[int, int]:
 def setprocname(name: str, /) -> None:
     """Name this process in ps and top; Linux keeps 15 bytes."""
     with open("/proc/self/comm", "wb") as comm:
-        comm.write(name.encode()[:15])
+        comm.write(plain_str(name, "argument 1 must be str").encode()[:15])
 
 
 def mule_id() -> int:

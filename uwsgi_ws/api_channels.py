@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.records import plain_name
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, Error
+from uwsgi_ws.plain import plain_bytes
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
@@ -28,7 +30,7 @@ _RECV_FAILED = "unable to receive channel message"
 
 
 def _name(name: str | bytes) -> str:
-    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return bytes.decode(name, "utf-8", "surrogateescape") if isinstance(name, bytes) else plain_name(name)
 
 
 def _websocket() -> Connection:
@@ -87,9 +89,10 @@ def channel_send(name: str | bytes, message: str | bytes, /) -> None:
         OSError: the message is too large.
     """
     if isinstance(message, str):
-        opcode, payload = TEXT, message.encode()
+        opcode, payload = TEXT, str.encode(message)
     elif isinstance(message, bytes):
-        opcode, payload = TEXT if _is_text(message) else BINARY, message
+        payload = plain_bytes(message)
+        opcode = TEXT if _is_text(payload) else BINARY
     else:
         raise TypeError(f"argument 2 must be str or read-only bytes-like object, not {type(message).__name__}")
     try:

@@ -17,7 +17,7 @@ from gevent import monkey
 from gevent.hub import Hub
 
 from uwsgi_ws.channels.backend import Backend
-from uwsgi_ws.channels.records import encode_name
+from uwsgi_ws.channels.records import encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
@@ -79,6 +79,7 @@ class Bus:
         """
         if len(payload) > self._max_message_size:
             raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
+        channel = plain_name(channel)
         encode_name(channel)
         if _thread_id() == self._thread:
             self._publish(channel, opcode, payload, exclude)
@@ -119,12 +120,14 @@ class Bus:
         Raises:
             ValueError: the channel's name is too long, or no such ``slow``.
         """
+        channel = plain_name(channel)
         encode_name(channel)
         if self._registry(subscriber).add(channel, subscriber, Overflow(slow)):
             self._backend.subscribe(channel)
 
     def leave(self, channel: str, subscriber: Joined | Subscription) -> None:
         """Undo ``join``; without effect when it is undone already."""
+        channel = plain_name(channel)
         if self._registry(subscriber).remove(channel, subscriber):
             self._backend.unsubscribe(channel)
 
@@ -138,6 +141,7 @@ class Bus:
 
     def count(self, channel: str) -> int:
         """Return how many WebSockets and subscriptions of all processes are subscribed to a channel."""
+        channel = plain_name(channel)
         here = self._connections.count(channel) + self._subscriptions.count(channel)
         return here + self._backend.count_elsewhere(channel)
 

@@ -18,6 +18,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from uwsgi_ws.errors import ChannelError
+from uwsgi_ws.plain import plain_str
 
 __all__ = [
     "BODY_SIZE",
@@ -29,6 +30,7 @@ __all__ = [
     "encode_name",
     "encode_packet",
     "encode_record",
+    "plain_name",
 ]
 
 #: Longest write that a pipe takes whole or not at all: PIPE_BUF on Linux (pipe(7)).
@@ -53,6 +55,15 @@ class Record(NamedTuple):
     payload: bytes
 
 
+def plain_name(channel: str) -> str:
+    """Return a channel's name as a key for dicts: the application's may be a subclass that compares as it likes.
+
+    Raises:
+        TypeError: it is no str.
+    """
+    return plain_str(channel, "the name of a channel is a str")
+
+
 def encode_name(channel: str) -> bytes:
     """Return a channel's name as it goes over the wire.
 
@@ -62,8 +73,7 @@ def encode_name(channel: str) -> bytes:
         TypeError: it is no str.
         ValueError: it is longer than 65,535 bytes.
     """
-    if not isinstance(channel, str):
-        raise TypeError(f"the name of a channel is a str, not {type(channel).__name__}")
+    channel = plain_name(channel)
     try:
         name = channel.encode()
     except UnicodeEncodeError:

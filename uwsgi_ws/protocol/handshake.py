@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from uwsgi_ws.errors import HandshakeError
+from uwsgi_ws.plain import plain_str
 
 __all__ = [
     "accept_value",
@@ -95,7 +96,8 @@ def offered_subprotocols(variables: Mapping[str, str]) -> list[str]:
 def choose_subprotocol(variables: Mapping[str, str], supported: Sequence[str]) -> str | None:
     """Return the first of ``supported``, in the server's order, that the client offers; None if none."""
     offered = offered_subprotocols(variables)
-    return next((name for name in supported if name in offered), None)
+    own = (plain_str(name, "a subprotocol is str") for name in supported)
+    return next((name for name in own if name in offered), None)
 
 
 def is_origin_allowed(variables: Mapping[str, str], scheme: str, allowed: Iterable[str]) -> bool:

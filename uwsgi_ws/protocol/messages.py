@@ -10,6 +10,7 @@ import codecs
 from typing import NamedTuple
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
+from uwsgi_ws.plain import octets
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.protocol.masking import Masker, Payload
 
@@ -37,14 +38,12 @@ def as_message(message: Sendable) -> Message:
 
     Raises:
         TypeError: it is neither text nor bytes-like.
+        ValueError: it is closed or released; or text with a lone surrogate, which UTF-8 has not.
     """
     if isinstance(message, str):
-        return TEXT, message.encode()
-    if isinstance(message, bytes):
-        return BINARY, message
-    if isinstance(message, (bytearray, memoryview)):
-        return BINARY, bytes(message)  # a copy: it may wait while the caller changes it
-    raise TypeError(f"a message is str or bytes-like, not {type(message).__name__}")
+        return TEXT, str.encode(message)
+    # Of all but bytes a copy: it may wait while the caller changes it.
+    return BINARY, octets(message, "a message is str or bytes-like")
 
 
 class Piece(NamedTuple):

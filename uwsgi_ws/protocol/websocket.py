@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum, auto
+from operator import index
 
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
+from uwsgi_ws.plain import octets, plain_str
 from uwsgi_ws.protocol import frames
 from uwsgi_ws.protocol.frames import CLOSE, CONTINUATION, PING, SHORT_MESSAGES, TEXT
 from uwsgi_ws.protocol.masking import Masker, unmask
@@ -341,6 +343,7 @@ class WebSocket:
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""
         self.check_open()
+        payload = octets(payload, "the payload of a ping is bytes-like")
         if len(payload) > frames.MAX_CONTROL:
             raise ValueError(f"ping of {len(payload)} bytes, 125 allowed")
         self.ping_payload = payload
@@ -350,8 +353,12 @@ class WebSocket:
         """Begin the closing handshake; without effect when it has begun, also by an ending that is held back.
 
         Raises:
+            TypeError: a code that is no integer, or a reason that is no str.
             ValueError: a code or reason that may not be sent; nothing was written.
         """
+        if code is not None:
+            code = index(code)  # of an IntEnum's member the access line would have the name
+        reason = plain_str(reason, "a close reason is str")
         frame = frames.encode_close(code, reason)
         self.settle()
         if self.state is OPEN:

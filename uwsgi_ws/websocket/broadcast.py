@@ -37,7 +37,7 @@ def broadcast(
         How many connections took it.
 
     Raises:
-        TypeError: the message is neither; nothing was sent.
+        TypeError: the message is neither, or one of ``connections`` is something else; nothing was sent.
         ValueError: no such ``slow``; nothing was sent.
     """
     overflow = Overflow(slow)
@@ -51,6 +51,9 @@ def _offer(
     connections: list[Connection], exclude: Connection | None, frame: bytes, size: int, overflow: Overflow
 ) -> int:
     taken = 0
+    for each in connections:
+        if not isinstance(each, Connection):
+            raise TypeError(f"a broadcast goes to connections, not {type(each).__name__}")
     for connection in connections:
         if connection is not exclude:
             taken += connection.offer(frame, size, overflow)

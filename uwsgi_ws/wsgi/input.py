@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from operator import index
 
 from uwsgi_ws.fronts.base import Request
 
 __all__ = ["BodyFile"]
+
+#: What is longer than memory can be is all of it, too; added to what has been read, it still fits into a C integer.
+_LONGEST = sys.maxsize // 2
 
 
 class BodyFile:
@@ -32,20 +37,21 @@ class BodyFile:
 
     def read(self, size: int | None = -1) -> bytes:
         """Return up to ``size`` bytes, fewer only at the end of the body; all of it for -1 or None."""
-        if size is None or size < 0:
+        limit = _limit(size)
+        if limit < 0:
             parts = []
             while piece := self.read_chunk():
                 parts.append(piece)
             return b"".join(parts)
         parts = []
-        while size > 0 and self._hold():
-            parts.append(self._take(size))
-            size -= len(parts[-1])
+        while limit > 0 and self._hold():
+            parts.append(self._take(limit))
+            limit -= len(parts[-1])
         return b"".join(parts)
 
     def readline(self, size: int | None = -1) -> bytes:
         """Return one line with its end, or the first ``size`` bytes of it; ``b""`` at the end of the body."""
-        limit = -1 if size is None or size < 0 else size
+        limit = _limit(size)
         parts: list[bytes] = []
         length = 0
         while limit != length and self._hold():
@@ -61,12 +67,13 @@ class BodyFile:
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
         """Return the lines that are left, stopping after ``hint`` bytes."""
+        limit = _limit(hint)
         lines: list[bytes] = []
         total = 0
         for line in self:
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if 0 < limit <= total:
                 break
         return lines
 
@@ -109,3 +116,10 @@ class BodyFile:
             self._held = b""
             self._start = 0
         return part
+
+
+def _limit(size: int | None) -> int:
+    """Return how many bytes an application asks for, -1 for all of them."""
+    if size is None:
+        return -1
+    return min(max(index(size), -1), _LONGEST)

@@ -16,5 +16,8 @@ cdef class Response:
     cdef bint _send_file(self, object wrapper) except? True
 
 
+cpdef list plain_headers(object headers)
+
+
 @cython.locals(is_length=bint)
 cpdef object check_head(object status, object headers)

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.plain import plain_bytes, plain_str
 
-__all__ = ["FileWrapper", "Response", "check_head"]
+__all__ = ["FileWrapper", "Response", "check_head", "plain_headers"]
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 
@@ -83,17 +84,21 @@ class Response:
             raise OSError("headers already sent")  # uWSGI's words
         if self._status is not None and exc_info is None:
             raise AssertionError("start_response called a second time without exc_info")
+        status = plain_str(status, "a status is str")
+        headers = plain_headers(headers)
         self._content_length = check_head(status, headers)
         if status[0] == "1":
             raise ValueError(f"not the status of a final response: {status!r}")
         self._status = f"{status} " if len(status) == 3 else status  # RFC 9112 4: the space is not optional
-        self._headers = list(headers)
+        self._headers = headers
         return self.write
 
     def write(self, data: bytes) -> None:
         """The callable that ``start_response`` returns: send now."""
         if not isinstance(data, bytes):
             raise TypeError(f"a response body is bytes, not {type(data).__name__}")
+        if type(data) is not bytes:
+            data = plain_bytes(data)
         self._send_head(None)
         if data:
             self._request.write_body(data)
@@ -121,22 +126,28 @@ class Response:
         if result is None:
             raise TypeError("the application returned None, not an iterable of bytes")
         if isinstance(result, bytes):
-            result = [result]  # uWSGI sends it as it is
+            result = [plain_bytes(result)]  # uWSGI sends it as it is
         if isinstance(result, FileWrapper) and self._send_file(result):
             request.finish()
             return
         length: int | None = None
         if isinstance(result, (list, tuple)) and len(result) <= 1:
             # PEP 3333 "Handling the Content-Length Header": one item, so its length is the body's.
+            if type(result) is not list and type(result) is not tuple:
+                result = list(result)  # what its own iterator gives
             body = result[0] if result else b""
-            if isinstance(body, bytes):
+            if isinstance(body, bytes) and len(result) <= 1:
+                if type(body) is not bytes:
+                    body = plain_bytes(body)
                 self._send_head(len(body))
                 request.write_last(body)
                 return
-            length = 0
+            length = 0 if len(result) <= 1 else None
         has_begun = complained = False
         for chunk in result:
             if isinstance(chunk, bytes):
+                if type(chunk) is not bytes:
+                    chunk = plain_bytes(chunk)
                 if chunk:
                     if not has_begun:
                         has_begun = True
@@ -170,6 +181,27 @@ class Response:
             return False
         request.write_file(fd, offset, size)
         return True
+
+
+def plain_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return a list of an application's response headers that no subclass of its can change any more.
+
+    Raises:
+        TypeError: it is no list of pairs of str.
+    """
+    if not isinstance(headers, list):
+        raise TypeError(f"response headers are a list, not {type(headers).__name__}")
+    plain = []
+    for header in headers:
+        if not isinstance(header, (tuple, list)) or len(header) != 2:
+            raise TypeError(f"a response header is a pair of str, not {header!r}")
+        name, value = header
+        if type(name) is not str or type(value) is not str:
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
+            name, value = plain_str(name, "a name is str"), plain_str(value, "a value is str")
+        plain.append((name, value))
+    return plain
 
 
 def check_head(status: str, headers: Iterable[tuple[str, str]]) -> int | None:

@@ -1,0 +1,112 @@
+"""What a .pxd may declare: Cython's ``bytes``, ``str``, ``dict``, ``list`` and ``tuple`` refuse subclasses.
+
+So a name that an application's own object may reach is declared as ``object``, and each other one stands here with
+the reason why none can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
+
+_BUILTIN = r"(?:bytes|bytearray|str|dict|list|tuple|set|frozenset|unicode|type|slice|memoryview)"
+_FUNCTION = re.compile(r"c(?:p?)def\s+(?:inline\s+)?[\w ]*?(\w+)\(([^)]*)\)")
+_ATTRIBUTE = re.compile(rf"cdef\s+(?:public\s+|readonly\s+)?{_BUILTIN}\s+(\w[\w, ]*)$")
+_LOCALS = re.compile(r"@cython\.locals\(([^)]*)\)", re.DOTALL)
+
+WIRE = "comes from a socket: RawSocket and its like make plain bytes"
+PARSED = "made by a parser out of the wire's bytes"
+FRAME = "a frame that protocol.frames has encoded"
+OURS = "made in this class, and no application gets at it"
+PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.write or plain_headers"
+
+#: By reason and file: a function's argument in parentheses, its local name after a colon, a class's attribute.
+ALLOWED_BY_REASON = {
+    WIRE: {
+        "net/poller.pxd": ("Receiver.hand_over(data)", "Receiver.receive(data)"),
+        "net/stream.pxd": ("SocketStream._early", "recv() returns", "recv_now() returns"),
+        "net/_raw.pxd": ("recv() returns", "_recv_large() returns"),
+        "protocol/http1.pxd": ("RequestParser.receive(data)",),
+        "protocol/websocket.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
+        "websocket/connection.pxd": ("Connection.hand_over(data)", "Connection.receive(data)"),
+        "wsgi/input.pxd": ("BodyFile._held", "read_chunk() returns", "_take() returns"),
+    },
+    PARSED: {
+        "fronts/base.pxd": ("Request._set_up(environ)", "Request.environ"),
+        "fronts/stream_request.pxd": ("StreamRequest._target", "_begin: environ"),
+        "protocol/cgi.pxd": (
+            "Fields.variables", "is_target(text)", "split_target(method)", "split_target(target)",
+            "split_target() returns",
+        ),
+        "protocol/http1.pxd": (
+            "Head.upgrade", "Head.variables", "RequestParser._authority", "RequestParser._find(mark)",
+            "RequestParser._given", "RequestParser._known", "RequestParser._line", "_head(authority)",
+            "_head(variables)", "_head: codings", "_head: connection", "_head: declared", "_head: host",
+            "_parse(variables)", "_read_fields: target", "_read_fields: variables", "_read_fields: version",
+            "_read_line: ending", "_read_line: method", "_read_line: name", "_read_line: path", "_read_line: query",
+            "_read_line: target", "_read_line: version", "_read_line: words",
+        ),
+        # The same dict as the request's; the runner has it before the application.
+        "wsgi/environ.pxd": ("EnvironBase._shared", "_scheme: environ", "_scheme() returns", "complete: environ"),
+    },
+    FRAME: {
+        "protocol/websocket.pxd": ("WebSocket.output",),
+        "websocket/broadcast.pxd": ("_offer(frame)",),
+        "websocket/connection.pxd": ("Connection.offer(frame)", "send_message: frame", "send_message: header"),
+        "websocket/outbox.pxd": (
+            "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.answer(frame)", "Outbox.hold(frame)",
+            "Outbox.offer(frame)", "flush: batch",
+        ),
+    },
+    OURS: {
+        "api.pxd": ("_connection(text)", "_send(error_text)"),
+        "fronts/base.pxd": ("Request.logvars",),
+        "fronts/stream_request.pxd": ("StreamRequest._held", "write_head: lines", "_date_line() returns"),
+        "net/_raw.pxd": ("RawSocket.sendmsg(buffers)",),
+        "net/poller.pxd": ("Poller.ready",),
+        "net/turn.pxd": ("Turn._touched", "_flush: touched"),
+        "wsgi/response.pxd": ("plain_headers() returns",),
+    },
+    PLAIN: {
+        "websocket/broadcast.pxd": ("_offer(connections)",),
+        "websocket/connection.pxd": ("Connection.send_message(payload)",),
+    },
+}  # fmt: skip
+ALLOWED = {(file, name) for files in ALLOWED_BY_REASON.values() for file, names in files.items() for name in names}
+
+
+def declarations() -> Iterator[tuple[str, str]]:
+    """Each name that is declared with one of Python's own types."""
+    for path in sorted(PACKAGE.rglob("*.pxd")):
+        file = str(path.relative_to(PACKAGE))
+        source = path.read_text()
+        for match in _LOCALS.finditer(source):
+            following = _FUNCTION.search(source, match.end())
+            assert following is not None
+            for name in re.findall(rf"(\w+)\s*=\s*{_BUILTIN}\b", match[1]):
+                yield file, f"{following[1]}: {name}"
+        owner = ""
+        for line in re.sub(r"@cython\.locals\([^)]*\)", "", source).splitlines():
+            if found := re.match(r"cdef class (\w+)", line):
+                owner = found[1] + "."
+            elif line and not line[0].isspace():
+                owner = ""
+            if found := _FUNCTION.search(line):
+                if re.search(rf"def\s+(?:inline\s+)?{_BUILTIN}\s+\w+\(", line):
+                    yield file, f"{found[1]}() returns"
+                for argument in found[2].split(","):
+                    if typed := re.match(rf"\s*{_BUILTIN}\s+(\w+)", argument):
+                        yield file, f"{owner}{found[1]}({typed[1]})"
+            elif found := _ATTRIBUTE.search(line):
+                for name in found[1].split(","):
+                    yield file, f"{owner}{name.strip()}"
+
+
+def test_no_pxd_declares_a_type_for_what_an_application_hands_over() -> None:
+    declared = set(declarations())
+    assert len(declared) > 20
+    assert declared - ALLOWED == set(), "declare it as object, or say in ALLOWED why no application reaches it"
+    assert ALLOWED - declared == set(), "gone: take it out of ALLOWED"

@@ -1,0 +1,56 @@
+"""Text and bytes of an application's as the interpreter's own types, whatever it has made of them.
+
+An application may hand over a subclass of ``str`` or ``bytes``: a member of an Enum, a framework's safe string, a
+message that knows its sender. What counts is what it holds. No method of it is asked: compiled code reads its bytes
+past them, and what has been checked must be what is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["octets", "plain_bytes", "plain_str"]
+
+
+def plain_str(value: Any, what: str) -> str:
+    """Return a ``str`` that is no subclass.
+
+    Args:
+        value: A str of any kind.
+        what: The beginning of an error, such as ``a status is str``.
+
+    Raises:
+        TypeError: it is no str.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{what}, not {type(value).__name__}")
+
+
+def plain_bytes(value: bytes) -> bytes:
+    """Return a ``bytes`` that is no subclass."""
+    # One item that is bytes already comes back itself; of any other the buffer is copied.
+    return b"".join((value,))
+
+
+def octets(value: Any, what: str) -> bytes:
+    """Return what a bytes-like object holds: of any format and shape, in C's order.
+
+    Args:
+        value: Has a buffer.
+        what: The beginning of an error, such as ``a status is str``.
+
+    Raises:
+        TypeError: it is not bytes-like.
+        ValueError: it is closed or released.
+    """
+    if type(value) is bytes:
+        return value
+    try:
+        view = memoryview(value)
+    except TypeError:
+        raise TypeError(f"{what}, not {type(value).__name__}") from None
+    with view:
+        return view.tobytes()
