@@ -97,9 +97,11 @@ class AccessLog:
         log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
         worker_id: For ``%(wid)``.
         stats: The worker's.
+        forwarded_for: Whether a client is called as X-Forwarded-For has it, where it is there, whoever wrote that.
     """
 
-    def __init__(self, log_format: str | None, worker_id: int, stats: Stats) -> None:
+    def __init__(self, log_format: str | None, worker_id: int, stats: Stats, *, forwarded_for: bool = False) -> None:
+        self._address = _forwarded_for if forwarded_for else _VALUES["addr"]
         self._worker_id = worker_id
         self._stats = stats
         self._pieces = None if log_format is None else [*self._compile(log_format)]
@@ -115,7 +117,7 @@ class AccessLog:
     def _default_line(self, request: Request) -> str:
         line = (
             f"[pid: {os.getpid()}|app: 0|req: {request.request_id}/{self._stats.requests}] "
-            f"{_var(request, 'REMOTE_ADDR')} ({_var(request, 'REMOTE_USER')}) "
+            f"{self._address(request)} ({_var(request, 'REMOTE_USER')}) "
             f"{{{request.variable_count} vars in {request.head_size} bytes}} [{time.ctime(request.started_at)}] "
             f"{_var(request, 'REQUEST_METHOD')} {_var(request, 'REQUEST_URI')} => "
             f"generated {_generated(request)} bytes in {_milliseconds(request)} msecs "
@@ -137,6 +139,8 @@ class AccessLog:
         return pieces
 
     def _value(self, name: str) -> Callable[[Request], str]:
+        if name == "addr":
+            return self._address
         if name in _VALUES:
             return _VALUES[name]
         if name.startswith("var."):
@@ -156,6 +160,10 @@ def escape(text: str) -> str:
 def _var(request: Request, name: str) -> str:
     value = request.environ.get(name, "")
     return escape(value) if isinstance(value, str) else "-"
+
+
+def _forwarded_for(request: Request) -> str:
+    return _var(request, "HTTP_X_FORWARDED_FOR") or _var(request, "REMOTE_ADDR")
 
 
 def _generated(request: Request) -> int:

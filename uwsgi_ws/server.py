@@ -39,6 +39,7 @@ from uwsgi_ws.net.peers import peer_name
 from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.net.tls import TlsStream
+from uwsgi_ws.protocol.forwarded import Proxies
 from uwsgi_ws.protocol.redirect import https_url
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.routing.tunnel import Tunnel
@@ -93,6 +94,7 @@ class Server:
         stats: The worker's counters.
         certificates: Of the addresses where TLS is spoken.
         export_client_certificates: Whether applications see a TLS client's certificate, not only its name.
+        proxies: Those that are believed about the client; None leaves requests as they come.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Server:
         threads: bool = False,
         serial: bool = False,
         keep_alive: bool = True,
+        proxies: Proxies | None = None,
     ) -> None:
         self.applications = applications
         self.stats = stats
@@ -147,6 +150,7 @@ class Server:
         self._bound_handle: Callable[[Request], None] = self.handle
         self._bound_may_keep_alive: Callable[[], bool] = self._may_keep_alive
         self._access_log = access_log
+        self._proxies = proxies
         self._certificates = certificates
         self._export_client_certificates = export_client_certificates
         # uWSGI hands out the highest free core first.
@@ -323,6 +327,11 @@ class Server:
 
     def handle(self, request: Request) -> None:
         """Answer a request of any front. Never raises."""
+        if self._proxies is not None:
+            self._proxies.settle(request.environ)
+        self._handle(request)
+
+    def _handle(self, request: Request) -> None:
         stats = self.stats
         stats.begin(request)
         request.acceptor = self._acceptor
@@ -340,6 +349,9 @@ class Server:
 
     def _redirect(self, port: str, request: Request) -> None:
         """Answer a request of a ``--http-to-https`` address. Never raises."""
+        if self._proxies is not None and self._proxies.settle(request.environ) and request.scheme == "https":
+            self._handle(request)  # it has come by https: to be sent on would bring it here again and again
+            return
         self.stats.begin(request)
         location = https_url(request.environ, port)
         if location is None:

@@ -60,14 +60,20 @@ class Http2Client:
         address: The server's.
         tls: Speak TLS first, as this context has it; h2 must come out of it.
         window: Of each stream, which is all that a client takes which gives nothing back.
+        source: The address to come from.
     """
 
     def __init__(
-        self, address: tuple[str, int], *, tls: ssl.SSLContext | None = None, window: int | None = None
+        self,
+        address: tuple[str, int],
+        *,
+        tls: ssl.SSLContext | None = None,
+        window: int | None = None,
+        source: str = "",
     ) -> None:
         connection = require_module("h2.connection")
         config = require_module("h2.config").H2Configuration(client_side=True, header_encoding="latin-1")
-        self.sock = socket.create_connection(address, TIMEOUT)
+        self.sock = socket.create_connection(address, TIMEOUT, (source, 0) if source else None)
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
             self.sock = tls.wrap_socket(self.sock, server_hostname="127.0.0.1")

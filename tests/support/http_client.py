@@ -69,6 +69,7 @@ class HttpClient:
         timeout: Seconds until a wait fails the test.
         tls: Speak TLS first, as this context has it.
         server_name: Whom to ask for in TLS.
+        source: The address to come from.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class HttpClient:
         *,
         tls: ssl.SSLContext | None = None,
         server_name: str = "127.0.0.1",
+        source: str = "",
     ) -> None:
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX)
@@ -88,7 +90,7 @@ class HttpClient:
                 self.sock.close()
                 raise
         else:
-            self.sock = socket.create_connection(address, timeout)
+            self.sock = socket.create_connection(address, timeout, (source, 0) if source else None)
         if tls is not None:
             self.sock = tls.wrap_socket(self.sock, server_hostname=server_name, suppress_ragged_eofs=False)
         self.was_reset = False  # the server ended the connection by an RST, which may eat an answer

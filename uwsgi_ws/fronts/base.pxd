@@ -1,3 +1,7 @@
+cpdef object client_scheme(object variables)
+cpdef bint says_on(object value) except? True
+
+
 cdef class Request:
     cdef public object acceptor
     cdef public Py_ssize_t body_bytes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uwsgi_ws.websocket.acceptor import Acceptor
     from uwsgi_ws.websocket.connection import Connection
 
-__all__ = ["Front", "Headers", "Request", "pass_attributes_on"]
+__all__ = ["Front", "Headers", "Request", "client_scheme", "pass_attributes_on", "says_on"]
 
 Headers = Sequence[tuple[str, str]]
 
@@ -140,7 +140,12 @@ class Request:
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``: how the client reached us."""
+        """``http`` or ``https``: how the client reached the site, be it by way of proxies."""
+        return client_scheme(self.environ) or self.carrier_scheme
+
+    @property
+    def carrier_scheme(self) -> str:
+        """``http`` or ``https``: how whoever sent the request reached us. Only ``scheme`` asks."""
         raise NotImplementedError
 
     @property
@@ -211,6 +216,39 @@ class Request:
     def disconnect(self) -> None:
         """Drop the client's connection at once."""
         raise NotImplementedError
+
+
+#: What a scheme may be called; Traefik calls a WebSocket's wss.
+_SCHEMES = {"https": "https", "wss": "https", "http": "http", "ws": "http"}
+
+
+def client_scheme(variables: dict[str, Any]) -> str | None:
+    """Return the client's scheme as a route, a proxy or a front server has said it; None when nobody has.
+
+    The order is uWSGI's; REQUEST_SCHEME, which nginx's uwsgi_params have, comes last. HTTP/2's ``:scheme`` is not
+    asked: haproxy (2.6) says https for every client.
+
+    Source: uWSGI's plugins/python/wsgi_subhandler.c.
+    """
+    said = variables.get("UWSGI_SCHEME") or variables.get("HTTP_X_FORWARDED_PROTO")
+    if said:
+        # Of several proxies the first is the client's own.
+        known = _SCHEMES.get(said.partition(",")[0].strip(" \t").lower())
+        if known is not None:
+            return known
+    said = variables.get("HTTPS")
+    if said and says_on(said):
+        return "https"
+    said = variables.get("HTTP_X_FORWARDED_SSL")
+    if said and says_on(said):
+        return "https"
+    said = variables.get("REQUEST_SCHEME")
+    return _SCHEMES.get(said.lower()) if said else None
+
+
+def says_on(value: str) -> bool:
+    """Read a switch such as HTTPS as uWSGI does."""
+    return value[:2].lower() == "on" or value[:1] == "1"
 
 
 def pass_attributes_on(stand_in: type[Request], inner: str) -> None:

@@ -48,7 +48,7 @@ class Http2Request(Request):
         self._body_left = front.settings.limits.body_size
 
     @property
-    def scheme(self) -> str:
+    def carrier_scheme(self) -> str:
         """See Request."""
         return self._front.scheme
 

@@ -80,7 +80,7 @@ class StreamRequest(Request):
         self._target: str = environ["REQUEST_URI"]
 
     @property
-    def scheme(self) -> str:
+    def carrier_scheme(self) -> str:
         """See Request."""
         return self._front.peer.scheme
 

@@ -73,7 +73,6 @@ class UwsgiRequest(StreamRequest):
         self._takes_chunks = False
 
     @property
-    def scheme(self) -> str:
-        """See Request."""
-        https = self.environ.get("HTTPS", "")
-        return "https" if https[:2].lower() == "on" or https[:1] == "1" else "http"  # as uWSGI reads it
+    def carrier_scheme(self) -> str:
+        """See Request: the front server says in its variables what else there is to say."""
+        return "http"

@@ -96,6 +96,13 @@ class Options:
         help="With --enable-proxy-protocol, let only these connect, written as for --uwsgi-allow-from. "
         "Default: this machine.",
     )
+    forwarded_allow_from: tuple[Trusted, ...] = option(
+        (),
+        group="Listening",
+        help="Believe the X-Forwarded- headers of these proxies only, an address or network each, and those that come "
+        "by a unix socket: For, Host, Port, Proto and SSL. Without it Proto and SSL are believed of everybody, as "
+        "in uWSGI, and the others of nobody.",
+    )
     https: tuple[SecureAddress, ...] = option(
         (),
         aliases=("https2",),
@@ -462,6 +469,12 @@ class Options:
         metavar="FORMAT",
         group="Logging",
         help="Access line in uWSGI's notation, such as '%(addr) %(uri) %(status)'.",
+    )
+    log_x_forwarded_for: bool = option(
+        False,
+        group="Logging",
+        help="Call a client in access lines what its X-Forwarded-For header says, whoever wrote that. With "
+        "--forwarded-allow-from its address is right without it.",
     )
     logto: str | None = option(
         None, metavar="FILE", group="Logging", help="Append the log to this file, not to stderr."

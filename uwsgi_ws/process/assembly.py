@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from gevent import monkey
 
 from uwsgi_ws import api
+from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
 from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.certificates import SecureAddress
@@ -28,6 +29,7 @@ from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol import http1
+from uwsgi_ws.protocol.forwarded import Proxies
 from uwsgi_ws.protocol.keepalive import KeepalivePolicy
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.server import Server
@@ -48,10 +50,12 @@ class Equipment:
     Args:
         certificates: Of the addresses where TLS is spoken.
         router: None without routes.
+        proxies: None unless some are named.
     """
 
     certificates: Mapping[SecureAddress, Certificates]
     router: Router | None
+    proxies: Proxies | None
 
 
 def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipment:
@@ -66,7 +70,20 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
     has_routes = options.route or options.error_route or options.response_route or options.final_route
-    return Equipment(_load_certificates(options, sockets, keys), Router(options) if has_routes else None)
+    proxies = None
+    if options.forwarded_allow_from:
+        proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
+    return Equipment(_load_certificates(options, sockets, keys), Router(options) if has_routes else None, proxies)
+
+
+def _proxies(rules: tuple[Trusted, ...]) -> Proxies:
+    """Return the proxies that are believed about their clients."""
+    networks = []
+    for rule in rules:
+        if isinstance(rule, User):
+            raise ValueError(f"'uid:{rule.name}' is no address: those of unix sockets are believed anyway")
+        networks.append(rule)
+    return Proxies(networks)
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
@@ -178,7 +195,9 @@ def make_server(
         crowd=Crowd(crowd_limits, attendance or Attendance.alone(), seat) if crowd_limits else None,
         static=static,
         router=equipment.router,
-        access_log=None if options.disable_logging else AccessLog(options.log_format, worker_id, stats),
+        access_log=None
+        if options.disable_logging
+        else AccessLog(options.log_format, worker_id, stats, forwarded_for=options.log_x_forwarded_for),
         stats=stats,
         certificates=equipment.certificates,
         export_client_certificates=options.https_export_cert,
@@ -186,6 +205,7 @@ def make_server(
         serial=options.is_serial,
         # A client that stays is bound to this worker, and waits when it is busy while others are free.
         keep_alive=not options.is_serial or options.processes == 1,
+        proxies=equipment.proxies,
     )
 
 

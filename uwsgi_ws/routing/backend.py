@@ -50,6 +50,7 @@ _NOT_FORWARDED = frozenset(
         "HTTP_TRANSFER_ENCODING",
         "HTTP_UPGRADE",
         "HTTP_X_FORWARDED_FOR",
+        "HTTP_X_FORWARDED_PROTO",
     )
 )
 _SPLITTERS = re.compile(r"[\0\r\n]")
@@ -277,7 +278,7 @@ def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: s
     """
     variables = {name: value for name, value in request.environ.items() if isinstance(value, str)}
     if request.scheme == "https":
-        variables.setdefault("HTTPS", "on")
+        variables["HTTPS"] = "on"
     if app_id:
         variables["UWSGI_APPID"] = app_id
     try:
@@ -299,7 +300,8 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
     """
     environ = request.environ
     target = quote((target or environ["REQUEST_URI"]).encode("latin-1"), safe=_TARGET)
-    forwarded = ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), environ.get("REMOTE_ADDR"))))
+    peer = environ.get("REALIP_REMOTE_ADDR") or environ.get("REMOTE_ADDR")
+    forwarded = ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), peer)))
     headers = [("Host", host or environ.get("HTTP_HOST", ""))]
     # RFC 9110 7.6.1: what the client's Connection header lists is between it and us.
     listed = environ.get("HTTP_CONNECTION", "").upper().replace("-", "_").split(",")
@@ -309,8 +311,8 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
             headers.append((name[5:].replace("_", "-").title(), value))
     if forwarded:
         headers.append(("X-Forwarded-For", forwarded))
-    if request.scheme == "https" and "HTTP_X_FORWARDED_PROTO" not in environ:
-        headers.append(("X-Forwarded-Proto", "https"))
+    if request.scheme == "https" or "HTTP_X_FORWARDED_PROTO" in environ:
+        headers.append(("X-Forwarded-Proto", request.scheme))
     if environ.get("CONTENT_TYPE"):
         headers.append(("Content-Type", environ["CONTENT_TYPE"]))
     if is_websocket(environ):

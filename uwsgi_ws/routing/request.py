@@ -59,6 +59,11 @@ class RoutedRequest(Request):
         return self.front_request.scheme
 
     @property
+    def carrier_scheme(self) -> str:
+        """See Request."""
+        return self.front_request.carrier_scheme
+
+    @property
     def can_sendfile(self) -> bool:
         """See Request."""
         return self.front_request.can_sendfile

@@ -45,6 +45,11 @@ class ThreadRequest(Request):
         return self._request.scheme
 
     @property
+    def carrier_scheme(self) -> str:
+        """See Request."""
+        return self._request.carrier_scheme
+
+    @property
     def can_sendfile(self) -> bool:
         """See Request."""
         return self._request.can_sendfile

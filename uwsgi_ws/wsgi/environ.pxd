@@ -7,7 +7,3 @@ cdef class EnvironBase:
 
     @cython.locals(environ=dict)
     cpdef object complete(self, object request)
-
-
-@cython.locals(environ=dict)
-cdef str _scheme(object request)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.base import Request, says_on
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.response import FileWrapper
 
@@ -61,20 +61,16 @@ class EnvironBase:
         """Make ``request.environ`` what an application expects."""
         environ = request.environ
         environ.update(self._shared)
-        environ["wsgi.url_scheme"] = scheme = _scheme(request)
+        environ["wsgi.url_scheme"] = scheme = request.scheme
+        # No two opinions: some libraries ask these rather than PEP 3333's.
+        said = environ.get("HTTPS")
         if scheme == "https":
-            environ.setdefault("HTTPS", "on")
+            if not said or not says_on(said):
+                environ["HTTPS"] = "on"
+        elif said and says_on(said):
+            del environ["HTTPS"]
+        if "REQUEST_SCHEME" in environ:
+            environ["REQUEST_SCHEME"] = scheme
         environ["wsgi.input"] = BodyFile(request)
         if self._has_cores:
             environ["uwsgi.core"] = request.core
-
-
-def _scheme(request: Request) -> str:
-    """Return the client's scheme, believing a proxy's word for it as uWSGI does."""
-    environ = request.environ
-    forwarded = environ.get("UWSGI_SCHEME") or environ.get("HTTP_X_FORWARDED_PROTO")
-    if forwarded:
-        return "https" if forwarded.lower() == "https" else "http"
-    if environ.get("HTTP_X_FORWARDED_SSL", "").lower() in ("on", "1"):
-        return "https"
-    return request.scheme
