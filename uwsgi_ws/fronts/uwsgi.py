@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.bytestream import StreamFront
 from uwsgi_ws.fronts.stream_request import StreamRequest
+from uwsgi_ws.log import escape
 from uwsgi_ws.protocol.http1 import Head, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser
 
 __all__ = ["UwsgiFront"]
+
+
+_log = logging.getLogger("uwsgi_ws.uwsgi")
+
+#: What the log has been told of; a peer that invents names fills it once.
+_said: set[str] = set()
+_MOST_SAID = 64
+
+
+def _say_once(name: str) -> None:
+    """Log, once a name, that a front server says two things."""
+    if name not in _said and len(_said) < _MOST_SAID:
+        _said.add(name)
+        _log.warning("a front server sends %s twice with different values; the last one counts", escape(name))
 
 
 class UwsgiFront(StreamFront):
@@ -44,6 +60,8 @@ class UwsgiFront(StreamFront):
             if not data:
                 return None
             packet.receive(data)
+        for name in packet.contradicted:
+            _say_once(name)
         self.parser = RequestParser.of_body(self.settings.limits, head)
         rest = packet.take_rest()
         if rest:

@@ -11,8 +11,9 @@ A packet opens a connection and is all the framing there is::
 Answers are HTTP's bytes; after a 101 the connection carries WebSocket frames both ways.
 
 There is no authentication in it: whoever may connect can say what it likes, about REMOTE_ADDR or HTTPS too. A front
-server is trusted with that, but not to agree with us about where a request ends, so what frames a request is checked
-here as strictly as in ``http1``.
+server is trusted with that, and with its own mistakes: of two values for a variable the last counts, as in uWSGI. It
+is not trusted to agree with us about where a request ends, so what frames a request is checked here as strictly as in
+``http1``.
 
 Source: uWSGI's docs/Protocol.rst, proto/uwsgi.c and core/protocol.c.
 """
@@ -31,18 +32,22 @@ __all__ = ["PacketParser", "encode_packet"]
 
 _HEADER_SIZE: Final = 4
 _LARGEST_PACKET: Final = 65_535  #: bytes of variables; datasize can say no more
-#: WSGI and PSGI requests, to which uWSGI's Python and Perl plugins listen. Among the others are "run this code" (22),
-#: "manage yourself" (10) and "call this symbol" (18).
-_REQUESTS: Final = (0, 5)
+#: WSGI and PSGI requests, to which uWSGI's Python and Perl plugins listen; they do not look at modifier2. Among the
+#: others are "run this code" (22), "manage yourself" (10) and "call this symbol" (18).
+_REQUESTS: Final = (0, 5, 30)
+#: A WSGI request whose PATH_INFO still has SCRIPT_NAME in it, as nginx files before ``manage-script-name`` have it.
+#: (uWSGI 2.0 accepts it, and under Python 3 forgets to act on it.)
+_MANAGE_PATH_INFO: Final = 30
 _HTTP: Final = re.compile(rb"[A-Z]{2,}[A-Z ]")
 
 #: Printable ASCII. uWSGI takes any bytes; nobody means them.
 _NAME: Final = re.compile(rb"[!-~]+")
 #: RFC 9110 5.5: a field value never has them, and in a header of ours they would split the response.
 _SPLITTERS: Final = re.compile(r"[\0\r\n]")
-#: Two of one of these could make two servers see two requests. The last of the other variables wins, as in uWSGI:
-#: `include uwsgi_params` and a variable of one's own is how nginx is told to replace one.
-_SINGLE: Final = frozenset(("REQUEST_METHOD", "SERVER_PROTOCOL", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_HOST"))
+#: Fields of which a request has one. Other fields' lines make a list (RFC 9110 5.3); nginx before 1.23 leaves that to us.
+_SINGLE: Final = frozenset(("HTTP_HOST", "HTTP_CONTENT_TYPE"))
+#: Two that differ could make two servers see two requests.
+_FRAMING: Final = frozenset(("CONTENT_LENGTH", "HTTP_CONTENT_LENGTH"))
 _LENGTH: Final = re.compile(r"[0-9]{1,20}")
 
 
@@ -72,13 +77,17 @@ class PacketParser:
 
     Args:
         limits: Of the request; its ``body_size`` is all that counts here, datasize bounds the rest.
+
+    Attributes:
+        contradicted: Names of variables that came with several values, of which the last counts.
     """
 
-    __slots__ = ("_buffer", "_limits")
+    __slots__ = ("_buffer", "_limits", "contradicted")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._buffer = bytearray()
+        self.contradicted: tuple[str, ...] = ()
 
     def receive(self, data: bytes) -> None:
         """Add bytes from the peer."""
@@ -100,7 +109,7 @@ class PacketParser:
         if len(buffer) < _HEADER_SIZE:
             return None
         modifier1, datasize, modifier2 = buffer[0], buffer[1] | buffer[2] << 8, buffer[3]
-        if modifier1 not in _REQUESTS or modifier2 != 0:
+        if modifier1 not in _REQUESTS:
             if _HTTP.match(buffer):
                 raise RequestError(400, "this is HTTP, and uwsgi is spoken here")
             # uWSGI's words, and the number that it leaves out.
@@ -110,7 +119,10 @@ class PacketParser:
             return None
         packet = bytes(buffer[:end])
         del buffer[:end]
-        return self._head(_variables(packet), end)
+        variables, self.contradicted = _variables(packet)
+        if modifier1 == _MANAGE_PATH_INFO:
+            _take_script_name_off(variables)
+        return self._head(variables, end)
 
     def take_rest(self) -> bytes:
         """Return the bytes behind the packet, and forget them."""
@@ -130,6 +142,12 @@ class PacketParser:
 
         length: int | None = None
         chunked = False
+        # The client's own field, beside what the front makes of it.
+        if told := variables.get("HTTP_CONTENT_LENGTH"):
+            if not _LENGTH.fullmatch(told):
+                raise RequestError(400, "the HTTP_CONTENT_LENGTH is not a length")
+            if (declared := variables.get("CONTENT_LENGTH")) and declared != told:
+                raise RequestError(400, "CONTENT_LENGTH and HTTP_CONTENT_LENGTH differ")
         # nginx always gives a length, an empty one when there is no body.
         if declared := variables.get("CONTENT_LENGTH"):
             if not _LENGTH.fullmatch(declared):
@@ -158,9 +176,19 @@ class PacketParser:
         )
 
 
-def _variables(data: bytes) -> dict[str, str]:
-    """Return the variables of a packet; their lengths must fit exactly."""
+def _take_script_name_off(variables: dict[str, str]) -> None:
+    """Have PATH_INFO begin behind SCRIPT_NAME, if it begins with it; whole segments only."""
+    script_name = variables.get("SCRIPT_NAME", "").rstrip("/")
+    path = variables.get("PATH_INFO", "")
+    if script_name and (path == script_name or path.startswith(script_name + "/")):
+        variables["SCRIPT_NAME"] = script_name
+        variables["PATH_INFO"] = path[len(script_name) :]
+
+
+def _variables(data: bytes) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the variables of a packet, whose lengths must fit exactly, and which of them had several values."""
     variables: dict[str, str] = {}
+    contradicted: dict[str, None] = {}
     at, end = _HEADER_SIZE, len(data)
     while at < end:
         value_at = at + 2 + int.from_bytes(data[at : at + 2], "little")
@@ -173,14 +201,27 @@ def _variables(data: bytes) -> dict[str, str]:
         if is_field and _SPLITTERS.search(value):
             raise RequestError(400, "a header field in the uwsgi packet has a control character")
         if name in variables:
-            if name in _SINGLE:
-                raise RequestError(400, "a variable that must be single is repeated in the uwsgi packet")
-            if is_field:
-                # RFC 9110 5.3: it came in several lines, and nginx before 1.23 leaves joining them to us.
-                value = f"{variables[name]}{'; ' if name == 'HTTP_COOKIE' else ', '}{value}"
+            value = _repeated(name, variables[name], value, is_list=is_field and name not in _SINGLE)
+            if value != variables[name]:
+                contradicted[name] = None
         variables[name] = value
         at = next_at
-    return variables
+    return variables, tuple(name for name in contradicted if not name.startswith("HTTP_") or name in _SINGLE)
+
+
+def _repeated(name: str, first: str, second: str, *, is_list: bool) -> str:
+    """Return the value of a variable that a packet has twice, such as by a second `include uwsgi_params` in nginx."""
+    if name == "HTTP_TRANSFER_ENCODING":
+        return f"{first}, {second}"  # twice chunked is no coding of ours
+    if first == second:
+        return first
+    if name in _FRAMING:
+        if first and second:
+            raise RequestError(400, f"the uwsgi packet has two {name} that differ")
+        return second
+    if is_list:
+        return f"{first}{'; ' if name == 'HTTP_COOKIE' else ', '}{second}"
+    return second
 
 
 def encode_packet(variables: Iterable[tuple[str, str]], modifier1: int = 0, modifier2: int = 0) -> bytes:

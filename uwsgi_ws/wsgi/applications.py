@@ -13,8 +13,8 @@ class Applications:
     """The loaded applications by mount point; the one at ``""`` answers what no other claims.
 
     Args:
-        manage_script_name: Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME. Without it only
-            the default application is ever found, as in uWSGI when no proxy sets SCRIPT_NAME.
+        manage_script_name: Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME. Without it the
+            default application is found, unless a front server has set SCRIPT_NAME to a mount point.
     """
 
     def __init__(self, *, manage_script_name: bool) -> None:
@@ -34,6 +34,9 @@ class Applications:
 
     def find(self, environ: dict[str, Any]) -> Application | None:
         """Return the application for a request, its SCRIPT_NAME and PATH_INFO set; None when none is loaded."""
+        script_name: str = environ["SCRIPT_NAME"]
+        if script_name and (named := self._by_mount.get(script_name.rstrip("/"))) is not None:
+            return named
         if self._manage_script_name:
             path: str = environ["PATH_INFO"]
             mount = path

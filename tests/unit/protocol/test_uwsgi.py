@@ -98,12 +98,20 @@ def test_an_invalid_packet_is_refused_with_its_status_however_it_is_cut(path: Pa
         assert caught.value.status == expected["status"]
 
 
-@pytest.mark.parametrize("modifier1", [m for m in range(256) if m not in (0, 5)])
+@pytest.mark.parametrize("modifier1", [m for m in range(256) if m not in (0, 5, 30)])
 def test_a_modifier_that_is_not_spoken_is_refused_before_its_packet_has_come(modifier1: int) -> None:
     parser = PacketParser(LIMITS)
     parser.receive(bytes((modifier1, 0, 1, 0)))
     with pytest.raises(RequestError, match=f"modifier requested: {modifier1} "):
         parser.next_head()
+
+
+def test_what_a_front_says_twice_is_told_by_name_and_lists_are_not() -> None:
+    parser = PacketParser(LIMITS)
+    pairs = [*LEAST.items(), ("HTTP_HOST", "a"), ("HTTP_HOST", "b"), ("X", "1"), ("X", "2"), ("X", "3")]
+    parser.receive(encode_packet([*pairs, ("HTTP_ACCEPT", "a"), ("HTTP_ACCEPT", "b"), ("SAME", "1"), ("SAME", "1")]))
+    assert parser.next_head() is not None
+    assert parser.contradicted == ("HTTP_HOST", "X")
 
 
 def test_http_on_a_uwsgi_socket_is_called_by_its_name() -> None:

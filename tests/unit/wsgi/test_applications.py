@@ -17,9 +17,9 @@ def named(name: str) -> Any:
     return application
 
 
-def find(applications: Applications, path: str) -> tuple[str | None, str, str]:
+def find(applications: Applications, path: str, script_name: str = "") -> tuple[str | None, str, str]:
     """The application's name, SCRIPT_NAME and PATH_INFO."""
-    environ: dict[str, Any] = {"SCRIPT_NAME": "", "PATH_INFO": path}
+    environ: dict[str, Any] = {"SCRIPT_NAME": script_name, "PATH_INFO": path}
     found: Any = applications.find(environ)
     return found and found.__name__, environ["SCRIPT_NAME"], environ["PATH_INFO"]
 
@@ -80,3 +80,11 @@ def test_nobody_answers_where_nothing_is_loaded() -> None:
 
 def test_a_long_path_is_no_work() -> None:
     assert find(mounted("/a"), "/x" * 10_000)[0] == "/a"
+
+
+def test_a_front_server_may_name_the_mount_point() -> None:
+    for managed in (False, True):
+        applications = mounted("", "/a", manage_script_name=managed)
+        assert find(applications, "/x", "/a") == ("/a", "/a", "/x")
+        assert find(applications, "/x", "/a/") == ("/a", "/a/", "/x")
+        assert find(applications, "/x", "/b") == ("default", "/b", "/x")
