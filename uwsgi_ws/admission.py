@@ -28,10 +28,12 @@ class Admission:
 
     Args:
         origins: What ``--websockets-origin`` lists; empty lets every Origin in, as uWSGI does.
+        lenient: What ``--websockets-lenient`` lists.
     """
 
-    def __init__(self, origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, origins: tuple[str, ...] = (), lenient: frozenset[str] = frozenset()) -> None:
         self._origins = origins
+        self._lenient = lenient
 
     def judge(self, request: Request) -> None:
         """Let the request pass, or raise.
@@ -44,7 +46,10 @@ class Admission:
         variables = request.environ
         if not handshake.is_websocket(variables):
             return
-        handshake.check_request(variables)
+        forgiven = handshake.check_request(variables, self._lenient)
+        if forgiven:
+            # For the access line, in the way of uwsgi.set_logvar.
+            request.logvars = {"websocket.lenient": ",".join(forgiven)}
         if self._origins and not handshake.is_origin_allowed(variables, request.scheme, self._origins):
             raise HandshakeError(403, "this Origin may not connect here")
 

@@ -130,6 +130,7 @@ class AccessLog:
         return (
             f"{line} websocket: received {websocket.messages_received} messages in {websocket.bytes_received} bytes, "
             f"sent {websocket.messages_sent} in {websocket.bytes_sent}, closed {websocket.close_code}"
+            f"{'' if (forgiven := _lenient(request)) == '-' else f', lenient {forgiven}'}"
         )
 
     def _compile(self, log_format: str) -> list[str | Callable[[Request], str]]:
@@ -178,6 +179,14 @@ def _time_format(request: Request) -> str:
     return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(request.started_at))
 
 
+def _lenient(request: Request) -> str:
+    """Return what ``--websockets-lenient`` has forgiven a client, a dash for nothing."""
+    words = [word] if (word := (request.logvars or {}).get("websocket.lenient")) else []
+    if request.websocket is not None and request.websocket.has_unmasked:
+        words.append("masking")
+    return ",".join(words) or "-"
+
+
 def _of_websocket(attribute: str) -> Callable[[Request], str]:
     return lambda request: "-" if request.websocket is None else str(getattr(request.websocket, attribute))
 
@@ -214,4 +223,5 @@ _VALUES: dict[str, Callable[[Request], str]] = {
     "websocket.bytes_received": _of_websocket("bytes_received"),
     "websocket.bytes_sent": _of_websocket("bytes_sent"),
     "websocket.close_code": _of_websocket("close_code"),
+    "websocket.lenient": _lenient,
 }

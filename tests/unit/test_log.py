@@ -63,12 +63,24 @@ def test_the_default_is_uwsgis_line(capsys: Capture) -> None:
 
 
 def test_a_websockets_line_tells_what_it_carried(capsys: Capture) -> None:
-    websocket = SimpleNamespace(messages_received=1, bytes_received=2, messages_sent=3, bytes_sent=4, close_code=1001)
+    numbers = {"messages_received": 1, "bytes_received": 2, "messages_sent": 3, "bytes_sent": 4, "close_code": 1001}
+    websocket = SimpleNamespace(**numbers, has_unmasked=False)
     text = line(capsys, None, request(status=101, websocket=websocket))
     assert "generated 4 bytes" in text
     assert text.endswith(" websocket: received 1 messages in 2 bytes, sent 3 in 4, closed 1001")
     log_format = "%(websocket.received) %(websocket.bytes_received) %(websocket.sent) %(websocket.bytes_sent)"
     assert line(capsys, f"{log_format} %(websocket.close_code)", request(websocket=websocket)) == "1 2 3 4 1001"
+
+
+def test_a_line_tells_what_a_client_was_forgiven(capsys: Capture) -> None:
+    numbers = dict.fromkeys(("messages_received", "bytes_received", "messages_sent", "bytes_sent", "close_code"), 1)
+    websocket = SimpleNamespace(**numbers, has_unmasked=True)
+    logvars = {"websocket.lenient": "handshake"}
+    assert line(capsys, None, request(websocket=websocket)).endswith("closed 1, lenient masking")
+    odd = request(websocket=websocket, logvars=logvars)
+    assert line(capsys, None, odd).endswith("closed 1, lenient handshake,masking")
+    assert line(capsys, "%(websocket.lenient)", odd) == "handshake,masking"
+    assert line(capsys, "%(websocket.lenient)", request()) == "-"
 
 
 @pytest.mark.parametrize("log_format", [None, "%(uri) %(user) %(var.HTTP_X) %(mine) %(method) %(addr) %(proto)"])

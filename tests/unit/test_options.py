@@ -54,6 +54,7 @@ SAMPLES = {  # a good value for each type
     "Redirect": (":80,8443", Redirect(Address("tcp", host="0.0.0.0", port=80), "8443")),
     "NamedCertificate": ("a.example a.pem,a.key", NamedCertificate("a.example", CertificateFiles("a.pem", "a.key"))),
     "Origin": ("https://example.org", "https://example.org"),
+    "Leniency": ("masking, handshake", frozenset(("handshake", "masking"))),
 }
 
 

@@ -16,7 +16,7 @@ from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Setting
-from uwsgi_ws.options.values import Dialect, FileMode, Mount, Origin, Variable
+from uwsgi_ws.options.values import Dialect, FileMode, Leniency, Mount, Origin, Variable
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
 
@@ -334,6 +334,15 @@ class Options:
         help="Let only pages of this origin connect, such as https://example.org, or 'same' for the "
         "server's own; others get 403 before the application runs. uWSGI has no such option and lets "
         "every origin in, which is the default here too.",
+    )
+    websockets_lenient: tuple[Leniency, ...] = option(
+        (),
+        aliases=("websocket-lenient",),
+        metavar="WHAT[,WHAT]",
+        group="WebSocket",
+        help="Let clients in that RFC 6455 does not, as uWSGI does: 'handshake' without upgrade in the Connection "
+        "header, with a key of any length, or without a version; 'masking' with unmasked frames; 'subprotocol' with "
+        "names that are no tokens. The access line says of whom that was needed.",
     )
     websockets_drain_rate: int = option(
         5_000,

@@ -9,10 +9,15 @@ from typing import NamedTuple, NewType
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
 
-__all__ = ["TYPES", "Dialect", "FileMode", "Mount", "Origin", "Type", "Variable"]
+__all__ = ["TYPES", "Dialect", "FileMode", "Leniency", "Mount", "Origin", "Type", "Variable"]
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
+
+
+Leniency = NewType("Leniency", frozenset[str])  #: some of ``LENIENCIES``
+
+LENIENCIES = ("handshake", "masking", "subprotocol")
 
 
 class FileMode(int):
@@ -81,6 +86,14 @@ def _origin(text: str) -> Origin:
     return Origin(text.lower())
 
 
+def _leniency(text: str) -> Leniency:
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in LENIENCIES:
+            raise ValueError(f"{word!r} is none of {', '.join(LENIENCIES)}")
+    return Leniency(frozenset(words))
+
+
 class Type(NamedTuple):
     """How an annotation's text is read: ``parse`` raises ValueError with a message that holds the text."""
 
@@ -103,4 +116,5 @@ TYPES = {
     "Mount": Type(_mount),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),
+    "Leniency": Type(_leniency, "WHAT"),
 }

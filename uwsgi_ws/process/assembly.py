@@ -158,6 +158,7 @@ def make_server(
         attendance: What limits on WebSockets count by, shared with other workers; None when there are none.
         seat: This worker's there.
     """
+    lenient: frozenset[str] = frozenset().union(*options.websockets_lenient)
     static = None
     if options.static_map or options.check_static:
         static = StaticFiles(options.static_map, options.check_static, options.static_index)
@@ -187,11 +188,12 @@ def make_server(
             max_outbox=options.websockets_max_outbox * 1024,
             messages_per_second=options.websockets_messages_per_second,
             bytes_per_second=options.websockets_bytes_per_second,
+            takes_unmasked="masking" in lenient,
         ),
         environ=EnvironBase(
             api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
         ),
-        admission=Admission(options.websockets_origin),
+        admission=Admission(options.websockets_origin, lenient),
         crowd=Crowd(crowd_limits, attendance or Attendance.alone(), seat) if crowd_limits else None,
         static=static,
         router=equipment.router,

@@ -34,6 +34,7 @@ _KNOWN_OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 FIN = 0x80
 RSV = 0x70
 MASKED = 0x80
+_NO_KEY = bytes(4)
 #: Longest payload of a control frame (RFC 6455 5.5).
 MAX_CONTROL = 125
 #: Payload bytes of a frame whose length takes two bytes.
@@ -52,7 +53,7 @@ SHORT_MESSAGES = {
 class FrameHeader(NamedTuple):
     """What comes before a client's payload.
 
-    ``size`` counts the header's own bytes, masking key included; ``length`` the payload's.
+    ``size`` counts the header's own bytes, its masking key included; ``length`` the payload's.
     """
 
     fin: bool
@@ -62,10 +63,15 @@ class FrameHeader(NamedTuple):
     size: int
 
 
-def parse_header(data: bytes | bytearray, start: int) -> FrameHeader | None:
+def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = False) -> FrameHeader | None:
     """Read a client's frame header at ``data[start:]``; None when it is not all there yet.
 
     What can be judged from two bytes is judged from two bytes, so that a bad frame fails at once.
+
+    Args:
+        data: Bytes from the peer.
+        start: Where the frame begins.
+        takes_unmasked: Whether a client's frame may come unmasked; its key then is one that changes nothing.
 
     Raises:
         FrameError: 1002 for each MUST of RFC 6455 5.1, 5.2 and 5.5 that the header breaks.
@@ -79,7 +85,8 @@ def parse_header(data: bytes | bytearray, start: int) -> FrameHeader | None:
         raise FrameError("reserved bits set, and no extension was negotiated")
     if opcode not in _KNOWN_OPCODES:
         raise FrameError(f"reserved opcode {opcode:#x}")
-    if not second & MASKED:
+    is_masked = second & MASKED
+    if not is_masked and not takes_unmasked:
         raise FrameError("unmasked frame from a client")
     length = second & 0x7F
     if opcode >= CLOSE:
@@ -104,6 +111,8 @@ def parse_header(data: bytes | bytearray, start: int) -> FrameHeader | None:
             raise FrameError("length with its most significant bit set")
         if length < 65_536:
             raise FrameError("length not in its shortest form")
+    if not is_masked:
+        return FrameHeader(first >= FIN, opcode, length, _NO_KEY, body - start)
     key = bytes(data[body : body + 4])
     if len(key) < 4:
         return None

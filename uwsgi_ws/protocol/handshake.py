@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.plain import plain_str
@@ -39,8 +39,17 @@ def is_websocket(variables: Mapping[str, str]) -> bool:
     return upgrade is not None and (upgrade.lower() == "websocket" or "websocket" in _tokens(upgrade))
 
 
-def check_request(variables: Mapping[str, str]) -> None:
+def check_request(variables: Mapping[str, str], lenient: Container[str] = ()) -> tuple[str, ...]:
     """Check every MUST of RFC 6455 4.2.1.
+
+    Args:
+        variables: The request's.
+        lenient: What is not to be insisted on. ``handshake``: a Connection header that says upgrade, a key of 16
+            bytes in base64 (any will do), a version (where there is one, it is 13). ``subprotocol``: names that are
+            tokens.
+
+    Returns:
+        Those of ``lenient`` without which the request would have been refused.
 
     Raises:
         HandshakeError: 405 for another method, 400 for a bad header, 426 (with the version we speak) for
@@ -55,21 +64,34 @@ def check_request(variables: Mapping[str, str]) -> None:
         raise HandshakeError(400, "a WebSocket handshake needs a Host header")
     if not is_websocket(variables):
         raise HandshakeError(400, "not a WebSocket handshake: no Upgrade header that asks for websocket")
+    needed: dict[str, None] = {}
+    is_lenient = "handshake" in lenient
     if "upgrade" not in _tokens(variables.get("HTTP_CONNECTION", "")):
-        raise HandshakeError(400, "WebSocket handshake without 'upgrade' in its Connection header")
+        if not is_lenient:
+            raise HandshakeError(400, "WebSocket handshake without 'upgrade' in its Connection header")
+        needed["handshake"] = None
     version = variables.get("HTTP_SEC_WEBSOCKET_VERSION", "")
-    if version != "13":
+    if not version and is_lenient:
+        needed["handshake"] = None
+    elif version != "13":
+        # Never another one: browsers of that time had their Origin under another name, and so would pass.
         # 4.4: the answer names the versions that this server speaks. RFC 9110 15.5.22: a 426 MUST have Upgrade.
         raise HandshakeError(
             426,
             "only WebSocket version 13 is spoken here",
             (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),
         )
-    if not _is_key(variables.get("HTTP_SEC_WEBSOCKET_KEY", "")):
-        raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+    key = variables.get("HTTP_SEC_WEBSOCKET_KEY", "")
+    if not _is_key(key):
+        if not is_lenient or not key or "," in key:  # which of several keys is meant, nobody knows
+            raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+        needed["handshake"] = None
     for name in offered_subprotocols(variables):
         if not _TOKEN.fullmatch(name):
-            raise HandshakeError(400, "Sec-WebSocket-Protocol is not a list of tokens")
+            if "subprotocol" not in lenient:
+                raise HandshakeError(400, "Sec-WebSocket-Protocol is not a list of tokens")
+            needed["subprotocol"] = None
+    return tuple(needed)
 
 
 def _is_key(key: str) -> bool:

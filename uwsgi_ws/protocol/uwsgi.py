@@ -44,7 +44,7 @@ _HTTP: Final = re.compile(rb"[A-Z]{2,}[A-Z ]")
 _NAME: Final = re.compile(rb"[!-~]+")
 #: RFC 9110 5.5: a field value never has them, and in a header of ours they would split the response.
 _SPLITTERS: Final = re.compile(r"[\0\r\n]")
-#: Fields of which a request has one. Other fields' lines make a list (RFC 9110 5.3); nginx before 1.23 leaves that to us.
+#: Fields of which a request has one. Other fields' lines make a list (RFC 9110 5.3): nginx joins them since 1.23.
 _SINGLE: Final = frozenset(("HTTP_HOST", "HTTP_CONTENT_TYPE"))
 #: Two that differ could make two servers see two requests.
 _FRAMING: Final = frozenset(("CONTENT_LENGTH", "HTTP_CONTENT_LENGTH"))

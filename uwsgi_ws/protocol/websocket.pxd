@@ -19,6 +19,8 @@ cdef class WebSocket:
     cdef bint _frame_fin
     cdef object _masker
     cdef bint _is_deaf
+    cdef bint _takes_unmasked
+    cdef public bint has_unmasked
 
     cpdef bint receive(self, bytes data) except? True
     cdef object _put(self, object message)

@@ -82,6 +82,7 @@ class WebSocket:
 
     Args:
         max_message_size: Bytes allowed in one message, all its fragments counted.
+        takes_unmasked: Whether frames that are not masked are taken (against 5.1), as uWSGI does.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class WebSocket:
         "_is_deaf",
         "_masker",
         "_pending",
+        "_takes_unmasked",
         "cause",
         "close_code",
         "close_reason",
@@ -98,6 +100,7 @@ class WebSocket:
         "close_sent",
         "ending",
         "finished",
+        "has_unmasked",
         "is_idle",
         "max_message_size",
         "messages",
@@ -107,8 +110,11 @@ class WebSocket:
         "streaming",
     )
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, takes_unmasked: bool = False) -> None:
         self.max_message_size = max_message_size
+        self._takes_unmasked = takes_unmasked
+        #: An unmasked frame has come, and been taken.
+        self.has_unmasked = False
         self.state = State.OPEN
         self.messages = _NO_MESSAGES
         self.output: list[bytes] = []
@@ -189,9 +195,11 @@ class WebSocket:
                 start = self._receive_payload(data, start)
                 if self._masker is not None:
                     return attention
-            header = frames.parse_header(data, start)
+            header = frames.parse_header(data, start, self._takes_unmasked)
             if header is None:
                 break
+            if self._takes_unmasked and not data[start + 1] & frames.MASKED:
+                self.has_unmasked = True
             body = start + header.size
             if header.opcode >= CLOSE:
                 if body + header.length > end:

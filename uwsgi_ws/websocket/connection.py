@@ -75,6 +75,7 @@ class ConnectionSettings:
         close_timeout: Seconds for the peer to answer our close frame.
         messages_per_second: Messages that a peer may send in a second; 0 is no limit.
         bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
+        takes_unmasked: Whether a peer's frames may come unmasked.
     """
 
     max_message_size: int
@@ -84,6 +85,7 @@ class ConnectionSettings:
     close_timeout: float = 5.0
     messages_per_second: int = 0
     bytes_per_second: int = 0
+    takes_unmasked: bool = False
 
 
 class Connection(Receiver):
@@ -142,7 +144,7 @@ class Connection(Receiver):
         path: str = "",
         subprotocol: str | None = None,
     ) -> None:
-        self._engine = WebSocket(settings.max_message_size)
+        self._engine = WebSocket(settings.max_message_size, settings.takes_unmasked)
         self._stream = stream
         self._raw: Any = stream.raw  # a socket to write to without further ado
         self._settings = settings
@@ -459,6 +461,11 @@ class Connection(Receiver):
     def is_ended(self) -> bool:
         """Whether the stream is closed as well: the closing handshake is over, one way or another."""
         return self._is_closed
+
+    @property
+    def has_unmasked(self) -> bool:
+        """Whether the peer has sent frames that were not masked, which ``--websockets-lenient`` lets in."""
+        return self._engine.has_unmasked
 
     @property
     def close_code(self) -> int | None:
