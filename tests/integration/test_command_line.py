@@ -111,7 +111,7 @@ def test_importing_the_package_patches_nothing() -> None:
         (["--uwsgi-allow-from", "example.org"], ["--uwsgi-allow-from", "'example.org'", "no IP address"]),
         (["--env", "NOVALUE"], ["--env", "'NOVALUE'", "NAME=VALUE"]),
         (["--mount", "app.py"], ["--mount", "'app.py'", "/path=target"]),
-        (["readme.txt"], ["'readme.txt'", "neither an option nor an application"]),
+        (["read-me.txt"], ["'read-me.txt'", "neither an option nor an application"]),
     ],
     ids=" ".join,
 )

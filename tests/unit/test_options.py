@@ -225,7 +225,7 @@ class TestBareArguments:
     def test_an_ini_file_is_the_configuration(self, argument: str):
         assert command_line([argument]) == [Setting("ini", argument)]
 
-    @pytest.mark.parametrize("path", ["app.py", "/srv/my app/app.py", "site.wsgi", "../a.b.py", "my-app.py"])
+    @pytest.mark.parametrize("path", ["app.py", "/srv/my app/app.py", "./site.wsgi", "../a.b.py", "my-app.py"])
     def test_a_python_file_is_the_wsgi_file(self, path: str):
         options = parse([path])
         assert (options.wsgi_file, options.module, options.callable) == (path, None, "application")
@@ -241,12 +241,19 @@ class TestBareArguments:
         options = parse([f"{module}:app"])
         assert (options.wsgi_file, options.module, options.callable) == (None, module, "app")
 
+    @pytest.mark.parametrize("target", ["site.wsgi", "mysite.wsgi", "pkg.mod", "pkg.sub.mod_2"])
+    def test_what_may_be_a_file_or_a_module_is_seen_where_it_is_loaded(self, target: str):
+        options = parse([target])
+        assert (options.application, options.wsgi_file, options.module) == (target, None, None)
+        options = parse(["mysite.wsgi:app"])
+        assert (options.application, options.callable) == ("mysite.wsgi", "app")
+
     def test_the_last_of_two_callables_wins(self):
         assert parse(["app.py:first", "--callable", "second"]).callable == "second"
 
     @pytest.mark.parametrize(
         "argument",
-        ["", "app", "pkg.mod", "app.txt", "ini", "a b:c", ".:app", ":app", "a..b:c"],
+        ["", "app", "my-app.txt", "ini", "a b:c", ".:app", ":app", "a..b:c"],
     )
     def test_anything_else_is_an_error_that_shows_what_may_stand_there(self, argument: str):
         problem = problem_of(argument)

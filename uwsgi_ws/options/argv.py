@@ -65,18 +65,24 @@ def _next(option: str, rest: deque[str]) -> str:
 
 
 def _bare(argument: str) -> Iterator[Setting]:
-    """Read ``app.ini``, ``app.py``, ``app.wsgi`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``)."""
+    """Read ``app.ini``, ``app.py``, ``app.wsgi``, ``pkg.mod`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``).
+
+    Whether ``mysite.wsgi`` is a file or a module is seen where it is loaded from.
+    """
     target, colon, name = argument.partition(":")
     if target.endswith(".ini"):
         yield Setting("ini", argument)
         return
-    is_file = target.endswith((".py", ".wsgi"))
-    is_module = colon and all(part.isidentifier() for part in target.split("."))
-    if not is_file and not is_module:
+    is_module = ("." in target or colon) and all(part.isidentifier() for part in target.split("."))
+    if not is_module and not target.endswith((".py", ".wsgi")):
         problem = "neither an option nor an application (app.py, app.py:callable or pkg.mod:callable) nor a file.ini"
         raise OptionError(repr(argument), problem)
     if colon and not name.removesuffix("()").isidentifier():
         raise OptionError(repr(argument), f"{name!r} cannot be the name of a callable")
-    yield Setting("wsgi-file" if is_file else "module", target)
+    if target.endswith(".py") or not is_module:
+        option = "wsgi-file"
+    else:
+        option = "module" if colon and not target.endswith(".wsgi") else "application"
+    yield Setting(option, target)
     if colon:
         yield Setting("callable", name)

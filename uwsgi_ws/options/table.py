@@ -188,7 +188,15 @@ class Options:
         aliases=("wsgi",),
         metavar="MODULE[:CALLABLE]",
         group="Application",
-        help="Load the application from this module. A bare pkg.mod:callable does the same.",
+        help="Load the application from this module, never a file; of a --wsgi-file beside it nothing is loaded. A "
+        "bare pkg.mod:callable does the same.",
+    )
+    application: str | None = option(
+        None,
+        metavar="APP",
+        group="Application",
+        help="Load the application from this file or, if there is none, from the module of that name, such as "
+        "mysite.wsgi. A bare argument does the same where it is not clear which of both it is.",
     )
     callable: str = option(
         "application",
@@ -200,7 +208,7 @@ class Options:
         (),
         metavar="/PATH=APP",
         group="Application",
-        help="Serve another application under a path; APP is app.py[:callable] or pkg.mod:callable.",
+        help="Serve another application under a path; APP is app.py[:callable] or pkg.mod[:callable].",
     )
     manage_script_name: bool = option(
         False,

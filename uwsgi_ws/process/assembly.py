@@ -115,15 +115,18 @@ def load_applications(options: Options) -> Applications:
     if options.chdir is not None:
         say(f"current working directory: {os.getcwd()}")
     sys.argv = ["uwsgi", *(options.pyargv or "").split()]
-    targets = [("mount", mount.path, mount.target) for mount in options.mount]
-    if options.wsgi_file is not None:
-        targets.append(("wsgi-file", "", options.wsgi_file))
+    targets = [("mount", mount.path, mount.target, loader.load) for mount in options.mount]
+    # All are meant for "": the one that uWSGI takes, without loading the others.
     if options.module is not None:
-        targets.append(("module", "", options.module))
-    for number, (option, mount, target) in enumerate(targets):
+        targets.append(("module", "", options.module, loader.load_module))
+    elif options.wsgi_file is not None:
+        targets.append(("wsgi-file", "", options.wsgi_file, loader.load_file))
+    elif options.application is not None:
+        targets.append(("application", "", options.application, loader.load))
+    for number, (option, mount, target, load) in enumerate(targets):
         begun = time.monotonic()
         try:
-            application = loader.load(target, options.callable)
+            application = load(target, options.callable)
         except BootError as exc:
             raise options.error(option, str(exc)) from exc
         applications.add(mount, application)

@@ -14,7 +14,7 @@ from types import CodeType
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.wsgi.runner import Application
 
-__all__ = ["add_paths", "load", "use_virtualenv"]
+__all__ = ["add_paths", "load", "load_file", "load_module", "use_virtualenv"]
 
 
 def add_paths(patterns: tuple[str, ...]) -> None:
@@ -43,34 +43,58 @@ def use_virtualenv(directory: str) -> None:
 
 
 def load(target: str, callable_name: str = "application") -> Application:
-    """Return an application.
+    """Return an application of which it is not said whether it is in a file or a module: a file's, if there is one.
 
     Args:
-        target: ``FILE.py``, ``FILE.py:CALLABLE``, ``MODULE`` or ``MODULE:CALLABLE``; anything with a slash or ending
-            in ``.py`` or ``.wsgi`` before the colon is a file.
+        target: ``FILE``, ``FILE:CALLABLE``, ``MODULE`` or ``MODULE:CALLABLE``.
         callable_name: Used when ``target`` names none.
 
     Raises:
         BootError: there is no such file, module or callable.
         Exception: whatever the application's own code raises while it is imported.
+
+    Source: uWSGI's plugins/python, ``uwsgi_python_magic`` and ``uwsgi_mount_loader``. They take all that ends in
+    ``.wsgi`` for a file; Django's own module is called so.
     """
+    place = target.partition(":")[0]
+    is_module = all(part.isidentifier() for part in place.split(".")) and not place.endswith(".py")
+    if is_module and not Path(place).is_file():
+        return load_module(target, callable_name)
+    return load_file(target, callable_name)
+
+
+def load_file(target: str, callable_name: str = "application") -> Application:
+    """Return the application in ``FILE`` or ``FILE:CALLABLE``; as ``load``."""
     place, _, name = target.partition(":")
-    name = name.removesuffix("()") or callable_name
-    if "/" in place or place.endswith((".py", ".wsgi")):
-        module = _import_file(Path(place))
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ModuleNotFoundError as exc:
-            if exc.name is not None and (place == exc.name or place.startswith(exc.name + ".")):
-                raise BootError(f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)})") from exc
-            raise
+    if Path(target).is_file():  # a colon may be part of its name
+        place, name = target, ""
+    return _callable_of(_import_file(Path(place)), place, name or callable_name)
+
+
+def load_module(target: str, callable_name: str = "application") -> Application:
+    """Return the application in ``MODULE`` or ``MODULE:CALLABLE``, whatever the module's name ends in; as ``load``."""
+    place, _, name = target.partition(":")
+    try:
+        module = importlib.import_module(place)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (place == exc.name or place.startswith(exc.name + ".")):
+            hint = f"; {place} is a file, for --wsgi-file" if Path(place).is_file() else ""
+            raise BootError(f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)}){hint}") from exc
+        raise
+    return _callable_of(module, place, name or callable_name)
+
+
+def _callable_of(module: object, place: str, name: str) -> Application:
+    """Return what has the name; for ``NAME()`` what calling that returns, as in uWSGI: Flask's factories."""
+    path = name.removesuffix("()")
     application = module
-    for part in name.split("."):
+    for part in path.split("."):
         try:
             application = getattr(application, part)
         except AttributeError:
-            raise BootError(f"{place} has no {name!r}: name the application with --callable") from None
+            raise BootError(f"{place} has no {path!r}: name the application with --callable") from None
+    if path != name and callable(application):
+        application = application()
     if not callable(application):
         raise BootError(f"{name!r} of {place} is a {type(application).__name__}, not a callable")
     return application

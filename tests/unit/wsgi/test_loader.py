@@ -18,13 +18,23 @@ class Other:
     def app(self, environ, start_response): ...
 other = Other()
 number = 5
+def create():
+    def made(environ, start_response): ...
+    return made
 """
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with applications, in front of ``sys.path`` as the server would have it."""
-    for name in ("app.py", "app.wsgi", "with.dots/my-app.py", "loaderpkg/__init__.py", "loaderpkg/mod.py"):
+    for name in (
+        "app.py",
+        "app.wsgi",
+        "with.dots/my-app.py",
+        "loaderpkg/__init__.py",
+        "loaderpkg/mod.py",
+        "loaderpkg/wsgi.py",
+    ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(SOURCE)
@@ -57,9 +67,36 @@ def test_a_module_has_the_name_that_uwsgi_gives_it(target: str, module: str) -> 
     assert Path(str(sys.modules[module].__file__)).exists()
 
 
-def test_the_callables_name_may_have_dots_and_parentheses() -> None:
+@pytest.mark.parametrize("name", ["loaderpkg.wsgi", "loaderpkg.wsgi:application"])
+def test_a_module_called_wsgi_is_a_module_and_a_file_called_so_a_file(folder: Path, name: str) -> None:
+    assert loader.load(name).__module__ == "loaderpkg.wsgi"
+    assert loader.load_module(name).__module__ == "loaderpkg.wsgi"
+    (folder / "loaderpkg.wsgi").write_text(SOURCE)
+    assert loader.load(name).__module__ == "uwsgi_file_loaderpkg"
+    assert loader.load_module(name).__module__ == "loaderpkg.wsgi"
+
+
+def test_a_module_is_never_a_file_nor_a_file_a_module(folder: Path) -> None:
+    (folder / "plain").write_text(SOURCE)
+    (folder / "a:b.py").write_text(SOURCE)
+    assert loader.load_file("plain").__module__ == "uwsgi_file_plain"
+    assert loader.load_file("a:b.py").__module__ == "uwsgi_file_a:b"
+    with pytest.raises(BootError, match=r"no file loaderpkg\.mod"):
+        loader.load_file("loaderpkg.mod")
+    with pytest.raises(BootError, match=r"no module named 'app.py' .*; app.py is a file, for --wsgi-file"):
+        loader.load_module("app.py")
+
+
+def test_parentheses_behind_the_callables_name_call_it() -> None:
+    assert loader.load("app.py:create()").__name__ == "made"
+    assert loader.load_module("loaderpkg.mod:create()").__name__ == "made"
+    assert loader.load("app.py", "create()").__name__ == "made"
+    with pytest.raises(BootError, match="has no 'missing'"):
+        loader.load("app.py:missing()")
+
+
+def test_the_callables_name_may_have_dots() -> None:
     assert loader.load("app.py:other.app").__name__ == "app"
-    assert loader.load("app.py:application()").__name__ == "application"
     assert loader.load("app.py", "other.app").__name__ == "app"
     assert loader.load("app.py:application", "other.app").__name__ == "application"
 
