@@ -15,6 +15,8 @@ from typing import Literal
 __all__ = ["Address", "Trusted", "User", "parse_address", "parse_trusted"]
 
 _ALL_IPV4 = "0.0.0.0"
+#: Around a port's digits; uWSGI reads no more of it than those.
+_STRAY = re.compile(r"^\s+|\s*[;,]?(\s+[;#].*)?$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")  # a name or dotted IPv4
 _LARGEST_PORT = 65_535
 _LONGEST_UNIX_PATH = 107  # bytes; Linux's sun_path holds 108, one of them the NUL of a path or of an @abstract name
@@ -80,8 +82,8 @@ def parse_address(text: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon:
         raise ValueError(f"{text!r} is no address, give host:port, :port or the path of a unix socket")
-    number = _port(text, port)
-    return Address("tcp", host=_host(text, host), port=number)
+    number = _port(text, _STRAY.sub("", port))
+    return Address("tcp", host=_host(text, host.strip()), port=number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.options import Options, help_text, parse
+from uwsgi_ws.options import Options, help_text, ini_text, parse
 
 __all__ = ["main"]
 
@@ -27,10 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from uwsgi_ws.channels.client import main as publish
 
         return publish(arguments[1:])
+    is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # what a worker without a master hands on to itself
     try:
-        options = parse(arguments)
+        options = parse(arguments, os.environ, is_a_reload=is_a_reload)
     except OptionError as exc:
-        print(f"uwsgi_ws: {exc}", file=sys.stderr)
+        for error in exc.each:
+            print(f"uwsgi_ws: {error}", file=sys.stderr)
         return 2
     if options.help:
         print(help_text())
@@ -38,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.version:
         print(f"uwsgi_ws {__version__} ({_build.name()})")
         return 0
+    if not is_a_reload:
+        for text in options.print:
+            print(text)
+        if options.show_config:
+            print(ini_text(options), end="", flush=True)
     started_in = os.getcwd()
     if options.daemonize is not None and (status := _go_to_the_background(options.daemonize)):
         return status
@@ -65,7 +72,10 @@ def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> i
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.master import Master
 
-    return status_of(Master(options, lambda: parse(arguments), started_in).run)
+    def read_options(is_a_reload: bool) -> Options:
+        return parse(arguments, os.environ, is_a_reload=is_a_reload)
+
+    return status_of(Master(options, read_options, started_in).run)
 
 
 def _serve(options: Options, started_in: str) -> int:

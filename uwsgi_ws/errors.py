@@ -6,6 +6,8 @@ this one, and it imports nothing of ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "BodyError",
     "BootError",
@@ -20,6 +22,7 @@ __all__ = [
     "KeepaliveTimeout",
     "MessageTooBig",
     "OptionError",
+    "OptionErrors",
     "PeerError",
     "RequestError",
 ]
@@ -163,6 +166,32 @@ class OptionError(Error, ValueError):
         self.option = option
         self.problem = problem
         self.source = source
+
+    @property
+    def each(self) -> tuple[OptionError, ...]:
+        """What is to be told, an error a line."""
+        return (self,)
+
+
+class OptionErrors(OptionError):
+    """Several of them, which are told together; ``option`` and the rest are the first one's.
+
+    Args:
+        errors: At least one.
+    """
+
+    def __init__(self, errors: Sequence[OptionError]) -> None:
+        first = errors[0]
+        super().__init__(first.option, first.problem, first.source)
+        self._errors = tuple(errors)
+
+    @property
+    def each(self) -> tuple[OptionError, ...]:
+        """The errors, in the order in which they were found."""
+        return self._errors
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self._errors)
 
 
 class ChannelError(Error, OSError):

@@ -73,7 +73,6 @@ def test_a_unix_path_may_fill_the_field_of_the_kernel_and_no_more():
         (":65536", "needs a port"),
         (":-1", "needs a port"),
         (":+1", "needs a port"),
-        (": 1", "needs a port"),
         (":\u0661", "needs a port"),
         (":000080", "needs a port"),
         ("::1:8080", "in brackets"),
@@ -128,3 +127,24 @@ def test_whatever_else_names_no_peers(text: str):
     with pytest.raises(ValueError, match=r"give uid:|is no IP address") as caught:
         parse_trusted(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        (": 5000", ":5000"),
+        ("localhost:8080;", "localhost:8080"),
+        ("localhost :8080", "localhost:8080"),
+        ("127.0.0.1:8080,", "127.0.0.1:8080"),
+        (":8080 ; a comment", ":8080"),
+        ("0.0.0.0:8080 # here", ":8080"),
+    ],
+)
+def test_what_stands_around_a_port_counts_as_little_as_in_uwsgi(text: str, meant: str) -> None:
+    assert parse_address(text) == parse_address(meant)
+
+
+@pytest.mark.parametrize("text", [":80a", ":80 90", ":8080 # see: there", "localhost:80;x"])
+def test_a_port_with_more_behind_it_than_a_comment_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="needs a port"):
+        parse_address(text)

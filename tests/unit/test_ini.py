@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.options import Options, opt_dict, parse
+from uwsgi_ws.options import Options, Setting, opt_dict, parse
 from uwsgi_ws.options.ini import parse_ini
+from uwsgi_ws.options.setting import Findings
 
 
 def settings_of(text: str, section: str = "uwsgi") -> list[tuple[str, str | None, str]]:
-    found = parse_ini(text, "a.ini", section)
+    findings = Findings()
+    found = parse_ini(text, "a.ini", section, findings)
+    assert findings == Findings()
     assert found is not None
     return [(each.name, each.value, each.source) for each in found]
 
@@ -50,14 +53,13 @@ def test_a_section_is_found_by_name_wherever_its_parts_stand() -> None:
     text = "[other]\na = 1\n[ uwsgi ]\nb = 2\n[other]\nc = 3\n[uwsgi]\nd = 4"
     assert [name for name, _, _ in settings_of(text)] == ["b", "d"]
     assert [name for name, _, _ in settings_of(text, "other")] == ["a", "c"]
-    assert parse_ini(text, "a.ini", "none") is None
+    assert parse_ini(text, "a.ini", "none", Findings()) is None
     assert settings_of("[uwsgi]") == []
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a = 1\n[uwsgi]", "a: stands before the first [section] (a.ini:1)"),
         ("[uwsgi]\n\n= 5", "= 5: lacks the name before its equals sign (a.ini:3)"),
         ("[uwsgi", "[uwsgi: not of the form [section] (a.ini:1)"),
         ("[]", "[]: not of the form [section] (a.ini:1)"),
@@ -66,9 +68,16 @@ def test_a_section_is_found_by_name_wherever_its_parts_stand() -> None:
     ],
 )
 def test_a_malformed_line_is_an_error_that_names_file_line_and_word(text: str, problem: str) -> None:
-    with pytest.raises(OptionError) as caught:
-        parse_ini(text, "a.ini", "uwsgi")
-    assert str(caught.value) == problem
+    findings = Findings()
+    parse_ini(text, "a.ini", "uwsgi", findings)
+    assert [str(error) for error in findings.errors] == [problem]
+
+
+def test_what_stands_before_the_first_section_is_told_and_does_not_count() -> None:
+    findings = Findings()
+    assert parse_ini("a = 1\n[uwsgi]\nb = 2", "a.ini", "uwsgi", findings) == [Setting("b", "2", "a.ini:3")]
+    problem = "a: stands before the first [section], and does not count (a.ini:1)"
+    assert [str(note) for note in findings.notes] == [problem]
 
 
 class TestFiles:
@@ -81,12 +90,17 @@ class TestFiles:
         Path("a.ini").write_text("[uwsgi]\ngevent = 5\npp = b\n")
         options = parse(["--gevent", "3", "--pp", "a", "--ini", "a.ini", "--pp", "c"])
         assert (options.gevent, options.pythonpath) == (5, ("a", "b", "c"))
-        assert parse(["a.ini", "--gevent", "7"]).gevent == 7
-        assert opt_dict(options)["ini"] == b"a.ini"
+        assert parse(["--ini", "a.ini", "--gevent", "7"]).gevent == 7
+
+    def test_a_file_that_stands_alone_counts_behind_the_whole_command_line(self) -> None:
+        Path("a.ini").write_text("[uwsgi]\ngevent = 5\n")
+        options = parse(["a.ini", "--gevent", "7"])
+        assert options.gevent == 5
+        assert opt_dict(options)["config"] == b"a.ini"
 
     def test_another_section_of_the_file_may_be_named_alone(self) -> None:
         Path("a.ini").write_text("[uwsgi]\ngevent = 5\nini = :logs\n[logs]\ndisable-logging\n[more]\nlisten = 7\n")
-        options = parse(["a.ini", "--ini", ":more"])
+        options = parse(["--ini", "a.ini", "--ini", ":more"])
         assert (options.gevent, options.disable_logging, options.listen) == (5, True, 7)
         assert parse(["a.ini:more"]).gevent == Options().gevent
 
@@ -95,7 +109,7 @@ class TestFiles:
         assert parse(["a.ini"]).chdir == "/\udcffé"
 
     def test_an_error_names_file_and_line_and_writes_the_name_as_the_file_does(self) -> None:
-        Path("a.ini").write_text("[uwsgi]\n\ngevnt = 5\n")
+        Path("a.ini").write_text("[uwsgi]\n\ngevnt = 5\nstrict\n")
         assert problem_of("a.ini") == "gevnt: unknown option, did you mean gevent? (a.ini:3)"
         Path("a.ini").write_text("[uwsgi]\ngevent = x\n")
         assert problem_of("a.ini") == "gevent: 'x' is not a whole number (a.ini:2)"

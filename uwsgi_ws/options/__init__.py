@@ -1,32 +1,39 @@
 """The options: one row each, under uWSGI's names; parser, ``--help`` and README derive from the rows.
 
-Options come from sources. A source, such as `command_line` or a file (``ini``), only makes a list of `Setting`: text as
-the user wrote it, and where. `build` turns such a list into `Options`; it alone knows names, types and
-bounds, so that a value is judged alike wherever it comes from. A later setting wins over an earlier
-one, and the settings of a repeatable option add up.
+Options come from sources. A source, such as `command_line`, `environment` or a file (``files``), only makes a list of
+`Setting`: text as the user wrote it, and where. `expand` carries out what is language in such a list: placeholders,
+blocks, the names of further files. `build` turns what is left into `Options`; it alone knows names, types and bounds,
+so that a value is judged alike wherever it comes from. A later setting wins over an earlier one, and the settings of a
+repeatable option add up.
 
 To add an option, add a field to `Options` in ``table``: its annotation says what the text must be
-(`TYPES`, in ``values``).
+(`TYPES`, in ``values``). What of uWSGI's is not ours has its row in ``uwsgi_only``.
 
-Nothing here resolves a name or looks at the environment, only ``ini`` opens files, and nothing imports gevent:
-the options are known before the standard library is patched. ``addresses`` is imported because it is
-as pure as this room, and an address is best refused where its option is known.
+Nothing here resolves a name or reads the environment, which is handed in, only ``files`` and `expand` open files, and
+nothing imports gevent: the options are known before the standard library is patched. ``addresses`` is imported because
+it is as pure as this room, and an address is best refused where its option is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from uwsgi_ws.options.argv import command_line
-from uwsgi_ws.options.ini import expand
+from uwsgi_ws.options.environment import environment
+from uwsgi_ws.options.expand import Loaded, Outside, expand
+from uwsgi_ws.options.files import Files
 from uwsgi_ws.options.row import Row, option, rows_of
-from uwsgi_ws.options.setting import Setting
-from uwsgi_ws.options.table import IGNORED, ROWS, Options, build, opt_dict
-from uwsgi_ws.options.texts import help_text, markdown_table
+from uwsgi_ws.options.setting import Findings, Setting
+from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict
+from uwsgi_ws.options.texts import help_text, ini_text, markdown_table
+from uwsgi_ws.options.uwsgi_only import REFUSED
 from uwsgi_ws.options.values import TYPES, Dialect, Mount, Origin, Type, Variable
 
 __all__ = [
     "IGNORED",
+    "LANGUAGE",
+    "REFUSED",
     "ROWS",
     "TYPES",
     "Dialect",
@@ -40,6 +47,7 @@ __all__ = [
     "build",
     "command_line",
     "help_text",
+    "ini_text",
     "markdown_table",
     "opt_dict",
     "option",
@@ -47,11 +55,51 @@ __all__ = [
     "rows_of",
 ]
 
+#: What ``%V`` stands for: the version whose behaviour is followed, as ``uwsgi.version``.
+_VERSION = "2.0.31"
+_EVERYTHING = "%$@"
 
-def parse(argv: Sequence[str]) -> Options:
-    """Read a command line, without the program's name, and the files that it names.
+
+def parse(
+    argv: Sequence[str],
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_a_reload: bool = False,
+    findings: Findings | None = None,
+) -> Options:
+    """Read the environment, a command line, without the program's name, and the files that they name.
+
+    Args:
+        argv: The command line.
+        environ: The environment, for ``UWSGI_*`` and for placeholders.
+        is_a_reload: Whether a server has been started by it before.
+        findings: Gets all there is to say; None when nobody asks.
 
     Raises:
         OptionError: Something in them is unknown or cannot be used.
     """
-    return build(expand(command_line(argv)))
+    findings = Findings() if findings is None else findings
+    files = Files(_VERSION, findings)
+
+    def names_file(name: str) -> bool:
+        return name in BY_NAME and bool(BY_NAME[name].reads)
+
+    def load(setting: Setting) -> Loaded:
+        reads = BY_NAME[setting.name].reads
+        return files.load(setting, None if reads == "any" else reads)
+
+    def keeps(name: str) -> str:
+        row = BY_NAME.get(name)
+        return _EVERYTHING if row is None else row.keeps
+
+    outside = Outside(
+        environ=environ,
+        is_a_reload=is_a_reload,
+        names_file=names_file,
+        load=load,
+        is_late=lambda name: name == "inherit",
+        is_option=BY_NAME.__contains__,
+        keeps=keeps,
+    )
+    expanded = expand([*environment(environ), *command_line(argv, findings)], outside, findings)
+    return build(expanded.settings, expanded.variables, findings)

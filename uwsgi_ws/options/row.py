@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
-from uwsgi_ws.options.setting import Setting
+from uwsgi_ws.options.setting import COMMAND_LINE, Setting
 from uwsgi_ws.options.values import TYPES
 
 __all__ = ["LARGEST", "Row", "option", "rows_of"]
@@ -40,6 +41,12 @@ class Row:
         at_least: Smallest number allowed.
         at_most: Largest number allowed.
         needs_master: Whether only a master can do it, so that asking for it asks for a master.
+        bare: The text that is meant where the name stands alone; empty when there must be one.
+        kind: ``ours``; ``no effect`` where it needs nothing here; ``refused``, with the advice as help; or
+            ``language``, carried out before options are looked at.
+        keeps: Kinds of placeholder, of ``%$@``, that mean something else in this value: they stay if they name nothing.
+        clamps: Whether a number in a file that is too large stands for the largest, as in uWSGI.
+        reads: The format of the file that the value names, ``any`` where its name tells; empty for other options.
     """
 
     name: str
@@ -56,6 +63,11 @@ class Row:
     at_least: float = 0
     at_most: float = LARGEST
     needs_master: bool = False
+    bare: str = ""
+    kind: Literal["ours", "no effect", "refused", "language"] = "ours"
+    keeps: str = ""
+    reads: str = ""
+    clamps: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -72,13 +84,22 @@ class Row:
         """Whether the option stands alone, without a value after it."""
         return self.type == "bool"
 
-    def value(self, setting: Setting) -> Any:
+    def value(self, setting: Setting, remark: Callable[[str], None] = lambda text: None) -> Any:
         """Return a setting's value, converted and within bounds.
+
+        Args:
+            setting: Of this option. On a command line its text must fit; elsewhere it is read as uWSGI reads it.
+            remark: Is called with what there is to say about a text that was read so.
 
         Raises:
             OptionError: There is no value, or it cannot be used.
         """
-        text = setting.value
+        text = setting.value or self.bare
+        lenient = TYPES[self.type].lenient
+        if lenient is not None and setting.source != COMMAND_LINE and setting.value is not None:
+            text, said = lenient(text)
+            if said:
+                remark(said)
         if not text:
             if self.is_flag:
                 return True
@@ -87,6 +108,9 @@ class Row:
             value = TYPES[self.type].parse(text)
         except ValueError as exc:
             raise setting.error(str(exc)) from None
+        if self.clamps and setting.source != COMMAND_LINE and isinstance(value, int) and value > self.at_most:
+            remark(f"{text!r} is {self.in_units(self.at_most)}, the most there can be, as in uWSGI")
+            return int(self.at_most)
         if isinstance(value, int | float) and not self.at_least <= value <= self.at_most:
             bounds = self.in_units(self.at_least, "to", self.at_most)
             raise setting.error(f"{text!r} is out of bounds, {bounds}")
@@ -101,7 +125,7 @@ def rows_of(table: type) -> tuple[Row, ...]:
 def _row_of(each: Field[Any]) -> Row:
     annotation = str(each.type)  # a string, because annotations are postponed
     element = annotation.removesuffix(" | None").removeprefix("tuple[").removesuffix(", ...]")
-    derived = {"name": each.name.replace("_", "-"), "metavar": TYPES[element].metavar}
+    derived: dict[str, Any] = {"name": each.name.replace("_", "-"), "metavar": TYPES[element].metavar}
     return Row(
         attribute=each.name,
         type=element,

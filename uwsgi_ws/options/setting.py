@@ -1,12 +1,13 @@
-"""What a source makes of what it read: settings, text as the user wrote it and where."""
+"""What a source makes of what it read: settings, text as the user wrote it and where; and what there is to say."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
-from uwsgi_ws.errors import OptionError
+from uwsgi_ws.errors import OptionError, OptionErrors
 
-__all__ = ["COMMAND_LINE", "Setting"]
+__all__ = ["COMMAND_LINE", "Findings", "Note", "Setting"]
 
 COMMAND_LINE = "command line"  #: The source of a setting that names no file and no variable.
 
@@ -32,3 +33,47 @@ class Setting:
     def spell(self, name: str) -> str:
         """Return an option's name the way this setting's source writes it."""
         return f"--{name}" if self.source == COMMAND_LINE else name
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to say about a configuration that can be used nevertheless.
+
+    Args:
+        kind: ``no effect`` of an option that needs nothing here, ``unknown`` of a name that nobody knows, ``reading``
+            of a text that does not mean what it seems to.
+        option: As the user wrote it; empty where no option is concerned.
+        text: What there is to say.
+        source: As a setting's.
+    """
+
+    kind: Literal["no effect", "unknown", "reading"]
+    option: str
+    text: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.option}{': ' if self.option else ''}{self.text} ({self.source})"
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that is found while a configuration is read: nobody should have to mend it one error at a time."""
+
+    errors: list[OptionError] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, kind: Literal["no effect", "unknown", "reading"], setting: Setting, text: str) -> None:
+        """Add what there is to say about a setting."""
+        self.notes.append(Note(kind, setting.spell(setting.name), text, setting.source))
+
+    def check(self) -> None:
+        """Raise the errors, if there are any.
+
+        Raises:
+            OptionError: The only one, or all of them.
+        """
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise OptionErrors(self.errors)

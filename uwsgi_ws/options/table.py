@@ -1,4 +1,4 @@
-"""The options, a row each: what the server can be told, and what of uWSGI's needs nothing here.
+"""The options, a row each: what the server can be told. What of uWSGI's is not ours is in ``uwsgi_only``.
 
 As long as its rows are many; the machinery is in the modules beside it.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,10 +16,11 @@ from uwsgi_ws.addresses import Address, Trusted
 from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
-from uwsgi_ws.options.setting import Setting
+from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
+from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
 from uwsgi_ws.options.values import Dialect, FileMode, Leniency, Mount, Origin, Variable
 
-__all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "ROWS", "Options", "build", "opt_dict", "row_named"]
+__all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
 
 #: Connections that a worker serves at once where no option says how many.
 DEFAULT_PLACES = 1_000
@@ -38,15 +40,66 @@ class Options:
     """The options in effect, converted and checked by `build`.
 
     Durations are seconds, sizes bytes; where uWSGI has another unit a property converts it.
-    ``given`` holds the settings they were built from, in order.
+    ``given`` holds the settings they were built from, in order, and ``notes`` what there is to say about them.
     """
 
     ini: tuple[str, ...] = option(
         (),
         metavar="FILE[:SECTION]",
         group="Configuration",
+        reads="ini",
         help="Read options, a line 'name = value' each, from a file's section [uwsgi] or the one named; they "
-        "count where the file is named. A bare FILE.ini does the same.",
+        "count where the file is named. :SECTION alone is another section of the file before, and - is standard input.",
+    )
+    yaml: tuple[str, ...] = option(
+        (),
+        short="y",
+        aliases=("yml",),
+        metavar="FILE[:SECTION]",
+        group="Configuration",
+        reads="yaml",
+        help="The same from a YAML file's mapping. Needs the package PyYAML, the extra 'yaml'.",
+    )
+    json: tuple[str, ...] = option(
+        (),
+        short="j",
+        aliases=("js",),
+        metavar="FILE[:SECTION]",
+        group="Configuration",
+        reads="json",
+        help="The same from a JSON file's object.",
+    )
+    xml: tuple[str, ...] = option(
+        (),
+        short="x",
+        aliases=("xmlconfig",),
+        metavar="FILE[:ID]",
+        group="Configuration",
+        reads="xml",
+        help="The same from an XML file's element. Needs the package defusedxml, the extra 'xml'.",
+    )
+    config: tuple[str, ...] = option(
+        (),
+        aliases=("include",),
+        metavar="FILE[:SECTION]",
+        group="Configuration",
+        reads="any",
+        help="The same from a file of any of these formats, by the ending of its name. A bare file name does it behind "
+        "all options of the command line, as in uWSGI, so that the file wins.",
+    )
+    inherit: tuple[str, ...] = option(
+        (),
+        metavar="FILE[:SECTION]",
+        group="Configuration",
+        reads="any",
+        help="The same behind everything else, so that it wins.",
+    )
+    strict: bool = option(
+        False, group="Configuration", help="Take a name in a file that nobody knows for an error; else it is a warning."
+    )
+    print: tuple[str, ...] = option((), metavar="TEXT", group="Configuration", help="Print a text at the start.")
+    show_config: bool = option(
+        False, group="Configuration", help="Print all options in effect, as an ini file, before the server starts."
     )
 
     http: tuple[Address, ...] = option(
@@ -169,7 +222,8 @@ class Options:
         None,
         short="C",
         group="Listening",
-        help="Permissions of unix sockets, such as 660; without, the umask decides.",
+        bare="666",
+        help="Permissions of unix sockets, such as 660, or 666 where none are said; without, the umask decides.",
     )
     chown_socket: str | None = option(
         None, metavar="USER[:GROUP]", group="Listening", help="Owner, and group, of unix sockets."
@@ -277,6 +331,7 @@ class Options:
         unit="bytes",
         at_least=1_024,
         at_most=65_535,
+        clamps=True,
         group="HTTP",
         help="Largest request line and headers together; uwsgi packets may have their 64 KiB in any case. "
         "uWSGI's default, 4096, is too small for the cookies and tokens of today.",
@@ -484,6 +539,7 @@ class Options:
         None,
         aliases=("logformat",),
         metavar="FORMAT",
+        keeps="%",
         group="Logging",
         help="Access line in uWSGI's notation, such as '%(addr) %(uri) %(status)'.",
     )
@@ -640,6 +696,7 @@ class Options:
     help: bool = option(False, short="h", group="Information", help="Print this text and end.")
 
     given: tuple[Setting, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -704,12 +761,13 @@ class Options:
             raise self.error(name, str(exc)) from None
 
 
-def _ignored(name: str, why: str, *aliases: str, short: str = "", metavar: str = "") -> Row:
-    """Return a row for an option that uWSGI's users carry along and that needs nothing here."""
+def _word(name: str, what: str, *aliases: str, short: str = "", metavar: str = "") -> Row:
+    """Return a row for words of the configuration language."""
     return Row(
         name=name,
-        help=why,
-        group="Accepted from uWSGI command lines, without effect here",
+        help=what,
+        group="Configuration language",
+        kind="language",
         type="str" if metavar else "bool",
         aliases=aliases,
         short=short,
@@ -717,61 +775,100 @@ def _ignored(name: str, why: str, *aliases: str, short: str = "", metavar: str =
     )
 
 
-IGNORED = (
-    _ignored("channel", "A channel exists from its first use, under any name.", metavar="NAME"),
-    _ignored("http-websockets", "Every address speaks WebSocket."),
-    _ignored("http-raw-body", "Nothing stands between a client's bytes and the worker."),
-    _ignored("http-keepalive", "It is always on; --http-timeout bounds the idle time."),
-    _ignored("http-auto-chunked", "It is always on: a response of unknown length is sent in chunks."),
-    _ignored("http-chunked-input", "A request body sent in chunks is read like any other."),
-    _ignored("http-processes", "There is no router process.", metavar="N"),
-    _ignored("http-buffer-size", "There is no router with a buffer; see --buffer-size.", metavar="BYTES"),
-    _ignored("post-buffering", "Request bodies are read while the application reads them.", metavar="BYTES"),
-    _ignored("max-vars", "The number of headers is bounded by --buffer-size.", short="v", metavar="N"),
-    _ignored("tcp-nodelay", "It is always on."),
-    _ignored("close-on-exec", "Programs the application starts never inherit sockets."),
-    _ignored("https-session-context", "OpenSSL has one of its own for every address.", metavar="NAME"),
-    _ignored("ssl-verbose", "A failed TLS handshake is always logged, a line each."),
-    _ignored("thunder-lock", "Accepting a connection takes no lock."),
-    _ignored("ignore-sigpipe", "Python ignores SIGPIPE."),
-    _ignored("ignore-write-errors", "A client that goes away is not logged as an error."),
-    _ignored("disable-write-exception", "A client that goes away ends its own response and nothing else."),
-    _ignored("write-errors-tolerance", "The first failed write ends the response.", metavar="N"),
-    _ignored("enable-threads", "Python's threads always run.", short="T"),
-    _ignored("single-interpreter", "There is one Python interpreter.", short="i"),
-    _ignored("py-call-osafterfork", "Python always knows of its own forks."),
-    _ignored("plugins", "All there is is built in.", "plugin", "need-plugin", "need-plugins", metavar="NAME"),
-    _ignored("plugins-dir", "There are no plugins to look for.", "plugin-dir", metavar="DIR"),
-    _ignored("offload-threads", "Greenlets transfer files without keeping others waiting.", metavar="N"),
-    _ignored("gevent-wait-for-hub", "A worker that stops waits for its requests in any case."),
-    _ignored("vacuum", "Sockets and pidfiles are removed at the end in any case."),
-    _ignored("strict", "An unknown option is always an error."),
+LANGUAGE = (
+    _word("set", "Give an option, or a variable for %(NAME).", short="S", metavar="NAME=VALUE"),
+    _word("set-placeholder", "Give a variable for %(NAME).", "set-ph", metavar="NAME=VALUE"),
+    _word(
+        "if-env",
+        "What follows, up to an endif or else, counts only if the environment has this variable, or this value of it, "
+        "which %(_) stands for then; and so for those below.",
+        "if-not-env",
+        "ifenv",
+        metavar="NAME[=VALUE]",
+    ),
+    _word("if-opt", "If an option or variable is given.", "if-not-opt", metavar="NAME[=VALUE]"),
+    _word("if-exists", "If there is such a path.", "if-not-exists", "ifexists", metavar="PATH"),
+    _word("if-file", "If it is a file.", "if-not-file", metavar="PATH"),
+    _word("if-dir", "If it is a directory.", "if-not-dir", "ifdir", "if-directory", metavar="PATH"),
+    _word("if-hostname", "If this machine is called so.", "if-not-hostname", metavar="NAME"),
+    _word("if-hostname-match", "If its name has this in it.", "if-not-hostname-match", metavar="REGEX"),
+    _word(
+        "if-plugin", "If a plugin is loaded; python, http and gevent are.", "if-not-plugin", "ifplugin", metavar="NAME"
+    ),
+    _word("if-reload", "If the configuration is read again, for a reload.", "if-not-reload"),
+    _word("else", "What follows counts if the block's condition does not hold."),
+    _word("end", "The block ends.", "endif", "end-if", "endfor", "end-for"),
+    _word("for", "Repeat each line that follows, up to an endfor, with %(_) for each of these words.", metavar="WORDS"),
+    _word("for-glob", "The same for each path.", metavar="PATTERN"),
+    _word("for-times", "The same for 1 to N.", metavar="N"),
+    _word("for-readline", "The same for each line of a file.", metavar="FILE"),
 )
-ROWS = rows_of(Options) + IGNORED
-BY_NAME = {name: row for row in ROWS for name in row.names}
-BY_SHORT = {row.short: row for row in ROWS if row.short}
+ROWS = rows_of(Options) + LANGUAGE + IGNORED
+BY_NAME = {name: row for row in ROWS + REFUSED for name in row.names}
+BY_SHORT = {row.short: row for row in ROWS + REFUSED if row.short}
 
 
-def build(settings: Sequence[Setting]) -> Options:
+def build(settings: Sequence[Setting], variables: Container[str] = (), findings: Findings | None = None) -> Options:
     """Return the options in effect; later settings win, those of a repeatable option add up.
 
+    Args:
+        settings: In order, without placeholders.
+        variables: Names that are no options, and that the settings' placeholders have asked for.
+        findings: What was found before; None for nothing.
+
     Raises:
-        OptionError: A name is unknown, a value is missing or cannot be used, or two options exclude each other.
+        OptionError: A name is unknown on the command line, or anywhere with ``strict``, an option is refused, a value
+            is missing or cannot be used, or two options exclude each other. All that is wrong is told together.
     """
+    findings = Findings() if findings is None else findings
     values: dict[str, Any] = {}
+    unknown: list[Setting] = []
     for setting in settings:
-        row = row_named(setting)
-        value = row.value(setting)
-        if row.attribute:
-            values[row.attribute] = (*values.get(row.attribute, ()), value) if row.repeats else value
+        row = BY_NAME.get(setting.name)
+        if row is None:
+            if setting.name not in variables:
+                unknown.append(setting)
+        else:
+            _judge(row, setting, values, findings)
+    for setting in unknown:
+        if values.get("strict") or setting.source == COMMAND_LINE:
+            findings.errors.append(unknown_option(setting))
+        else:
+            findings.note("unknown", setting, f"{unknown_option(setting).problem}: passed over, as uWSGI does")
     if values.get("threads") == 1:
         del values["threads"]  # one is what there is in any case
-    options = Options(given=tuple(settings), **values)
+    options = Options(given=tuple(settings), notes=tuple(map(str, findings.notes)), **values)
     if options.threads:
         for name in ("gevent", "gevent-monkey-patch"):
             if any(setting.name in BY_NAME[name].names for setting in settings):
-                raise options.error("threads", f"an application runs in threads or in greenlets, so not with --{name}")
+                problem = f"an application runs in threads or in greenlets, so not with --{name}"
+                findings.errors.append(options.error("threads", problem))
+    findings.check()
     return options
+
+
+def _judge(row: Row, setting: Setting, values: dict[str, Any], findings: Findings) -> None:
+    """Add a setting's value to the others."""
+    if row.kind == "refused":
+        if not (row.is_flag and setting.value and not row.value(setting)):  # switched off, it asks for nothing
+            findings.errors.append(setting.error(f"not done here. {row.help}"))
+        return
+    pattern, advice = MISTAKEN.get(row.name, ("$^", ""))
+    if setting.source == COMMAND_LINE and setting.value and re.search(pattern, setting.value):
+        findings.errors.append(setting.error(f"{setting.value!r}: {advice}"))
+        return
+    try:
+        if row.kind == "no effect" and not (setting.value or row.is_flag) and setting.source == COMMAND_LINE:
+            raise setting.error("needs a value")
+        if row.kind == "no effect":
+            findings.note("no effect", setting, f"without effect here. {row.help}")
+        if not row.attribute:
+            return
+        value = row.value(setting, lambda text: findings.note("reading", setting, text))
+    except OptionError as exc:
+        findings.errors.append(exc)
+        return
+    values[row.attribute] = (*values.get(row.attribute, ()), value) if row.repeats else value
 
 
 def opt_dict(options: Options) -> dict[str, bytes | bool | list[bytes]]:
@@ -788,15 +885,9 @@ def opt_dict(options: Options) -> dict[str, bytes | bool | list[bytes]]:
     return opt
 
 
-def row_named(setting: Setting) -> Row:
-    """Return the row that a setting is about.
-
-    Raises:
-        OptionError: There is none; the message suggests a name that is close.
-    """
-    try:
-        return BY_NAME[setting.name]
-    except KeyError:
-        close = difflib.get_close_matches(setting.name, BY_NAME, n=1, cutoff=0.8)
-        hint = f", did you mean {setting.spell(close[0])}?" if close else ""
-        raise setting.error(f"unknown option{hint}") from None
+def unknown_option(setting: Setting) -> OptionError:
+    """Return the error about a setting that has no row; it suggests a name that is close, or ours for another's."""
+    if setting.name in FOREIGN:
+        return setting.error(f"unknown option; {FOREIGN[setting.name]}")
+    close = difflib.get_close_matches(setting.name, BY_NAME, n=1, cutoff=0.8)
+    return setting.error("unknown option" + (f", did you mean {setting.spell(close[0])}?" if close else ""))

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterator
 
 from uwsgi_ws.options.row import LARGEST, Row
-from uwsgi_ws.options.table import ROWS
+from uwsgi_ws.options.table import BY_NAME, ROWS, Options
 
-__all__ = ["help_text", "markdown_table"]
+__all__ = ["help_text", "ini_text", "markdown_table"]
 
 _WIDTH = 100  # of the help text
 _INDENT = " " * 30  # of its right-hand column
@@ -50,6 +50,23 @@ def markdown_table() -> str:
         value = f"`{row.metavar}`" if row.metavar else ""
         cells = (", ".join(names), value, _default(row), " ".join([row.help, *_limits(row)]))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def ini_text(options: Options) -> str:
+    """Return the settings in effect as an ini file, which can be read again: no files, no placeholders, no language."""
+    lines = ["; the configuration in effect", "[uwsgi]"]
+    source = ""
+    for setting in options.given:
+        row = BY_NAME.get(setting.name)
+        if row is not None and (row.reads or row.kind == "language" or row.name in ("show-config", "print")):
+            continue
+        place = setting.source.rpartition(":")[0] or setting.source
+        if place != source:
+            source = place
+            lines.append(f"; from {source}")
+        value = "true" if setting.value is None else setting.value.replace("%", "%%")
+        lines.append(f"{setting.name} = {value}".rstrip())
     return "\n".join(lines) + "\n"
 
 

@@ -94,17 +94,63 @@ def _leniency(text: str) -> Leniency:
     return Leniency(frozenset(words))
 
 
+_COMMENT = re.compile(r"\s[;#].*", re.DOTALL)
+
+
+def _flag_of_file(text: str) -> tuple[str, str]:
+    """Return a flag's text without the comment behind it; uWSGI takes all but its four words for true."""
+    bare = _COMMENT.sub("", text).rstrip(" \t;,")
+    if bare == text or _truth(bare):
+        return text, ""
+    return (
+        "true",
+        f"{text!r} is true, as in uWSGI: there are no comments behind a value, and only {bare!r} alone is not",
+    )
+
+
+def _number_of_file(text: str) -> tuple[str, str]:
+    """Return what C's ``atoi`` sees of a text, and what there is to say where that is not what was meant."""
+    if not text:
+        return "0", ""
+    found = re.match(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)(.*)", text, re.DOTALL)
+    if found is None:
+        if text.lower() in ("false", "off", "no"):
+            return "0", ""
+        if text.lower() in ("true", "on", "yes"):
+            return "0", f"{text!r} is 0, as in uWSGI: give a number"
+        return text, ""
+    number, rest = found.groups()
+    is_comment = re.fullmatch(r"\s*([;#,].*)?", rest, re.DOTALL)
+    return number, "" if is_comment else f"{text!r} is {number}, as in uWSGI: the rest means nothing"
+
+
+def _whole_number_of_file(text: str) -> tuple[str, str]:
+    number, remark = _number_of_file(text)
+    whole, dot, _ = number.partition(".")
+    if dot and re.fullmatch("[+-]?[0-9]+", whole):
+        return whole, remark or f"{text!r} is {whole}, as in uWSGI"
+    return number, remark
+
+
 class Type(NamedTuple):
-    """How an annotation's text is read: ``parse`` raises ValueError with a message that holds the text."""
+    """How an annotation's text is read.
+
+    Attributes:
+        parse: Raises ValueError with a message that holds the text.
+        metavar: What stands for the value in texts.
+        lenient: Makes of a text in a file, of which uWSGI reads only the beginning, the text that it means to uWSGI,
+            and a remark where somebody may have meant something else.
+    """
 
     parse: Callable[[str], object]
     metavar: str = ""
+    lenient: Callable[[str], tuple[str, str]] | None = None
 
 
 TYPES = {
-    "bool": Type(_truth),
-    "int": Type(_whole_number, "N"),
-    "float": Type(_seconds, "SECONDS"),
+    "bool": Type(_truth, lenient=_flag_of_file),
+    "int": Type(_whole_number, "N", _whole_number_of_file),
+    "float": Type(_seconds, "SECONDS", _number_of_file),
     "str": Type(str),
     "Address": Type(parse_address, "ADDRESS"),
     "Dialect": Type(_dialect, "NAME"),

@@ -13,7 +13,7 @@ from uwsgi_ws.log import configure, reopen, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.signals import REOPEN
 
-__all__ = ["complain", "prepare", "say_concurrency", "status_of"]
+__all__ = ["complain", "prepare", "say_concurrency", "status_of", "tell_notes"]
 
 
 def prepare(options: Options) -> None:
@@ -46,6 +46,12 @@ def say_concurrency(options: Options) -> None:
         )
 
 
+def tell_notes(options: Options) -> None:
+    """Say what the configuration holds that does not count, or not as it seems."""
+    for note in options.notes:
+        say(f"*** {note} ***")
+
+
 def status_of(life: Callable[[], int]) -> int:
     """Run a process's life; return the status it shall end with, having said why if it could not start."""
     try:
@@ -68,6 +74,7 @@ def status_of(life: Callable[[], int]) -> int:
 
 
 def complain(problem: str, status: int) -> int:
-    """Say in one line what is wrong; return ``status``."""
-    print(f"uwsgi_ws: {problem}", file=sys.stderr, flush=True)
+    """Say what is wrong, in a line for each problem; return ``status``."""
+    for line in problem.splitlines():
+        print(f"uwsgi_ws: {line}", file=sys.stderr, flush=True)
     return status

@@ -32,7 +32,7 @@ from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import reopen, rotate, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import notify, nursery
-from uwsgi_ws.process.boot import prepare, say_concurrency
+from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
@@ -60,11 +60,11 @@ class Master:
 
     Args:
         options: Checked already.
-        read_options: Reads them again, for the next generation.
+        read_options: Reads them again, for the next generation; told whether there has been one before.
         started_in: The directory that the command line's relative paths start in.
     """
 
-    def __init__(self, options: Options, read_options: Callable[[], Options], started_in: str) -> None:
+    def __init__(self, options: Options, read_options: Callable[[bool], Options], started_in: str) -> None:
         self._options = options
         self._read_options = read_options
         self._started_in = started_in
@@ -92,6 +92,7 @@ class Master:
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
         say(f"protocol core: {_build.name()}")
         say_concurrency(self._options)
+        tell_notes(self._options)
         name_process(self._options, "master")
         self._sockets = Sockets.open(self._options)
         self._keys = read_keys(self._options)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from uwsgi_ws.process.boot import prepare, status_of
+from uwsgi_ws.process.boot import prepare, status_of, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -40,7 +40,7 @@ def run(
     sockets: Sockets,
     keys: Contents,
     control: socket.socket,
-    read_options: Callable[[], Options],
+    read_options: Callable[[bool], Options],
     started_in: str,
     *,
     is_a_reload: bool,
@@ -52,7 +52,7 @@ def run(
         sockets: From the master.
         keys: From the master, who may have read files that may be read no more.
         control: Where orders come from, and ``LOADED`` goes to; its end is the nursery's.
-        read_options: Reads them again: they may have changed since the master did.
+        read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
         started_in: The directory that relative paths start in.
         is_a_reload: Whether there have been workers before.
     """
@@ -61,7 +61,7 @@ def run(
         common.leave_master()
         os.chdir(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
-        options = replace(read_options(), processes=common.processes)
+        options = replace(read_options(is_a_reload), processes=common.processes)
         nursery = _Nursery(common, sockets, keys, control, options, is_a_reload)
         control.send(LOADED)
         while order := control.recv(1024):
@@ -91,6 +91,8 @@ class _Nursery:
             monkey.patch_all()
         name_process(options, "nursery")
         prepare(options)
+        if is_a_reload:  # else the master has told the same
+            tell_notes(options)
         # Not before: it imports what must be patched.
         from uwsgi_ws.place import Place
         from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment

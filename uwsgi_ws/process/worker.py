@@ -40,7 +40,7 @@ from uwsgi_ws.process.assembly import (
     make_equipment,
     make_server,
 )
-from uwsgi_ws.process.boot import prepare, say_concurrency
+from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
@@ -291,6 +291,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
     say(f"protocol core: {_build.name()}")
     say_concurrency(options)
+    tell_notes(options)
     name_process(options, "worker")
     sockets = Sockets.open(options)
     keys = read_keys(options)

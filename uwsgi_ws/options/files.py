@@ -1,0 +1,194 @@
+"""Configuration files: which format one has, what its magic signs stand for, and which section is meant.
+
+Before anything else, ``%d`` and its like in a file are replaced by what they stand for there; ``%%`` is a percent
+sign, and ``%(`` is left to the interpreter (``expand``).
+
+Source: uWSGI's core/uwsgi.c (``uwsgi_opt_load``, ``config_magic_table_fill``) and its documentation's page on
+placeholders.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from uwsgi_ws.options.documents import parse_json, parse_xml, parse_yaml
+from uwsgi_ws.options.expand import Loaded
+from uwsgi_ws.options.ini import parse_ini
+from uwsgi_ws.options.setting import Findings, Note, Setting
+
+__all__ = ["Files", "format_of"]
+
+_SECTION = "uwsgi"  # the one that is meant when none is named
+_STDIN = "-"
+Parser = Callable[[str, str, str, Findings], "list[Setting] | None"]
+_PARSERS: dict[str, Parser] = {"ini": parse_ini, "xml": parse_xml, "yaml": parse_yaml, "json": parse_json}
+_ENDINGS = {".ini": "ini", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".js": "json"}
+
+_stdin: str | None = None  # it can be read once, but a reload reads again
+
+
+def format_of(name: str) -> str | None:
+    """Return the format that a file's name, a ``:SECTION`` behind it or not, ends in; None for none that we know."""
+    for text in (name, name.rpartition(":")[0]):
+        for ending, form in _ENDINGS.items():
+            if text.endswith(ending):
+                return form
+    return None
+
+
+class Files:
+    """The files of one configuration, as they are named one after the other.
+
+    Args:
+        version: What ``%V`` stands for.
+        findings: Gets what is wrong with them.
+    """
+
+    def __init__(self, version: str, findings: Findings) -> None:
+        self._findings = findings
+        self._last, self._last_form = "", "ini"  # what ``:SECTION`` alone means
+        self._magic = _magic_of_machine(version)
+        self._knows_first = False
+
+    def load(self, setting: Setting, form: str | None) -> Loaded:
+        """Return the settings of the file that a setting names.
+
+        Args:
+            setting: Its value is ``FILE``, ``FILE:SECTION``, ``:SECTION`` of the file before, or ``-``.
+            form: Its format; None where its name tells.
+
+        Raises:
+            OptionError: It cannot be read or understood, or lacks the section that was named.
+        """
+        value = setting.value or ""
+        name, colon, section = value.rpartition(":")
+        if not colon:
+            name, section = value, ""
+        if not name and not self._last:
+            raise setting.error(f"{value!r} names no file, and there is none before it")
+        file = name or self._last
+        if "://" in file:
+            raise setting.error(f"{value!r} is not read from there: give a file, or - for standard input")
+        form = form or (format_of(file) if name else self._last_form)
+        if form is None and file == _STDIN:
+            form = "ini"
+        if form is None:
+            raise setting.error(f"{value!r} ends in no format that is known: {', '.join(_ENDINGS)}")
+        self._last, self._last_form = file, form
+        try:
+            text = _read(file)
+        except (OSError, ValueError) as exc:
+            raise setting.error(f"cannot read {file!r}: {getattr(exc, 'strerror', None) or exc}") from exc
+        self._learn(value, file, section, is_new=bool(name))
+        shown = "standard input" if file == _STDIN else file
+        try:
+            found = _PARSERS[form](text, shown, section or _SECTION, self._findings)
+        except ValueError as exc:
+            raise setting.error(f"cannot read {file!r}: {exc}") from exc
+        if found is None and section:
+            raise setting.error(f"{file!r} has no section [{section}]")
+        if found is None:
+            self._findings.note("reading", setting, f"{file!r} has no section [{_SECTION}], so nothing in it counts")
+        return Loaded((os.path.abspath(file), section or _SECTION), [self._filled_in(each) for each in found or ()])
+
+    def _learn(self, value: str, file: str, section: str, *, is_new: bool) -> None:
+        """Note what the magic signs stand for in a file."""
+        if file == _STDIN:
+            self._magic["o"] = file
+            return
+        self._magic["o"], self._magic["x"] = value, section
+        if not is_new:
+            return
+        path = os.path.join(os.getcwd(), file) if os.path.islink(file) else os.path.realpath(file)
+        folder, name = os.path.split(path)
+        stem, dot, ending = name.rpartition(".")
+        self._magic |= {
+            "p": path,
+            "s": name,
+            "n": stem if dot else name,
+            "e": ending if dot else "",
+            "d": folder.rstrip("/") + "/",
+            "c": os.path.basename(folder),
+            "j": f"{_djb33x(os.fsencode(path)):08X}",
+            **dict.fromkeys("0123456789", ""),
+            **dict(zip("0123456789", [part for part in folder.split("/") if part], strict=False)),
+        }
+        try:
+            self._magic["i"] = str(os.lstat(path).st_ino)
+        except OSError:
+            pass
+        if not self._knows_first:
+            self._knows_first = True
+            self._magic |= {sign.upper(): self._magic.get(sign, "") for sign in "odspcenxij"}
+
+    def _filled_in(self, setting: Setting) -> Setting:
+        """Return a setting with its magic signs replaced."""
+        if setting.value is None or "%" not in setting.value:
+            return setting
+        unknown: list[str] = []
+
+        def stands_for(found: re.Match[str]) -> str:
+            sign = found[1]
+            if sign not in self._magic:
+                unknown.append(f"%{sign}")
+            return self._magic.get(sign, "")
+
+        # A lone sign at the end stays, as nothing is behind it.
+        value = re.sub(r"%([^(])", stands_for, setting.value, flags=re.DOTALL)
+        if unknown:
+            text = f"{', '.join(unknown)} stands for nothing in a configuration file and is left out; write %% for %"
+            self._findings.notes.append(Note("reading", setting.name, text, setting.source))
+        return Setting(setting.name, value, setting.source)
+
+
+def _read(file: str) -> str:
+    global _stdin
+    if file == _STDIN:
+        if _stdin is None:
+            _stdin = sys.stdin.read()
+        return _stdin
+    # What is no UTF-8 comes through unharmed, as it does on a command line.
+    return Path(file).read_text(encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _magic_of_machine(version: str) -> dict[str, str]:
+    """Return what magic signs stand for that are the same in every file."""
+    uid, gid = os.getuid(), os.getgid()
+    now = time.time()
+    return {
+        "%": "%",
+        "[": "\x1b",
+        "v": os.getcwd(),
+        "h": os.uname().nodename,
+        "t": str(int(now)),
+        "T": str(int(now * 1_000_000)),
+        "V": version,
+        "k": str(os.sysconf("SC_NPROCESSORS_ONLN")),
+        "b": sys.executable,
+        "u": str(uid),
+        "U": _name_of(pwd.getpwuid, uid),
+        "g": str(gid),
+        "G": _name_of(grp.getgrgid, gid),
+    }
+
+
+def _name_of(find: Callable[[int], tuple[object, ...]], number: int) -> str:
+    try:
+        return str(find(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def _djb33x(data: bytes) -> int:
+    """Return Daniel Bernstein's hash, as uWSGI shows it: the bytes of a little-endian number."""
+    value = 5381
+    for byte in data:
+        value = ((value << 5) + value & 0xFFFFFFFF) ^ byte
+    return int.from_bytes(value.to_bytes(4, "little"), "big")
