@@ -20,13 +20,18 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong.
 
-    With ``publish`` as first argument, publish a message on a running server instead.
+    With ``publish`` as first argument, publish a message on a running server instead; with ``check``, tell what a
+    configuration would do.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] == "publish":
         from uwsgi_ws.channels.client import main as publish
 
         return publish(arguments[1:])
+    if arguments and arguments[0] == "check":
+        from uwsgi_ws.options.check import main as check
+
+        return check(arguments[1:], os.environ)
     is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # what a worker without a master hands on to itself
     try:
         options = parse(arguments, os.environ, is_a_reload=is_a_reload)

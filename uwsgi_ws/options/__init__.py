@@ -31,6 +31,7 @@ from uwsgi_ws.options.uwsgi_only import REFUSED
 from uwsgi_ws.options.values import TYPES, Dialect, Mount, Origin, Type, Variable
 
 __all__ = [
+    "BY_NAME",
     "IGNORED",
     "LANGUAGE",
     "REFUSED",
@@ -102,4 +103,5 @@ def parse(
         keeps=keeps,
     )
     expanded = expand([*environment(environ), *command_line(argv, findings)], outside, findings)
+    findings.settings = expanded.settings
     return build(expanded.settings, expanded.variables, findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,6 +63,7 @@ class Findings:
 
     errors: list[OptionError] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    settings: Sequence[Setting] = ()  # what is left when all that is language has been carried out
 
     def note(self, kind: Literal["no effect", "unknown", "reading"], setting: Setting, text: str) -> None:
         """Add what there is to say about a setting."""

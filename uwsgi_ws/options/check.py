@@ -1,0 +1,134 @@
+"""``python -m uwsgi_ws check``: what a configuration will do here, told before anything is started.
+
+It reads what the server would read, and judges by the same table. What uWSGI does otherwise is told here, and only
+here, by the options that bring it about.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from uwsgi_ws.errors import OptionError
+from uwsgi_ws.options import BY_NAME, Options, Setting, parse
+from uwsgi_ws.options.setting import Findings
+
+__all__ = ["Report", "check", "main"]
+
+_USAGE = """Usage: python -m uwsgi_ws check [--json] [OPTIONS] FILE...
+
+Tells what of a configuration works, what has no effect here, what must change, and what differs from uWSGI on purpose.
+Files and options are those that the server would be started with. Exit status 0 if nothing must change, else 1.
+"""
+
+
+class Report(NamedTuple):
+    """What there is to say; each entry is an option as it was written, what is said of it, and where it was.
+
+    Attributes:
+        works: What does here what it does in uWSGI.
+        no_effect: What needs nothing here, and why.
+        must_change: What keeps the server from starting, or what nobody knows.
+        reading: Values that do not mean what they seem to; they mean the same to uWSGI.
+        differs: What is done otherwise on purpose.
+    """
+
+    works: list[dict[str, str]]
+    no_effect: list[dict[str, str]]
+    must_change: list[dict[str, str]]
+    reading: list[dict[str, str]]
+    differs: list[dict[str, str]]
+
+    @property
+    def status(self) -> int:
+        """The exit status: 0 if nothing must change."""
+        return 1 if self.must_change else 0
+
+
+def check(argv: Sequence[str], environ: Mapping[str, str]) -> Report:
+    """Return what there is to say about a command line and the files that it names."""
+    findings = Findings()
+    options: Options | None = None
+    errors: tuple[OptionError, ...] = ()
+    try:
+        options = parse(argv, environ, findings=findings)
+    except OptionError as exc:
+        errors = exc.each
+    by_kind: dict[str, list[dict[str, str]]] = {"no effect": [], "unknown": [], "reading": []}
+    for note in findings.notes:
+        by_kind[note.kind].append(_entry(note.option, note.text, note.source))
+    must_change = [_entry(error.option, error.problem, error.source) for error in errors] + by_kind["unknown"]
+    wrong = {(entry["option"], entry["source"]) for entry in must_change}
+    works = [
+        _entry(setting.spell(setting.name), setting.value or "", setting.source)
+        for setting in findings.settings
+        if _is_ours(setting) and (setting.spell(setting.name), setting.source) not in wrong
+    ]
+    differs = [] if options is None else [_entry(name, text, "") for name, text in _differences(options)]
+    return Report(works, by_kind["no effect"], must_change, by_kind["reading"], differs)
+
+
+def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the report; return the exit status."""
+    if not argv or "--help" in argv or "-h" in argv:
+        print(_USAGE, end="")
+        return 0 if argv else 1
+    report = check([argument for argument in argv if argument != "--json"], environ)
+    if "--json" in argv:
+        print(json.dumps(report._asdict(), indent=2))
+        return report.status
+    headings = {
+        "must_change": "Must change:",
+        "reading": "Does not mean what it seems to, here as in uWSGI:",
+        "differs": "Differs from uWSGI on purpose:",
+        "no_effect": "Has no effect here:",
+        "works": "Works:",
+    }
+    for name, heading in headings.items():
+        entries: list[dict[str, str]] = getattr(report, name)
+        if entries:
+            print(heading)
+            for entry in entries:
+                between = " = " if name == "works" and entry["text"] else ": " if entry["text"] else ""
+                where = f" ({entry['source']})" if entry["source"] else ""
+                print(f"  {entry['option']}{between}{entry['text']}{where}")
+    print("The server can be started with it." if not report.status else "The server is not what uWSGI was with it.")
+    return report.status
+
+
+def _entry(option: str, text: str, source: str) -> dict[str, str]:
+    return {"option": option, "text": text, "source": source}
+
+
+def _is_ours(setting: Setting) -> bool:
+    row = BY_NAME.get(setting.name)
+    return row is not None and row.kind == "ours"
+
+
+def _differences(options: Options) -> Iterator[tuple[str, str]]:
+    """Yield what these options do that uWSGI does otherwise."""
+    names = {setting.name for setting in options.given}
+    is_patched_in_uwsgi = bool(names & {"gevent-monkey-patch", "gevent-early-monkey-patch"})
+    if options.monkey_patch and not is_patched_in_uwsgi:
+        yield (
+            "gevent-monkey-patch",
+            "The standard library is made cooperative, so that requests need not wait for one another; uWSGI leaves it "
+            "alone. Drivers in C are not, and asyncio's loops do not run in a request. --no-monkey-patch or --threads "
+            "N leaves it alone here, too.",
+        )
+    if "gevent" not in names and options.threads <= 1:
+        yield (
+            "gevent",
+            f"A worker serves up to {options.places} connections at once, a greenlet each; uWSGI serves one. An "
+            f"application that keeps a database connection for each may open {options.places * options.processes}: "
+            "give --gevent N or --threads N, or a pool to the application.",
+        )
+    if not options.die_on_term:
+        yield (
+            "die-on-term",
+            "uWSGI 2.0 reloads on SIGTERM. Container runtimes and service managers mean the end by it, above all to "
+            "process 1: give --die-on-term to be sure.",
+        )
+    if options.buffer_size > 4096 and not names & set(BY_NAME["buffer-size"].names):
+        yield ("buffer-size", f"Heads of {options.buffer_size} bytes are taken; uWSGI's default is 4096.")
