@@ -211,8 +211,9 @@ class Server:
         core = self._free_cores.pop()
         try:
             stream = SocketStream(client, self.poller, self.clock, has_threads=self._has_threads)
-            if door.has_proxy_header:
-                proxied = self._proxied(stream, peer)
+            is_proxy = door.proxies is not None and door.proxies.admits(client, address)
+            if door.has_proxy_header or is_proxy:
+                proxied = self._proxied(stream, peer, may_lack=not door.has_proxy_header)
                 if proxied is None:
                     return
                 peer = proxied
@@ -224,13 +225,19 @@ class Server:
             self._free_cores.append(core)
             self.pool.give_back(getcurrent())
 
-    def _proxied(self, stream: SocketStream, peer: Peer) -> Peer | None:
-        """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say."""
+    def _proxied(self, stream: SocketStream, peer: Peer, *, may_lack: bool) -> Peer | None:
+        """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say.
+
+        Args:
+            stream: The proxy's.
+            peer: The proxy.
+            may_lack: It may be a client itself, and say nothing.
+        """
         proxied = None
         greenlet: Any = getcurrent()
         greenlet.front = front = ProxyFront(stream)
         try:
-            proxied = proxied_peer(stream, peer, self._http.head_timeout)
+            proxied = proxied_peer(stream, peer, self._http.head_timeout, may_lack=may_lack)
         except PeerError as error:
             if not front.is_evicted:  # who ends many says it once
                 _log.warning("%s: %s", peer.remote_address or "unix", error)

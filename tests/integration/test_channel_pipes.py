@@ -148,8 +148,8 @@ def test_many_workers_reach_each_other(number: int) -> None:
 
 
 def test_there_are_no_more_seats_than_are_said() -> None:
-    with pytest.raises(BootError, match="64 workers at most"):
-        Inboxes(129)
+    with pytest.raises(BootError, match="512 workers at most"):
+        Inboxes(1025)
 
 
 def nemesis(pause: float, rounds: int) -> None:

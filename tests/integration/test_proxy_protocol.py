@@ -157,3 +157,35 @@ def test_who_has_yet_to_say_who_it_is_holds_no_stop_up(serve: Serve) -> None:
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - begun < 5
         client.read_to_end()
+
+
+# Where a header may come
+
+
+def test_who_may_send_a_header_is_believed_and_who_sends_none_is_served(serve: Serve) -> None:
+    server = serve(APPLICATION, "--http-enable-proxy-protocol", "--gevent", "20")
+    for header, expected in [
+        (LINE, "192.0.2.1 56324 http"),
+        (binary(0x21, 0x11, TCP4 + BY_TLS), "192.0.2.1 56324 https"),
+    ]:
+        with HttpClient(("127.0.0.1", server.port)) as client:
+            client.send(header + REQUEST)
+            assert client.read_response().text == expected
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        assert client.request("GET", "/", [("Host", "x")]).text == f"127.0.0.1 {client.sock.getsockname()[1]} http"
+    # POST begins as PROXY does.
+    for pieces in ([b"P", b"OST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"], [b"P", LINE[1:], REQUEST]):
+        with HttpClient(("127.0.0.1", server.port)) as client:
+            for piece in pieces:
+                client.send(piece)
+            expected = "192.0.2.1 56324 http" if len(pieces) == 3 else f"127.0.0.1 {client.sock.getsockname()[1]} http"
+            assert client.read_response().text == expected
+
+
+def test_whoever_is_not_believed_is_served_and_a_header_is_none_there(serve: Serve) -> None:
+    server = serve(APPLICATION, "--http-enable-proxy-protocol", "--proxy-allow-from", "192.0.2.7", "--gevent", "20")
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        assert client.request("GET", "/", [("Host", "x")]).text.startswith("127.0.0.1 ")
+    with HttpClient(("127.0.0.1", server.port)) as client:
+        client.send(LINE + REQUEST)
+        assert client.read_response().status == 400

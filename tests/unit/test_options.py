@@ -376,6 +376,10 @@ class TestBuilding:
             assert str(caught.value) == message
             assert (caught.value.option, caught.value.source) == (setting.name, "app.ini:3")
 
+    def test_one_thread_beside_greenlets_is_none(self):
+        assert (parse(["--gevent", "5", "--threads", "1"]).threads, parse(["--threads", "1"]).threads) == (0, 1)
+        assert "not with --gevent" in problem_of("--gevent", "5", "--threads", "2")
+
     def test_an_ignored_option_still_needs_its_value(self):
         assert problem_of("--plugins") == "--plugins: needs a value (command line)"
 

@@ -6,7 +6,7 @@ straight into the readers'.
 
 The pipes are in packet mode (``O_DIRECT``): a write of up to ``PIPE_BUF`` bytes goes in whole or not at all, and comes
 out as one read. So many may write to one inbox without a lock, and whoever is killed, and whenever, leaves no half
-packet behind. N workers need N pipes; one for each ordered pair would be 8,064 descriptors for 64 workers.
+packet behind. N workers need N pipes; one for each ordered pair would be N * (N - 1).
 
 Nothing here needs an event loop: the master has none.
 
@@ -25,9 +25,9 @@ from uwsgi_ws.errors import BootError
 
 __all__ = ["MAX_SEATS", "Inboxes"]
 
-#: 64 workers, and as many that leave while those that replace them are there already: 140 MiB of address space, of
-#: which only what is used takes memory.
-MAX_SEATS = 128
+#: 512 workers, and as many that leave while those that replace them are there already: 1.1 GiB of address space, of
+#: which only what is used takes memory. For each worker asked for there are two seats, so fewer take less.
+MAX_SEATS = 1_024
 #: Descriptors that the application and its clients should still have.
 _SPARE = 256
 #: Bytes that an inbox holds, if the kernel lets us: the most that a user may ask for by default.

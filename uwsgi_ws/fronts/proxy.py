@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from time import monotonic
 
+import gevent
+
 from uwsgi_ws.errors import PeerError
 from uwsgi_ws.fronts.bytestream import Peer
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.proxy import parse_header
+from uwsgi_ws.protocol.proxy import is_header, parse_header
 
 __all__ = ["ProxyFront", "proxied_peer"]
 
@@ -44,7 +46,11 @@ class ProxyFront:
         """See Front."""
 
 
-def proxied_peer(stream: SocketStream, peer: Peer, timeout: float) -> Peer | None:
+#: Seconds between two looks at a connection of which not enough has come to tell a header from a request.
+_PATIENCE = 0.02
+
+
+def proxied_peer(stream: SocketStream, peer: Peer, timeout: float, *, may_lack: bool = False) -> Peer | None:
     """Read the header and return the client that it tells of; None when the proxy has left.
 
     Not a byte behind the header is taken: what follows, be it HTTP or TLS, is for another to read.
@@ -53,12 +59,15 @@ def proxied_peer(stream: SocketStream, peer: Peer, timeout: float) -> Peer | Non
         stream: A new connection.
         peer: Who is at its ends.
         timeout: Seconds for all of the header.
+        may_lack: There may be no header: then the peer is the client, and no byte is taken.
 
     Raises:
         PeerError: there is no header, or it is malformed or late.
         OSError: the connection is broken.
     """
     deadline = monotonic() + timeout
+    if may_lack and not _begins_with_header(stream, deadline):
+        return peer
     seen = b""
     while True:
         try:
@@ -76,3 +85,15 @@ def proxied_peer(stream: SocketStream, peer: Peer, timeout: float) -> Peer | Non
     if header.source is not None:
         peer = replace(peer, remote_address=header.source[0], remote_port=header.source[1])
     return replace(peer, scheme="https") if header.is_tls else peer
+
+
+def _begins_with_header(stream: SocketStream, deadline: float) -> bool:
+    """Wait until it shows whether a connection begins with a header; whoever sends nothing has none."""
+    while True:
+        try:
+            answer = is_header(stream.peek(max(0.0, deadline - monotonic())))
+        except TimeoutError:
+            return False
+        if answer is not None or monotonic() >= deadline:
+            return bool(answer)
+        gevent.sleep(_PATIENCE)  # what is there already would wake us again at once

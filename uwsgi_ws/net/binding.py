@@ -28,6 +28,7 @@ class Door:
         dialect: Which front serves its clients: ``http``, ``redirect`` or ``uwsgi``; ``channels`` is no front's.
         admits: The peers that may connect; None for all.
         has_proxy_header: Whether each connection begins with a PROXY header.
+        proxies: The peers whose connections may begin with one; None for nobody's.
         secure: Set where TLS is spoken below that dialect: how.
         https_port: Of the ``redirect`` dialect: where it sends requests to; empty for https's own port.
     """
@@ -37,6 +38,7 @@ class Door:
     dialect: str = "http"
     admits: PeerFilter | None = None
     has_proxy_header: bool = False
+    proxies: PeerFilter | None = None
     secure: SecureAddress | None = None
     https_port: str = ""
 

@@ -138,16 +138,20 @@ class Options:
     )
     enable_proxy_protocol: bool = option(
         False,
-        aliases=("http-enable-proxy-protocol",),
         group="Listening",
         help="Expect a PROXY header, version 1 or 2, at the beginning of each HTTP connection, and believe it "
         "about the client's address and TLS; a connection without one is dropped.",
     )
+    http_enable_proxy_protocol: bool = option(
+        False,
+        group="Listening",
+        help="Believe such a header where it comes, and serve whoever sends none as they are, as uWSGI does.",
+    )
     proxy_allow_from: tuple[Trusted, ...] = option(
         (),
         group="Listening",
-        help="With --enable-proxy-protocol, let only these connect, written as for --uwsgi-allow-from. "
-        "Default: this machine.",
+        help="With --enable-proxy-protocol, let only these connect, and with --http-enable-proxy-protocol believe only "
+        "these; written as for --uwsgi-allow-from. Default: this machine.",
     )
     forwarded_allow_from: tuple[Trusted, ...] = option(
         (),
@@ -564,7 +568,7 @@ class Options:
         short="p",
         aliases=("workers",),
         at_least=1,
-        at_most=64,
+        at_most=512,
         group="Process",
         help="Worker processes; more than one implies --master.",
     )

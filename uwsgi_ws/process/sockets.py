@@ -161,6 +161,8 @@ def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter
         return replace(door, admits=fronts)
     if options.enable_proxy_protocol and door.dialect != "channels":
         return replace(door, admits=proxies, has_proxy_header=True)
+    if options.http_enable_proxy_protocol and door.dialect != "channels":
+        return replace(door, proxies=proxies)
     return door
 
 

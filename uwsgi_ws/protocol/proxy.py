@@ -16,7 +16,7 @@ from typing import Final
 from uwsgi_ws.errors import PeerError
 from uwsgi_ws.protocol.crc32c import crc32c
 
-__all__ = ["ProxyHeader", "parse_header"]
+__all__ = ["ProxyHeader", "is_header", "parse_header"]
 
 _LINE_START: Final = b"PROXY "
 _LONGEST_LINE: Final = 107  # section 2.1, CRLF included
@@ -52,6 +52,16 @@ class ProxyHeader:
     size: int
     source: tuple[str, str] | None = None
     is_tls: bool = False
+
+
+def is_header(data: bytes) -> bool | None:
+    """Say whether ``data`` begins with a header, for whoever need not have one; None while too little is there."""
+    for start in (_LINE_START, _SIGNATURE):
+        if data.startswith(start):
+            return True
+        if start.startswith(data) and data:
+            return None
+    return False
 
 
 def parse_header(data: bytes) -> ProxyHeader | None:
