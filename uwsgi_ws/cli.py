@@ -7,6 +7,7 @@ never loads gevent.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.version:
         print(f"uwsgi_ws {__version__} ({_build.name()})")
         return 0
+    for pidfile, number in (options.stop, signal.SIGINT), (options.reload, signal.SIGHUP):
+        if pidfile is not None:
+            return _signal(pidfile, number)
     if not is_a_reload:
         for text in options.print:
             print(text)
@@ -56,6 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.has_master:
         return _supervise(options, arguments, started_in)
     return _serve(options, started_in)
+
+
+def _signal(pidfile: str, number: int) -> int:
+    """Send a signal to the process that a file tells of."""
+    try:
+        with open(pidfile) as file:
+            os.kill(int(file.read()), number)
+    except (OSError, ValueError) as exc:
+        print(f"uwsgi_ws: {pidfile!r} tells of no process: {getattr(exc, 'strerror', None) or exc}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _go_to_the_background(log: str) -> int:

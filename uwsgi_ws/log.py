@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,16 +22,49 @@ from uwsgi_ws.stats import Stats
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.base import Request
 
-__all__ = ["AccessLog", "configure", "escape", "reopen", "rotate", "say"]
+__all__ = ["AccessLog", "Selection", "configure", "escape", "mark_lines", "reopen", "rotate", "say"]
 
 #: The file that all output goes to; None for stderr as it is.
 _file: Path | None = None
 
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
+
+
+#: What the server's lines begin with: strftime's notation, or empty for ctime's, and a text; None for nothing.
+_date: str | None = None
+_prefix: str | None = None
+
+
+def mark_lines(date: str | None, prefix: str | None) -> None:
+    """Have the server's own lines begin with the time and a text.
+
+    Args:
+        date: In strftime's notation; ``true`` and its like for ctime's; None for no time.
+        prefix: None for none.
+    """
+    global _date, _prefix
+    _date = "" if date is not None and date.lower() in ("true", "1", "on", "yes") else date
+    _prefix = prefix
+
+
+def _marked(text: str) -> str:
+    """Source: uWSGI's core/logging.c (``uwsgi_logvprintf``)."""
+    if _prefix is not None:
+        text = f"{_prefix} - {text}"
+    if _date is not None:
+        text = f"{time.strftime(_date) if _date else time.ctime()} - {text}"
+    return text
 
 
 def say(text: str) -> None:
     """Write one line of the server's own. A full disk or a closed pipe costs the line, never a client."""
+    if _date is not None or _prefix is not None:
+        text = _marked(text)
+    _write(text)
+
+
+def _write(text: str) -> None:
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -90,6 +124,39 @@ def rotate() -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which requests have an access line where not all have one; any of these is enough.
+
+    Args:
+        client_errors: Those with a status of 400 to 499.
+        server_errors: Those with 500 to 599.
+        slow: Those that took so many milliseconds; 0 for none.
+        big: Those whose response body has so many bytes; 0 for none.
+        empty: Those whose has none.
+    """
+
+    client_errors: bool = False
+    server_errors: bool = False
+    slow: int = 0
+    big: int = 0
+    empty: bool = False
+
+    def __bool__(self) -> bool:
+        return self != Selection()
+
+    def has(self, request: Request) -> bool:
+        """Say whether a request that is over is among them."""
+        size = _generated(request)
+        return (
+            (self.client_errors and 400 <= request.status < 500)
+            or (self.server_errors and 500 <= request.status < 600)
+            or 0 < self.slow <= _milliseconds(request)
+            or 0 < self.big <= size
+            or (self.empty and not size)
+        )
+
+
 class AccessLog:
     """Writes one line a request, when it is over.
 
@@ -97,21 +164,38 @@ class AccessLog:
         log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
         worker_id: For ``%(wid)``.
         stats: The worker's.
+        selection: Which requests have a line; None for all.
+        dates_as_lines: Write ``%(ftime)`` as the time that lines begin with.
         forwarded_for: Whether a client is called as X-Forwarded-For has it, where it is there, whoever wrote that.
     """
 
-    def __init__(self, log_format: str | None, worker_id: int, stats: Stats, *, forwarded_for: bool = False) -> None:
+    def __init__(
+        self,
+        log_format: str | None,
+        worker_id: int,
+        stats: Stats,
+        selection: Selection | None = None,
+        *,
+        dates_as_lines: bool = False,
+        forwarded_for: bool = False,
+    ) -> None:
+        self._selection = selection
+        self._dates_as_lines = dates_as_lines
         self._address = _forwarded_for if forwarded_for else _VALUES["addr"]
         self._worker_id = worker_id
         self._stats = stats
         self._pieces = None if log_format is None else [*self._compile(log_format)]
 
     def write(self, request: Request) -> None:
-        """Write the request's line."""
+        """Write the request's line, if it is to have one."""
+        if self._selection is not None and not self._selection.has(request):
+            return
         if self._pieces is None:
             line = self._default_line(request)
         else:
-            line = "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
+            # As in uWSGI, one's own format has its own time, or none.
+            _write("".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces]))
+            return
         say(line)
 
     def _default_line(self, request: Request) -> str:
@@ -142,6 +226,9 @@ class AccessLog:
     def _value(self, name: str) -> Callable[[Request], str]:
         if name == "addr":
             return self._address
+        if name == "ftime" and self._dates_as_lines and _date:
+            form = _date
+            return lambda request: time.strftime(form, time.localtime(request.started_at))
         if name in _VALUES:
             return _VALUES[name]
         if name.startswith("var."):
@@ -165,6 +252,11 @@ def _var(request: Request, name: str) -> str:
 
 def _forwarded_for(request: Request) -> str:
     return _var(request, "HTTP_X_FORWARDED_FOR") or _var(request, "REMOTE_ADDR")
+
+
+def _memory(number: int) -> int:
+    """Return bytes of address space (0) or of resident memory (1)."""
+    return int(Path("/proc/self/statm").read_text().split()[number]) * _PAGE_SIZE
 
 
 def _generated(request: Request) -> int:
@@ -216,6 +308,11 @@ _VALUES: dict[str, Callable[[Request], str]] = {
     "switches": lambda request: "1",
     "ctime": lambda request: time.ctime(request.started_at),
     "ltime": _time_format,
+    "ftime": _time_format,
+    "rss": lambda request: str(_memory(1)),
+    "rssM": lambda request: str(_memory(1) >> 20),
+    "vsz": lambda request: str(_memory(0)),
+    "vszM": lambda request: str(_memory(0) >> 20),
     "time": lambda request: str(int(request.started_at)),
     "epoch": lambda request: str(int(time.time())),
     "websocket.received": _of_websocket("messages_received"),

@@ -81,7 +81,6 @@ class Server:
         places: Clients served at once; each has a greenlet and a core number.
         threads: Whether each has a native thread too, for applications to run in; else they run in the greenlets.
         serial: Whether one request runs at a time, in its greenlet; then the threads are the WebSockets'.
-        keep_alive: Whether a client may stay for a further request.
         applications: Where requests go.
         http: Settings of HTTP connections.
         websocket: Settings of WebSocket connections.
@@ -94,6 +93,7 @@ class Server:
         stats: The worker's counters.
         certificates: Of the addresses where TLS is spoken.
         export_client_certificates: Whether applications see a TLS client's certificate, not only its name.
+        keeps_alive: Whether a connection of HTTP/1.1 may have a second request.
         proxies: Those that are believed about the client; None leaves requests as they come.
     """
 
@@ -115,7 +115,7 @@ class Server:
         export_client_certificates: bool = False,
         threads: bool = False,
         serial: bool = False,
-        keep_alive: bool = True,
+        keeps_alive: bool = True,
         proxies: Proxies | None = None,
     ) -> None:
         self.applications = applications
@@ -148,7 +148,7 @@ class Server:
             self._answer = partial(crowd.answer, otherwise=self._answer)
         # Two objects, which every client keeps.
         self._bound_handle: Callable[[Request], None] = self.handle
-        self._bound_may_keep_alive: Callable[[], bool] = self._may_keep_alive
+        self._bound_may_keep_alive: Callable[[], bool] = self._may_keep_alive if keeps_alive else _never
         self._access_log = access_log
         self._proxies = proxies
         self._certificates = certificates
@@ -166,7 +166,6 @@ class Server:
             self._acceptor: Acceptor = ThreadAcceptor(websocket, self.poller, self.clock, stats, crossing)
         else:
             self._acceptor = Acceptor(websocket, self.poller, self.clock, stats)
-        self._keep_alive = keep_alive
         self._serial = SerialRunner(self._call) if serial else None
         if self._serial is not None:
             self._call = self._serial.run
@@ -309,11 +308,11 @@ class Server:
         peer = replace(peer, scheme="https")
         if tls.protocol == "h2":
             return self._http2_front(tls, peer, core, handle)
-        return Http1Front(tls, self._http, peer, core, handle, self._may_keep_alive)
+        return Http1Front(tls, self._http, peer, core, handle, self._bound_may_keep_alive)
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its place only while others are free."""
-        return not self.is_draining and not self.pool.full() and self._keep_alive
+        return not self.is_draining and not self.pool.full()
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve somebody, each with its front."""
@@ -446,3 +445,8 @@ class Server:
             if front.request is not None and (websocket := self.websocket_of(front.request)) is not None:
                 websocket.close(code, _REASONS.get(code, ""))
         self.pool.kill(timeout=1)
+
+
+def _never() -> bool:
+    """Return False: no connection is kept alive."""
+    return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 import stat
+import time
 from email.utils import formatdate
 from typing import NamedTuple
 
@@ -28,11 +30,12 @@ class Directory:
     Args:
         path: Where it is.
         indexes: Names of the files that stand for a directory.
+        safe: Directories that links may lead to nevertheless.
     """
 
-    def __init__(self, path: str, indexes: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: str, indexes: tuple[str, ...] = (), safe: tuple[str, ...] = ()) -> None:
         self._path = os.path.realpath(path)
-        self._prefix = self._path.rstrip("/") + "/"
+        self._prefixes = tuple(os.path.realpath(each).rstrip("/") + "/" for each in (path, *safe))
         self._indexes = indexes
 
     def find(self, path: str) -> File | None:
@@ -46,7 +49,7 @@ class Directory:
         name = os.fsdecode(path.lstrip("/").encode("latin-1"))
         real = os.path.realpath(os.path.join(self._path, name))
         for candidate in (real, *(os.path.realpath(os.path.join(real, index)) for index in self._indexes)):
-            if candidate != self._path and not candidate.startswith(self._prefix):
+            if candidate != self._path and not candidate.startswith(self._prefixes):
                 continue
             try:
                 info = os.stat(candidate)
@@ -64,11 +67,28 @@ class StaticFiles:
         maps: Pairs of mount point and directory; the file's path is what follows the mount point.
         checks: Directories in which the whole path is looked up; without a file there the application is asked.
         indexes: File names to look for in a directory.
+        whole_maps: As maps, but the file's path is the request's whole path.
+        safe: Directories that links may lead to.
+        skipped: Paths that end so are the application's.
+        expiries: How long files may be kept; None where nothing is said.
     """
 
-    def __init__(self, maps: tuple[tuple[str, str], ...], checks: tuple[str, ...], indexes: tuple[str, ...]) -> None:
-        self._maps = [(mount.rstrip("/"), Directory(directory, indexes)) for mount, directory in maps]
-        self._checks = [Directory(directory, indexes) for directory in checks]
+    def __init__(
+        self,
+        maps: tuple[tuple[str, str], ...],
+        checks: tuple[str, ...],
+        indexes: tuple[str, ...],
+        *,
+        whole_maps: tuple[tuple[str, str], ...] = (),
+        safe: tuple[str, ...] = (),
+        skipped: tuple[str, ...] = (),
+        expiries: Expiries | None = None,
+    ) -> None:
+        self._maps = [(mount.rstrip("/"), Directory(directory, indexes, safe), False) for mount, directory in maps]
+        self._maps += [(mount.rstrip("/"), Directory(folder, indexes, safe), True) for mount, folder in whole_maps]
+        self._checks = [Directory(directory, indexes, safe) for directory in checks]
+        self._skipped = skipped
+        self._expiries = expiries
 
     def serve(self, request: Request) -> bool:
         """Answer the request if it names a file here; say whether it was answered."""
@@ -76,22 +96,77 @@ class StaticFiles:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return False
         path: str = environ["PATH_INFO"]
-        for mount, directory in self._maps:
+        if self._skipped and path.endswith(self._skipped):
+            return False
+        for mount, directory, is_whole in self._maps:
             if path == mount or path.startswith(mount + "/"):
-                file = directory.find(path[len(mount) :])
+                file = directory.find(path if is_whole else path[len(mount) :])
                 if file is not None:
-                    send_file(request, file)
+                    self._send(request, file)
                     return True
         for directory in self._checks:
             file = directory.find(path)
             if file is not None:
-                send_file(request, file)
+                self._send(request, file)
                 return True
         return False
 
+    def _send(self, request: Request, file: File) -> None:
+        send_file(request, file, () if self._expiries is None else self._expiries.headers(request, file))
 
-def send_file(request: Request, file: File) -> None:
-    """Answer a request with a file, or with the part of it, or the word about it, that the request asks for."""
+
+class Rule(NamedTuple):
+    """How long some files may be kept.
+
+    Attributes:
+        what: What is looked at: the file's path (empty), ``_uri``, ``_path_info`` or ``_type``.
+        pattern: Must be in it.
+        seconds: How long.
+        since_change: From the file's last change, not from now.
+    """
+
+    what: str
+    pattern: re.Pattern[str]
+    seconds: int
+    since_change: bool
+
+
+class Expiries:
+    """Tells clients how long they may keep a file without asking again.
+
+    Args:
+        rules: The first that fits counts.
+    """
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = rules
+
+    def headers(self, request: Request, file: File) -> Headers:
+        """Return what a file's response has beside its usual headers."""
+        for rule in self._rules:
+            match rule.what:
+                case "":
+                    subject = file.path
+                case "_uri":
+                    subject = str(request.environ.get("REQUEST_URI", ""))
+                case "_path_info":
+                    subject = str(request.environ.get("PATH_INFO", ""))
+                case _:
+                    subject = mimetypes.guess_type(file.path)[0] or ""
+            if rule.pattern.search(subject):
+                begin = file.info.st_mtime if rule.since_change else time.time()
+                return (("Expires", formatdate(int(begin) + rule.seconds, usegmt=True)),)
+        return ()
+
+
+def send_file(request: Request, file: File, more: Headers = ()) -> None:
+    """Answer a request with a file, or with the part of it, or the word about it, that the request asks for.
+
+    Args:
+        request: What is asked.
+        file: What was found for it.
+        more: Headers that a response with the file, or about it, has beside the usual ones.
+    """
     try:
         # Links have been followed already; one that has come since is not.
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -99,19 +174,19 @@ def send_file(request: Request, file: File) -> None:
         respond(request, "403 Forbidden", [("Content-Type", "text/plain")], b"403 Forbidden\n")
         return
     try:
-        _send(request, file.path, fd)
+        _send(request, file.path, fd, more)
     except OSError:
         request.abandon()
     finally:
         os.close(fd)
 
 
-def _send(request: Request, path: str, fd: int) -> None:
+def _send(request: Request, path: str, fd: int, more: Headers) -> None:
     info = os.fstat(fd)  # of what is sent, should the name mean another file by now
     modified, size = int(info.st_mtime), info.st_size
     etag = f'"{info.st_mtime_ns:x}-{size:x}"'
     status, start, length = select(request.environ, etag, modified, size)
-    about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag)]
+    about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag), *more]
     if status == 304:
         request.write_head("304 Not Modified", about, 0)
         request.finish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +18,9 @@ from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import (
+    BY_NAME,
     IGNORED,
+    REFUSED,
     ROWS,
     TYPES,
     Mount,
@@ -33,6 +36,16 @@ from uwsgi_ws.options import (
     option,
     parse,
     rows_of,
+)
+from uwsgi_ws.options.values import (
+    DaemonSpec,
+    Expiry,
+    Header,
+    Hook,
+    KeyedDaemon,
+    SmartDaemon,
+    TouchCommand,
+    TouchHook,
 )
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -55,6 +68,16 @@ SAMPLES = {  # a good value for each type
     "NamedCertificate": ("a.example a.pem,a.key", NamedCertificate("a.example", CertificateFiles("a.pem", "a.key"))),
     "Origin": ("https://example.org", "https://example.org"),
     "Leniency": ("masking, handshake", frozenset(("handshake", "masking"))),
+    "Header": ("X-Served: here", Header("X-Served", "here")),
+    "HeaderName": ("Server", "Server"),
+    "Expiry": ("[.]css$ 3600", Expiry("[.]css$", 3600)),
+    "Umask": ("022", 0o022),
+    "Hook": ("exec:true", Hook("exec", "true")),
+    "TouchHook": ("/x exec:true", TouchHook("/x", Hook("exec", "true"))),
+    "TouchCommand": ("/x sleep 1", TouchCommand("/x", Hook("exec", "sleep 1"))),
+    "DaemonSpec": ("sleep 1", DaemonSpec("sleep 1")),
+    "SmartDaemon": ("/x.pid 5 sleep 1", SmartDaemon("sleep 1", "/x.pid", 5.0)),
+    "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 
 
@@ -492,3 +515,59 @@ class TestTexts:
             "limit is net.core.somaxconn. 1 to 65535. |"
         ) in lines
         assert "| `--single-interpreter`, `-i` |  |  | There is one Python interpreter. |" in lines
+
+
+class TestUwsgisOptions:
+    def test_every_option_of_uwsgi_has_a_row(self):
+        uwsgi = shutil.which("uwsgi")
+        if uwsgi is None:
+            pytest.skip("uWSGI is not on PATH")
+        text = subprocess.run([uwsgi, "--help"], capture_output=True, text=True, timeout=30, check=True).stdout
+        names = set(re.findall(r"^ +(?:-.\|)?--(\S+)", text, re.MULTILINE))
+        assert len(names) > 800
+        assert sorted(names - BY_NAME.keys() - {"logto2", "log-x-forwarded-for"}) == []
+
+    @pytest.mark.parametrize(
+        ("argv", "advice"),
+        [
+            (["--emperor", "/x"], "systemd template"),
+            (["--spooler", "/x"], "task queue"),
+            (["--mule"], "service of its own"),
+            (["--cron", "0 0 * * * x"], "systemd timer"),
+            (["--legion", "x"], "service manager"),
+            (["--php-docroot", "/x"], "Python only"),
+            (["-Q", "/x"], "task queue"),
+        ],
+    )
+    def test_what_is_refused_says_what_to_do_instead(self, argv: list[str], advice: str):
+        assert "not done here" in problem_of(*argv)
+        assert advice in problem_of(*argv)
+
+    def test_a_refused_flag_that_is_switched_off_asks_for_nothing(self):
+        assert parse(["--vhost=false"]).given
+        assert "not done here" in problem_of("--vhost=true")
+
+    @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.name)
+    def test_every_refusal_is_advice_in_a_sentence(self, row: Row):
+        assert re.fullmatch(r"[A-Z].*\.", row.help)
+
+    @pytest.mark.parametrize(
+        ("option", "text", "problem"),
+        [
+            ("add-header", "Nothing", "NAME: VALUE"),
+            ("add-header", "X-Y: a\nb", "NAME: VALUE"),
+            ("rem-header", "a b", "no header's name"),
+            ("static-expires", "/x", "PATTERN SECONDS"),
+            ("static-expires", "( 5", "missing ), unterminated subpattern"),
+            ("umask", "9", "octal digits"),
+            ("hook-asap", "alarm:x", "is not of the form ACTION:ARGUMENT"),
+            ("hook-asap", "unix_signal:15 abort", "gracefully_kill_them_all"),
+            ("touch-exec", "/x", "FILE COMMAND"),
+            ("smart-attach-daemon", "/x", "PIDFILE [SECONDS] COMMAND"),
+            ("attach-daemon2", "cmd=x,legion=y", "is none of"),
+            ("attach-daemon2", "freq=5", "has no command"),
+            ("attach-daemon2", "cmd=x,freq=y", "is no number"),
+        ],
+    )
+    def test_a_value_that_is_none_says_what_one_is(self, option: str, text: str, problem: str):
+        assert problem in problem_of(f"--{option}", text)

@@ -18,7 +18,24 @@ from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
-from uwsgi_ws.options.values import Dialect, FileMode, Leniency, Mount, Origin, Variable
+from uwsgi_ws.options.values import (
+    DaemonSpec,
+    Dialect,
+    Expiry,
+    FileMode,
+    Header,
+    HeaderName,
+    Hook,
+    KeyedDaemon,
+    Leniency,
+    Mount,
+    Origin,
+    SmartDaemon,
+    TouchCommand,
+    TouchHook,
+    Umask,
+    Variable,
+)
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
 
@@ -225,12 +242,17 @@ class Options:
     chmod_socket: FileMode | None = option(  # noqa: RUF009 - it makes a field; that its type cannot change is not seen
         None,
         short="C",
+        aliases=("chmod",),
         group="Listening",
         bare="666",
         help="Permissions of unix sockets, such as 660, or 666 where none are said; without, the umask decides.",
     )
     chown_socket: str | None = option(
         None, metavar="USER[:GROUP]", group="Listening", help="Owner, and group, of unix sockets."
+    )
+
+    umask: Umask | None = option(  # noqa: RUF009  # as above
+        None, group="Listening", help="Permissions that sockets and files of this server do not get, such as 022."
     )
 
     wsgi_file: str | None = option(
@@ -273,6 +295,9 @@ class Options:
         group="Application",
         help="Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME.",
     )
+    no_default_app: bool = option(
+        False, group="Application", help="With --manage-script-name, answer 500 where no mount point matches."
+    )
     need_app: bool = option(False, group="Application", help="End with an error when no application could be loaded.")
     chdir: str | None = option(
         None, metavar="DIR", group="Application", help="Change to this directory before loading."
@@ -295,6 +320,21 @@ class Options:
         group="Application",
         help="Use the packages of this virtual environment.",
     )
+    shared_import: tuple[str, ...] = option(
+        (),
+        aliases=(
+            "shared-pyimport",
+            "shared-py-import",
+            "shared-python-import",
+            "import",
+            "pyimport",
+            "py-import",
+            "python-import",
+        ),
+        metavar="MODULE",
+        group="Application",
+        help="Import this module, or the file of this name, before applications are loaded.",
+    )
     pyargv: str | None = option(
         None,
         metavar="ARGUMENTS",
@@ -302,6 +342,17 @@ class Options:
         help="The application's sys.argv after the program's name, separated by spaces.",
     )
     env: tuple[Variable, ...] = option((), group="Application", help="Set an environment variable before loading.")
+    unenv: tuple[str, ...] = option((), metavar="NAME", group="Application", help="Take one away.")
+    envdir: tuple[str, ...] = option(
+        (),
+        aliases=("early-envdir",),
+        metavar="DIR",
+        group="Application",
+        help="Set one for each file of this directory, to its first line.",
+    )
+    force_cwd: str | None = option(
+        None, metavar="DIR", group="Application", help="Change to this directory before anything else."
+    )
 
     gevent: int = option(
         0,
@@ -316,6 +367,13 @@ class Options:
         group="Concurrency",
         help="Connections a worker serves at once, a native thread each, and the standard library left alone; 0 and 1 "
         "are as if it were not given.",
+    )
+    thread_stacksize: int = option(
+        0,
+        unit="KiB",
+        aliases=("threads-stacksize", "thread-stack-size", "threads-stack-size"),
+        group="Concurrency",
+        help="Stack of each native thread; 0 is the system's own.",
     )
     gevent_monkey_patch: bool = option(
         False,
@@ -354,6 +412,19 @@ class Options:
         at_least=0.1,
         group="HTTP",
         help="Longest time a kept-alive connection may lie idle between two requests.",
+    )
+    add_header: tuple[Header, ...] = option(
+        (), group="HTTP", help="Add a header to each response; 'Connection: close' ends each connection behind it."
+    )
+    rem_header: tuple[HeaderName, ...] = option(
+        (), aliases=("del-header",), group="HTTP", help="Take a header out of each response."
+    )
+    post_buffering: int = option(
+        0,
+        unit="bytes",
+        group="HTTP",
+        help="Have request bodies read whole before they are used, so that wsgi.input can be read again after seek(0): "
+        "in memory up to so many bytes, else in a file without a name. 0 reads them as the application asks.",
     )
     limit_post: int = option(
         0,
@@ -481,9 +552,53 @@ class Options:
     )
     check_static: tuple[str, ...] = option(
         (),
+        aliases=("static-check",),
         metavar="DIR",
         group="Static files",
         help="Serve a file of this directory when the request's path names one, else ask the application.",
+    )
+    static_map2: tuple[Mount, ...] = option(
+        (),
+        metavar="/PATH=DIR",
+        group="Static files",
+        help="The same, with the whole path below the directory, the mount point included.",
+    )
+    static_skip_ext: tuple[str, ...] = option(
+        (), metavar="ENDING", group="Static files", help="Leave paths that end so to the application."
+    )
+    static_safe: tuple[str, ...] = option(
+        (), metavar="DIR", group="Static files", help="Symbolic links may lead here from the directories above."
+    )
+    static_expires: tuple[Expiry, ...] = option(
+        (),
+        group="Static files",
+        help="Let clients keep files for so long whose path in the file system has this pattern in it (Expires).",
+    )
+    static_expires_uri: tuple[Expiry, ...] = option((), group="Static files", help="The same by the request's URI.")
+    static_expires_path_info: tuple[Expiry, ...] = option(
+        (), group="Static files", help="The same by the request's path."
+    )
+    static_expires_type: tuple[Expiry, ...] = option(
+        (), metavar="TYPE=SECONDS", group="Static files", help="The same by the file's media type."
+    )
+    static_expires_mtime: tuple[Expiry, ...] = option(
+        (), group="Static files", help="As --static-expires, counted from the file's last change."
+    )
+    static_expires_uri_mtime: tuple[Expiry, ...] = option(
+        (), group="Static files", help="As --static-expires-uri, counted so."
+    )
+    static_expires_path_info_mtime: tuple[Expiry, ...] = option(
+        (), group="Static files", help="As --static-expires-path-info, counted so."
+    )
+    static_expires_type_mtime: tuple[Expiry, ...] = option(
+        (), metavar="TYPE=SECONDS", group="Static files", help="As --static-expires-type, counted so."
+    )
+    mimefile: tuple[str, ...] = option(
+        (),
+        aliases=("mime-file",),
+        metavar="FILE",
+        group="Static files",
+        help="Take media types by the names' endings from this file, too, such as /etc/mime.types.",
     )
     static_index: tuple[str, ...] = option(
         (), metavar="NAME", group="Static files", help="File to serve for a directory, such as index.html."
@@ -553,6 +668,47 @@ class Options:
         help="Call a client in access lines what its X-Forwarded-For header says, whoever wrote that. With "
         "--forwarded-allow-from its address is right without it.",
     )
+    stats: tuple[Address, ...] = option(
+        (),
+        aliases=("stats-server",),
+        needs_master=True,
+        group="Logging",
+        help="Tell everybody who connects here how the workers stand, as JSON; uwsgitop reads it.",
+    )
+    stats_http: bool = option(False, group="Logging", help="Tell it by HTTP.")
+
+    log_4xx: bool = option(
+        False,
+        name="log-4xx",
+        group="Logging",
+        help="With --disable-logging, write the lines of requests that ended with a status of 400 to 499.",
+    )
+    log_5xx: bool = option(False, name="log-5xx", group="Logging", help="The same for 500 to 599.")
+    log_slow: int = option(
+        0, unit="ms", group="Logging", help="The same for requests that took at least so long; 0 is never."
+    )
+    log_big: int = option(
+        0, unit="bytes", group="Logging", help="The same for responses of at least so many; 0 is never."
+    )
+    log_zero: bool = option(False, group="Logging", help="The same for responses without a body.")
+    log_date: str | None = option(
+        None,
+        aliases=("logdate",),
+        bare="true",
+        metavar="FORMAT",
+        keeps="%",
+        group="Logging",
+        help="Begin the server's lines with the time, in strftime's notation where one is given.",
+    )
+    log_prefix: str | None = option(
+        None, metavar="TEXT", bare="", group="Logging", help="Begin the server's lines with this text."
+    )
+    logformat_strftime: bool = option(
+        False,
+        aliases=("log-format-strftime",),
+        group="Logging",
+        help="Write %(ftime) of --log-format in the notation of --log-date.",
+    )
     logto: str | None = option(
         None, metavar="FILE", group="Logging", help="Append the log to this file, not to stderr."
     )
@@ -585,6 +741,12 @@ class Options:
         group="Process",
         help="Replace a worker after it has begun so many requests, looked at once a second; 0 is never.",
     )
+    max_requests_delta: int = option(
+        0, group="Process", help="Add so many to --max-requests for each worker, times its number, so that not all go."
+    )
+    max_worker_lifetime_delta: float = option(
+        0.0, unit="s", group="Process", help="The same for --max-worker-lifetime."
+    )
     max_worker_lifetime: float = option(
         0.0, unit="s", needs_master=True, group="Process", help="Replace a worker after this time; 0 is never."
     )
@@ -598,6 +760,25 @@ class Options:
         group="Process",
         help="Replace a worker that holds so much resident memory; 0 is never.",
     )
+    reload_on_as: int = option(
+        0, unit="MiB", needs_master=True, group="Process", help="The same for its address space."
+    )
+    evil_reload_on_rss: int = option(
+        0,
+        unit="MiB",
+        needs_master=True,
+        group="Process",
+        help="Kill a worker that holds so much resident memory, whatever it is doing; 0 is never.",
+    )
+    evil_reload_on_as: int = option(
+        0, unit="MiB", needs_master=True, group="Process", help="The same for its address space."
+    )
+    reload_on_exception: bool = option(
+        False, needs_master=True, group="Process", help="Replace a worker after an exception of the application's."
+    )
+    limit_as: int = option(0, unit="MiB", group="Process", help="Largest address space of each process; 0 is no limit.")
+    limit_nproc: int = option(0, group="Process", help="Processes that the user may have; 0 is no limit.")
+    max_fd: int = option(0, group="Process", help="Descriptors that a process may have; 0 leaves it at what it is.")
     harakiri: float = option(
         0.0,
         short="t",
@@ -634,11 +815,46 @@ class Options:
         group="Process",
         help="The same for a worker that its successor has taken over from.",
     )
+    exit_on_reload: bool = option(
+        False, group="Process", help="End where a reload is asked for; whoever started the server starts it again."
+    )
     die_on_term: bool = option(
         False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
     )
     touch_reload: tuple[str, ...] = option(
         (), metavar="FILE", needs_master=True, group="Process", help="Reload when this file changes."
+    )
+    touch_workers_reload: tuple[str, ...] = option(
+        (),
+        aliases=("touch-chain-reload",),
+        metavar="FILE",
+        needs_master=True,
+        group="Process",
+        help="Replace the workers one after the other when this file changes, without loading the application again.",
+    )
+    touch_logreopen: tuple[str, ...] = option(
+        (), metavar="FILE", needs_master=True, group="Process", help="Open the log's file again when this file changes."
+    )
+    touch_logrotate: tuple[str, ...] = option(
+        (), metavar="FILE", needs_master=True, group="Process", help="Move the log's file away when this file changes."
+    )
+    touch_exec: tuple[TouchCommand, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="Run a command when it changes.",
+    )
+    fs_reload: tuple[str, ...] = option(
+        (),
+        aliases=("fs-brutal-reload",),
+        metavar="PATH",
+        needs_master=True,
+        group="Process",
+        help="Reload when this file changes, or any file of this directory, or what is in it.",
+    )
+    py_auto_reload_ignore: tuple[str, ...] = option(
+        (), metavar="MODULE", group="Process", help="Leave this module out of what --py-autoreload looks at."
     )
     py_autoreload: float = option(
         0.0,
@@ -658,6 +874,108 @@ class Options:
         "p, l opens the log's file again after it was moved, L moves it away itself, P writes the pidfiles again, s "
         "logs how the workers stand.",
     )
+    hook_asap: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this before anything else, once the configuration is read."
+    )
+    hook_pre_jail: tuple[Hook, ...] = option((), keeps="$", group="Process", help="Do this once addresses are bound.")
+    hook_post_jail: tuple[Hook, ...] = option((), keeps="$", group="Process", help="Do this behind --hook-pre-jail.")
+    hook_in_jail: tuple[Hook, ...] = option((), keeps="$", group="Process", help="Do this behind --hook-post-jail.")
+    hook_as_root: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this before --uid and --gid count."
+    )
+    hook_as_user: tuple[Hook, ...] = option((), keeps="$", group="Process", help="Do this once --uid and --gid count.")
+    hook_as_user_atexit: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this when the instance ends."
+    )
+    hook_pre_app: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this before applications are loaded."
+    )
+    hook_post_app: tuple[Hook, ...] = option((), keeps="$", group="Process", help="Do this once they are loaded.")
+    hook_post_fork: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this in each worker, before it serves."
+    )
+    hook_accepting: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this in each worker, when it serves."
+    )
+    hook_accepting_once: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this the same, in its first process only."
+    )
+    hook_accepting1: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this in the first worker, when it serves."
+    )
+    hook_accepting1_once: tuple[Hook, ...] = option(
+        (), keeps="$", group="Process", help="Do this the same, in its first process only."
+    )
+    hook_master_start: tuple[Hook, ...] = option(
+        (),
+        keeps="$",
+        group="Process",
+        help="Do this in the master, before there are workers; 'unix_signal:15 gracefully_kill_them_all' has "
+        "SIGTERM stop.",
+    )
+    hook_touch: tuple[TouchHook, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="Do this when the file changes.",
+    )
+    exec_asap: tuple[str, ...] = option(
+        (),
+        metavar="COMMAND",
+        keeps="$",
+        group="Process",
+        help="Run this before anything else, once the configuration is read.",
+    )
+    exec_pre_jail: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this once addresses are bound."
+    )
+    exec_post_jail: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this behind --hook-pre-jail."
+    )
+    exec_in_jail: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this behind --hook-post-jail."
+    )
+    exec_as_root: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this before --uid and --gid count."
+    )
+    exec_as_user: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this once --uid and --gid count."
+    )
+    exec_as_user_atexit: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this when the instance ends."
+    )
+    exec_pre_app: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this before applications are loaded."
+    )
+    exec_post_app: tuple[str, ...] = option(
+        (), metavar="COMMAND", keeps="$", group="Process", help="Run this once they are loaded."
+    )
+    attach_daemon: tuple[DaemonSpec, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="Have the master run a program in the foreground, start it again when it ends, and end it at the end.",
+    )
+    smart_attach_daemon: tuple[SmartDaemon, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="Have the master start a program that goes to the background, unless the pidfile tells that it runs; look "
+        "again so often, 10 s.",
+    )
+    smart_attach_daemon2: tuple[SmartDaemon, ...] = option(
+        (), keeps="$", needs_master=True, group="Process", help="The same, and end it at the end."
+    )
+    attach_daemon2: tuple[KeyedDaemon, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="The same by keys: command, pidfile, freq, stopsignal, reloadsignal.",
+    )
     no_orphans: bool = option(
         False, needs_master=True, group="Process", help="Have workers stop when their master is gone."
     )
@@ -671,8 +989,13 @@ class Options:
         None, short="d", metavar="FILE", group="Process", help="Go to the background, and append the log to this file."
     )
     pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
+    pidfile2: str | None = option(None, metavar="FILE", group="Process", help="The same, once --uid and --gid count.")
     safe_pidfile: str | None = option(
-        None, metavar="FILE", group="Process", help="The same, but only once clients are accepted."
+        None,
+        aliases=("safe-pidfile2",),
+        metavar="FILE",
+        group="Process",
+        help="The same, but only once clients are accepted.",
     )
     procname: str | None = option(
         None, metavar="NAME", group="Process", help="Name of the processes in ps and, its first 15 bytes, in top."
@@ -696,8 +1019,14 @@ class Options:
         "it where they give no name.",
     )
 
-    version: bool = option(False, group="Information", help="Print the version and end.")
-    help: bool = option(False, short="h", group="Information", help="Print this text and end.")
+    stop: str | None = option(
+        None, metavar="PIDFILE", group="Information", help="Stop the instance of this pidfile, and end."
+    )
+    reload: str | None = option(
+        None, metavar="PIDFILE", group="Information", help="Reload the instance of this pidfile, and end."
+    )
+    version: bool = option(False, short="V", group="Information", help="Print the version and end.")
+    help: bool = option(False, short="h", aliases=("usage",), group="Information", help="Print this text and end.")
 
     given: tuple[Setting, ...] = ()
     notes: tuple[str, ...] = ()
@@ -706,6 +1035,22 @@ class Options:
     def addresses(self) -> tuple[Address, ...]:
         """Every address that speaks HTTP, whichever option named it."""
         return self.http + self.http_socket
+
+    @property
+    def daemons(self) -> tuple[DaemonSpec, ...]:
+        """The programs to attach."""
+        ending = tuple(spec._replace(ends_with_us=True) for spec in self.smart_attach_daemon2)
+        return (*self.attach_daemon, *self.smart_attach_daemon, *ending, *self.attach_daemon2)
+
+    @property
+    def added_headers(self) -> tuple[Header, ...]:
+        """What ``add_header`` adds, but for what is the server's to say."""
+        return tuple(header for header in self.add_header if header.name.lower() != "connection")
+
+    @property
+    def closes_connections(self) -> bool:
+        """Whether each connection ends behind its first response."""
+        return any(header.name.lower() == "connection" and header.value == "close" for header in self.add_header)
 
     @property
     def max_message_size(self) -> int:

@@ -93,6 +93,9 @@ IGNORED = (
         "https-socket-modifier2",
         metavar="N",
     ),
+    _ignored("post-buffering-bufsize", "A body that is kept is read in pieces of the client's.", metavar="BYTES"),
+    _ignored("shutdown-sockets", "A connection that ends is shut down in any case."),
+    _ignored("binsh", "Commands are run by /bin/sh.", metavar="FILE"),
     _ignored("max-vars", "The number of headers is bounded by --buffer-size.", short="v", metavar="N"),
     _ignored("response-headers-limit", "Response headers have no limit.", metavar="N"),
     _ignored("tcp-nodelay", "It is always on."),
@@ -165,14 +168,6 @@ IGNORED = (
     ),
     _ignored("gevent-wait-for-hub", "A worker that stops waits for its requests in any case."),
     _ignored("no-threads-wait", "A worker that leaves waits for its requests, and for no other threads."),
-    _ignored(
-        "thread-stacksize",
-        "Threads have the stack that the system gives them.",
-        "threads-stacksize",
-        "thread-stack-size",
-        "threads-stack-size",
-        metavar="KIB",
-    ),
     _ignored("loop", "There is one event loop, gevent's.", metavar="NAME"),
     _ignored("async", "How many connections a worker serves at once is said by --gevent.", metavar="N"),
     _ignored("ugreen", "Each connection has a greenlet of gevent's.", "greenlet", "stackless"),
@@ -187,7 +182,6 @@ IGNORED = (
         metavar="N",
     ),
     _ignored("reaper", "Whoever is left behind is looked after in any case.", short="r"),
-    _ignored("exit-on-reload", "A reload replaces workers, and ends nothing that would have to be started again."),
     _ignored("check-interval", "Workers tell the master at once.", metavar="SECONDS"),
     _ignored("forkbomb-delay", "A worker that dies early is replaced later each time.", metavar="SECONDS"),
     _ignored("backtrace-depth", "A traceback is shown whole.", metavar="N"),
@@ -479,8 +473,7 @@ REFUSED = (
         " not-alarm-log",
         "alarm-list alarms-list",
     ),
-    *_refused("To reload a running instance, send it SIGHUP; where code changes, give --py-autoreload 1.", "reload"),
-    *_refused(_STANDS, "stop pause suspend resume connect-and-read extract get", ""),
+    *_refused(_STANDS, "pause suspend resume connect-and-read extract get", ""),
     *_refused(
         _NO_LISTS,
         "",
@@ -488,7 +481,7 @@ REFUSED = (
         " clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options python-version",
     ),
     *_refused(_NO_LOGGER, "log-socket log-zeromq", "log-syslog notfound-log paste-logger"),
-    *_refused(_NO_HEADERS, "rem-header del-header collect-header response-header-collect pull-header"),
+    *_refused(_NO_HEADERS, "collect-header response-header-collect pull-header"),
     *_refused(
         "Static files are served whole, by their type: use --static-map, or a proxy.",
         "file-serve-mode fileserve-mode error-page-403 error-page-404 error-page-500",
@@ -565,6 +558,7 @@ REFUSED = (
 #: Values that other servers' users give to a flag of the same letter, and what they mean by it.
 MISTAKEN = {
     "buffer-size": (":", "an address is given by --http"),
+    "reload": (":|^-", "what names no pidfile; to reload when code changes, give --py-autoreload 1"),
     "module": ("^[0-9]+$", "a number of workers is given by --processes"),
     "config": (r"\.py$", "a file in Python is none of configuration: write the options into an ini file"),
 }

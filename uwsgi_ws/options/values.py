@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple, NewType
+from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
 
-__all__ = ["TYPES", "Dialect", "FileMode", "Leniency", "Mount", "Origin", "Type", "Variable"]
+__all__ = [
+    "TYPES",
+    "DaemonSpec",
+    "Dialect",
+    "Expiry",
+    "FileMode",
+    "Header",
+    "HeaderName",
+    "Hook",
+    "KeyedDaemon",
+    "Leniency",
+    "Mount",
+    "Origin",
+    "SmartDaemon",
+    "TouchCommand",
+    "TouchHook",
+    "Type",
+    "Umask",
+    "Variable",
+]
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
+HeaderName = NewType("HeaderName", str)  #: of a header
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
 
 
@@ -29,6 +49,78 @@ class Mount(NamedTuple):
 
     path: str
     target: str
+
+
+class Header(NamedTuple):
+    """A response header."""
+
+    name: str
+    value: str
+
+
+class Expiry(NamedTuple):
+    """How long a static file may be kept by clients.
+
+    Attributes:
+        pattern: What its name or type must match.
+        seconds: From now, or from its last change.
+    """
+
+    pattern: str
+    seconds: int
+
+
+class Hook(NamedTuple):
+    """Something to do at a step of the instance's life: ``exec:COMMAND``."""
+
+    action: str
+    argument: str
+
+
+class TouchHook(NamedTuple):
+    """Something to do when a file changes."""
+
+    path: str
+    hook: Hook
+
+
+class TouchCommand(NamedTuple):
+    """A command to run when a file changes."""
+
+    path: str
+    hook: Hook
+
+
+class DaemonSpec(NamedTuple):
+    """A program to attach.
+
+    Attributes:
+        command: For the shell.
+        pidfile: Where it tells its process, once it has gone to the background; empty when it stays.
+        every: Seconds between two looks at that file.
+        stop_signal: What ends it.
+        reload_signal: What ends it for a reload.
+        ends_with_us: Whether one with a pidfile is ended, too.
+    """
+
+    command: str
+    pidfile: str = ""
+    every: float = 10.0
+    stop_signal: int = 15
+    reload_signal: int = 15
+    ends_with_us: bool = False
+
+
+class SmartDaemon(DaemonSpec):
+    """One with a pidfile."""
+
+
+class KeyedDaemon(DaemonSpec):
+    """One whose text is ``KEY=VALUE,...``."""
+
+
+class Umask(int):
+    """Permissions that new files do not get."""
 
 
 class Variable(NamedTuple):
@@ -72,6 +164,112 @@ def _variable(text: str) -> Variable:
     if not name or not equals:
         raise ValueError(f"{text!r} is not of the form NAME=VALUE")
     return Variable(name, value)
+
+
+def _header(text: str) -> Header:
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not value.isprintable():
+        raise ValueError(f"{text!r} is not of the form NAME: VALUE")
+    return Header(name, value.strip())
+
+
+def _header_name(text: str) -> HeaderName:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):
+        raise ValueError(f"{text!r} is no header's name")
+    return HeaderName(text)
+
+
+def _expiry(text: str) -> Expiry:
+    pattern, _, seconds = text.strip().rpartition(" " if " " in text.strip() else "=")
+    if not pattern or not re.fullmatch("[0-9]{1,10}", seconds):
+        raise ValueError(f"{text!r} is not of the form PATTERN SECONDS")
+    try:
+        re.compile(pattern)
+    except re.error as exc:
+        raise ValueError(f"{text!r}: {exc}") from None
+    return Expiry(pattern.strip(), int(seconds))
+
+
+#: Actions of hooks; uWSGI has more.
+_HOOK_ACTIONS = (
+    *("append", "appendn", "cd", "chdir", "chmod", "create", "creat", "exec", "log", "mkdir", "print", "putenv"),
+    *("safeexec", "unix_signal", "unlink", "write", "writen"),
+)
+_SIGNAL_FUNCTIONS = ("gracefully_kill_them_all", "kill_them_all", "grace_them_all", "reap_them_all")
+
+
+def _hook(text: str) -> Hook:
+    action, colon, argument = text.partition(":")
+    if not colon or action not in _HOOK_ACTIONS:
+        raise ValueError(f"{text!r} is not of the form ACTION:ARGUMENT with one of {', '.join(_HOOK_ACTIONS)}")
+    if action == "unix_signal":
+        number, _, function = argument.partition(" ")
+        if not re.fullmatch("[0-9]{1,2}", number) or not 0 < int(number) < 32 or function not in _SIGNAL_FUNCTIONS:
+            raise ValueError(f"{text!r} is not a signal's number and one of {', '.join(_SIGNAL_FUNCTIONS)}")
+    return Hook(action, argument)
+
+
+def _touch_hook(text: str) -> TouchHook:
+    path, _, action = text.partition(" ")
+    return TouchHook(path, _hook(action.strip()))
+
+
+def _touch_command(text: str) -> TouchCommand:
+    path, _, command = text.partition(" ")
+    if not command.strip():
+        raise ValueError(f"{text!r} is not of the form FILE COMMAND")
+    return TouchCommand(path, Hook("exec", command.strip()))
+
+
+def _daemon(text: str) -> DaemonSpec:
+    return DaemonSpec(text)
+
+
+def _smart_daemon(text: str) -> SmartDaemon:
+    words = text.split(None, 2)
+    if len(words) > 2 and re.fullmatch("[0-9]{1,6}", words[1]):
+        return SmartDaemon(words[2], words[0], float(words[1]))
+    if len(words) < 2:
+        raise ValueError(f"{text!r} is not of the form PIDFILE [SECONDS] COMMAND")
+    return SmartDaemon(text.split(None, 1)[1], words[0])
+
+
+_DAEMON_KEYS = {
+    "command": "command",
+    "cmd": "command",
+    "exec": "command",
+    "pidfile": "pidfile",
+    "pid": "pidfile",
+    "freq": "every",
+    "stopsignal": "stop_signal",
+    "stop_signal": "stop_signal",
+    "reloadsignal": "reload_signal",
+    "reload_signal": "reload_signal",
+}
+
+
+def _keyed_daemon(text: str) -> KeyedDaemon:
+    values: dict[str, Any] = {}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        name = _DAEMON_KEYS.get(key.strip())
+        if name is None or not equals:
+            raise ValueError(f"{pair!r} is none of {', '.join(sorted(_DAEMON_KEYS))}, with =VALUE")
+        if name in ("command", "pidfile"):
+            values[name] = value
+        elif not re.fullmatch("[0-9]{1,6}", value):
+            raise ValueError(f"{pair!r} is no number")
+        else:
+            values[name] = float(value) if name == "every" else int(value)
+    if "command" not in values:
+        raise ValueError(f"{text!r} has no command")
+    return KeyedDaemon(**values)
+
+
+def _umask(text: str) -> Umask:
+    if not re.fullmatch("[0-7]{1,4}", text):
+        raise ValueError(f"{text!r} is not of the form 022: octal digits")
+    return Umask(int(text, 8))
 
 
 def _dialect(text: str) -> Dialect:
@@ -163,4 +361,14 @@ TYPES = {
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),
     "Leniency": Type(_leniency, "WHAT"),
+    "Header": Type(_header, "'NAME: VALUE'"),
+    "HeaderName": Type(_header_name, "NAME"),
+    "Expiry": Type(_expiry, "'PATTERN SECONDS'"),
+    "Hook": Type(_hook, "ACTION:ARGUMENT"),
+    "TouchHook": Type(_touch_hook, "'FILE ACTION:ARGUMENT'"),
+    "TouchCommand": Type(_touch_command, "'FILE COMMAND'"),
+    "DaemonSpec": Type(_daemon, "COMMAND"),
+    "SmartDaemon": Type(_smart_daemon, "'PIDFILE [SECONDS] COMMAND'"),
+    "KeyedDaemon": Type(_keyed_daemon, "KEY=VALUE,..."),
+    "Umask": Type(_umask, "MODE"),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -22,23 +24,25 @@ from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.fronts.bytestream import StreamSettings
-from uwsgi_ws.log import AccessLog, say
+from uwsgi_ws.log import AccessLog, Selection, say
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
+from uwsgi_ws.process import hooks
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol import http1
 from uwsgi_ws.protocol.forwarded import Proxies
 from uwsgi_ws.protocol.keepalive import KeepalivePolicy
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.server import Server
-from uwsgi_ws.static import StaticFiles
+from uwsgi_ws.static import Expiries, Rule, StaticFiles
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import ConnectionSettings
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
+from uwsgi_ws.wsgi.kept import keeping_bodies
 
 __all__ = ["Equipment", "install_api", "load_applications", "make_bus", "make_equipment", "make_server"]
 
@@ -69,7 +73,8 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     Raises:
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
-    has_routes = options.route or options.error_route or options.response_route or options.final_route
+    chains = (options.route, options.error_route, options.response_route, options.final_route)
+    has_routes = any(chains) or options.rem_header or options.added_headers
     proxies = None
     if options.forwarded_allow_from:
         proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
@@ -108,13 +113,21 @@ def load_applications(options: Options) -> Applications:
         OptionError: an option names one that is not there.
         Exception: whatever an application's own code raises while it is imported.
     """
-    applications = Applications(manage_script_name=options.manage_script_name)
+    hooks.run(options, "pre-app")
+    applications = Applications(manage_script_name=options.manage_script_name, has_default=not options.no_default_app)
     loader.add_paths(options.pythonpath)
     if options.virtualenv is not None:
         loader.use_virtualenv(options.virtualenv)
     if options.chdir is not None:
         say(f"current working directory: {os.getcwd()}")
     sys.argv = ["uwsgi", *(options.pyargv or "").split()]
+    if options.mimefile:
+        mimetypes.init([*mimetypes.knownfiles, *options.mimefile])
+    for name in options.shared_import:
+        try:
+            loader.import_before(name)
+        except BootError as exc:
+            raise options.error("shared-import", str(exc)) from exc
     targets = [("mount", mount.path, mount.target, loader.load) for mount in options.mount]
     # All are meant for "": the one that uWSGI takes, without loading the others.
     if options.module is not None:
@@ -129,6 +142,8 @@ def load_applications(options: Options) -> Applications:
             application = load(target, options.callable)
         except BootError as exc:
             raise options.error(option, str(exc)) from exc
+        if options.post_buffering:
+            application = keeping_bodies(application, options.post_buffering)
         applications.add(mount, application)
         took = time.monotonic() - begun
         say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
@@ -138,6 +153,7 @@ def load_applications(options: Options) -> Applications:
         say("*** no app loaded. every request is answered with 500 ***")
     if options.chdir2 is not None:
         os.chdir(options.chdir2)
+    hooks.run(options, "post-app")
     return applications
 
 
@@ -163,8 +179,24 @@ def make_server(
     """
     lenient: frozenset[str] = frozenset().union(*options.websockets_lenient)
     static = None
-    if options.static_map or options.check_static:
-        static = StaticFiles(options.static_map, options.check_static, options.static_index)
+    if options.static_map or options.static_map2 or options.check_static:
+        static = StaticFiles(
+            options.static_map,
+            options.check_static,
+            options.static_index,
+            whole_maps=options.static_map2,
+            safe=options.static_safe,
+            skipped=options.static_skip_ext,
+            expiries=_expiries(options),
+        )
+    selection = Selection(
+        client_errors=options.log_4xx,
+        server_errors=options.log_5xx,
+        slow=options.log_slow,
+        big=options.log_big,
+        empty=options.log_zero,
+    )
+    has_access_log = not options.disable_logging or selection
     crowd_limits = CrowdLimits(
         options.websockets_max,
         options.websockets_per_address,
@@ -200,18 +232,35 @@ def make_server(
         crowd=Crowd(crowd_limits, attendance or Attendance.alone(), seat) if crowd_limits else None,
         static=static,
         router=equipment.router,
-        access_log=None
-        if options.disable_logging
-        else AccessLog(options.log_format, worker_id, stats, forwarded_for=options.log_x_forwarded_for),
+        access_log=AccessLog(
+            options.log_format,
+            worker_id,
+            stats,
+            selection if options.disable_logging else None,
+            dates_as_lines=options.logformat_strftime,
+            forwarded_for=options.log_x_forwarded_for,
+        )
+        if has_access_log
+        else None,
         stats=stats,
         certificates=equipment.certificates,
         export_client_certificates=options.https_export_cert,
         threads=options.threads > 0 or (options.is_serial and not monkey.is_module_patched("threading")),
         serial=options.is_serial,
         # A client that stays is bound to this worker, and waits when it is busy while others are free.
-        keep_alive=not options.is_serial or options.processes == 1,
+        keeps_alive=not options.closes_connections and (not options.is_serial or options.processes == 1),
         proxies=equipment.proxies,
     )
+
+
+def _expiries(options: Options) -> Expiries:
+    """Return what tells how long files may be kept."""
+    rules = []
+    for what in ("", "_uri", "_path_info", "_type"):
+        for since in ("", "_mtime"):
+            found = getattr(options, f"static_expires{what}{since}")
+            rules += [Rule(what, re.compile(each.pattern), each.seconds, bool(since)) for each in found]
+    return Expiries(rules)
 
 
 def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:

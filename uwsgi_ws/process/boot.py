@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from uwsgi_ws.errors import BootError, OptionError
-from uwsgi_ws.log import configure, reopen, say
+from uwsgi_ws.log import configure, mark_lines, reopen, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.signals import REOPEN
 
@@ -22,19 +25,56 @@ def prepare(options: Options) -> None:
     Raises:
         OptionError: the log cannot be opened, or there is no such directory.
     """
+    if options.umask is not None:
+        os.umask(options.umask)
+    _enter(options, "force-cwd", options.force_cwd)
+    mark_lines(options.log_date, options.log_prefix)
     if options.logto is None and options.daemonize is not None:
         configure(options.daemonize, "--daemonize")
     else:
         configure(options.logto)
     # Whoever is forked from here has it from the first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
+    _set_limits(options)
+    if options.thread_stacksize:
+        try:
+            threading.stack_size(options.thread_stacksize * 1024)
+        except ValueError as exc:
+            raise options.error("thread-stacksize", str(exc)) from None
+    for folder in options.envdir:
+        try:
+            for file in sorted(Path(folder).iterdir()):
+                if file.is_file() and "=" not in file.name:
+                    os.environ[file.name] = file.read_text(errors="surrogateescape").partition("\n")[0].rstrip()
+        except OSError as exc:
+            raise options.error("envdir", f"cannot read {folder!r}: {exc.strerror}") from exc
     for variable in options.env:
         os.environ[variable.name] = variable.value
-    if options.chdir is not None:
+    for name in options.unenv:
+        os.environ.pop(name, None)
+    _enter(options, "chdir", options.chdir)
+
+
+def _enter(options: Options, name: str, directory: str | None) -> None:
+    if directory is not None:
         try:
-            os.chdir(options.chdir)
+            os.chdir(directory)
         except OSError as exc:
-            raise options.error("chdir", f"cannot change to {options.chdir!r}: {exc.strerror}") from exc
+            raise options.error(name, f"cannot change to {directory!r}: {exc.strerror}") from exc
+
+
+def _set_limits(options: Options) -> None:
+    """Set what the kernel lets a process have; as in uWSGI, what it refuses is said and does not matter."""
+    for name, what, value in (
+        ("limit-as", resource.RLIMIT_AS, options.limit_as << 20),
+        ("limit-nproc", resource.RLIMIT_NPROC, options.limit_nproc),
+        ("max-fd", resource.RLIMIT_NOFILE, options.max_fd),
+    ):
+        if value and resource.getrlimit(what) != (value, value):
+            try:
+                resource.setrlimit(what, (value, value))
+            except (OSError, ValueError) as exc:
+                say(f"*** {options.error(name, f'cannot set this limit: {exc}')} ***")
 
 
 def say_concurrency(options: Options) -> None:

@@ -19,11 +19,19 @@ def reason_to_go(options: Options, standing: Standing, age: float) -> str | None
     """
     if age < options.min_worker_lifetime:
         return None
-    if options.max_requests and standing.requests >= options.max_requests:
+    if options.reload_on_exception and standing.exceptions:
+        return "the application has raised an exception (--reload-on-exception)"
+    if options.max_requests and standing.requests >= (
+        options.max_requests + options.max_requests_delta * standing.worker_id
+    ):
         return f"it has begun {standing.requests} requests (--max-requests)"
-    if options.max_worker_lifetime and age >= options.max_worker_lifetime:
+    lifetime = options.max_worker_lifetime + options.max_worker_lifetime_delta * standing.worker_id
+    if options.max_worker_lifetime and age >= lifetime:
         return f"it has lived for {age:.0f} seconds (--max-worker-lifetime)"
     rss = standing.rss >> 20
     if options.reload_on_rss and rss >= options.reload_on_rss:
         return f"it holds {rss} MiB of memory (--reload-on-rss)"
+    space = standing.vsz >> 20
+    if options.reload_on_as and space >= options.reload_on_as:
+        return f"it has an address space of {space} MiB (--reload-on-as)"
     return None

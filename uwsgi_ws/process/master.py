@@ -25,17 +25,19 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import reopen, rotate, say
-from uwsgi_ws.options import Options
-from uwsgi_ws.process import notify, nursery
+from uwsgi_ws.options import Hook, Options
+from uwsgi_ws.process import hooks, notify, nursery
 from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
+from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
@@ -43,7 +45,8 @@ from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
-from uwsgi_ws.process.watch import FileWatch
+from uwsgi_ws.process.statistics import StatsServer
+from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
 
 __all__ = ["Master"]
@@ -94,6 +97,7 @@ class Master:
         say_concurrency(self._options)
         tell_notes(self._options)
         name_process(self._options, "master")
+        hooks.run(self._options, "asap")
         self._sockets = Sockets.open(self._options)
         self._keys = read_keys(self._options)
         self._common = Common(self._options.processes)
@@ -105,9 +109,15 @@ class Master:
             signal.SIGTERM: self._stop if self._options.die_on_term else self._reload,
             signal.SIGCHLD: lambda: None,  # each round of the loop looks for the dead
         }
+        functions = {"grace_them_all": self._reload, "reap_them_all": self._reload}
+        for hook in self._options.hook_master_start:
+            if hook.action == "unix_signal":
+                number, _, function = hook.argument.partition(" ")
+                self._meanings[int(number)] = functions.get(function, self._stop)
         self._signals = SignalQueue(self._meanings)
         self._fifos = [Fifo(self._options, path) for path in self._options.master_fifo]
-        self._touched = FileWatch(self._options.touch_reload)
+        self._statistics = StatsServer(self._options)
+        self._daemons = Daemons(self._options)
         self._orders: dict[str, Callable[[], None]] = {
             "q": self._stop,
             "Q": self._stop_at_once,
@@ -121,26 +131,38 @@ class Master:
         }
         self._pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
+        for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
+            hooks.run(self._options, step)
         drop(self._options)
+        hooks.run(self._options, "as-user")
+        self._pidfile2 = PidFile(self._options, "pidfile2")
+        self._pidfile2.write()
+        # Not before: what is watched may be the directory that they are in.
+        self._touched = FileWatch(self._options.touch_reload)
+        self._fs_watch = TreeWatch(self._options.fs_reload)
+        self._touch_orders = self._orders_of_touches()
         # Workers are not our own children (see nursery), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
+        hooks.run(self._options, "master-start")
         try:
             self._begin_generation()
             self._loop()
         finally:
             self._sockets.remove_files()
-            self._pidfile.remove()
-            self._safe_pidfile.remove()
+            self._statistics.close()
+            for pidfile in (self._pidfile, self._pidfile2, self._safe_pidfile):
+                pidfile.remove()
             for fifo in self._fifos:
                 fifo.remove()
+        hooks.run(self._options, "as-user-atexit", is_fatal=False)
         say("goodbye to uwsgi_ws.")
         return self._status
 
     # The loop
 
     def _loop(self) -> None:
-        while self._workers or self._generations or not self._is_stopping:
+        while self._workers or self._generations or self._daemons.live or not self._is_stopping:
             self._wait()
             for number in self._signals.take():
                 self._meanings[number]()
@@ -150,6 +172,8 @@ class Master:
             self._fill()
             self._part()
             self._kill_overdue()
+            self._daemons.look()
+            self._statistics.serve(self._common.scoreboard)
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
                 self._look_around()
@@ -165,7 +189,8 @@ class Master:
             if generation.is_loading:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
-        due = [worker.kill_at for worker in self._workers]
+        self._statistics.register(poll)
+        due = [worker.kill_at for worker in self._workers] + self._daemons.due
         # The last of them counts: who has ceased is awaited no more, but leaves with the others.
         due += [
             max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
@@ -194,6 +219,38 @@ class Master:
         if (path := self._touched.changed()) is not None:
             say(f"*** {path} has been touched ***")
             self._reload()
+        if (path := self._fs_watch.changed()) is not None:
+            say(f"*** {path} has changed ***")
+            self._reload()
+        for watch, order in self._touch_orders:
+            if (path := watch.changed()) is not None:
+                say(f"*** {path} has been touched ***")
+                order()
+
+    def _orders_of_touches(self) -> list[tuple[FileWatch, Callable[[], None]]]:
+        """Return files with what is to be done when they change."""
+        options = self._options
+        orders: list[tuple[FileWatch, Callable[[], None]]] = [
+            (FileWatch(options.touch_workers_reload), self._replace_all),
+            (FileWatch(options.touch_logreopen), self._reopen_log),
+            (FileWatch(options.touch_logrotate), self._rotate_log),
+        ]
+        for command in options.touch_exec:
+            orders.append((FileWatch([command.path]), partial(self._spawn, command.hook.argument)))
+        for touched in options.hook_touch:
+            orders.append((FileWatch([touched.path]), partial(self._do, touched.hook)))
+        return orders
+
+    def _spawn(self, command: str) -> None:
+        """Start a command; its end is nobody's business."""
+        try:
+            hooks.spawn(command)
+        except OSError as exc:
+            say(f"*** cannot run {command!r}: {exc.strerror} ***")
+
+    def _do(self, hook: Hook) -> None:
+        if problem := hooks.run_action(hook, "touch"):
+            say(f"*** {hook.action}:{hook.argument} (touch): {problem} ***")
 
     # Generations
 
@@ -250,6 +307,7 @@ class Master:
             self._safe_pidfile.write()
         notify.ready(f"{len(self._luck)} workers serve")
         if before is not None:
+            self._daemons.renew()
             say("*** reloaded: new workers serve, the old ones leave ***")
         if self._wants_reload:
             self._wants_reload = False
@@ -372,6 +430,8 @@ class Master:
 
     def _bury(self, pid: int, status: int) -> None:
         """Somebody is dead: one of ours, or what one of ours has left behind."""
+        if self._daemons.bury(pid, cause(status)):
+            return
         for worker in self._workers:
             if worker.pid == pid:
                 self._bury_worker(worker, status)
@@ -431,6 +491,9 @@ class Master:
         """Load the application again and replace the workers; one reload at a time."""
         if self._is_stopping:
             return
+        if self._options.exit_on_reload:
+            self._stop()
+            return
         if self._coming is not None:
             self._wants_reload = True
             return
@@ -488,7 +551,7 @@ class Master:
             say("*** master fifo: 'L' has no effect, there is no --logto ***")
 
     def _write_pidfiles(self) -> None:
-        for file in (self._pidfile, self._safe_pidfile):
+        for file in (self._pidfile, self._pidfile2, self._safe_pidfile):
             try:
                 file.write()
             except OptionError as exc:
@@ -500,6 +563,7 @@ class Master:
         self._status = self._status or status
         # Together with those of the workers these are the last ends: clients are refused from here on.
         self._sockets.close()
+        self._daemons.stop()
         for generation in self._generations:
             generation.retire()
         for worker in self._workers:

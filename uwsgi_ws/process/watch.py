@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-__all__ = ["FileWatch", "module_files"]
+__all__ = ["FileWatch", "TreeWatch", "module_files"]
 
 _Stamp = tuple[int, int, int]
 
@@ -39,9 +39,44 @@ class FileWatch:
         return found
 
 
-def module_files() -> list[str]:
-    """Return the source files of the modules that are imported now."""
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+class TreeWatch:
+    """Knows how files looked the last time, and of directories, the files in them.
+
+    Args:
+        paths: Those to watch.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = tuple(paths)
+        self._stamps = self._look()
+
+    def _look(self) -> dict[str, _Stamp | None]:
+        stamps = {}
+        for path in self._paths:
+            stamps[path] = _stamp(path)
+            try:
+                with os.scandir(path) as entries:
+                    stamps |= {entry.path: _stamp(entry.path) for entry in entries}
+            except OSError:
+                pass  # no directory, or not there now
+        return stamps
+
+    def changed(self) -> str | None:
+        """Return what has changed, come or gone since the last time it was asked for, None while nothing has."""
+        if not self._paths:
+            return None
+        before, self._stamps = self._stamps, self._look()
+        if before == self._stamps:
+            return None
+        differences = set(before.items()) ^ set(self._stamps.items())
+        return max(path for path, _ in differences)  # rather a file than the directory that it is in
+
+
+def module_files(ignored: Iterable[str] = ()) -> list[str]:
+    """Return the source files of the modules that are imported now, but for those of these names."""
+    ignored = frozenset(ignored)
+    modules = [module for name, module in list(sys.modules.items()) if name not in ignored]
+    files = [getattr(module, "__file__", None) for module in modules]
     return [file for file in files if isinstance(file, str)]
 
 

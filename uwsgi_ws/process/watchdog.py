@@ -47,9 +47,15 @@ class Watchdog:
                 self._look_at(worker, now)
 
     def _look_at(self, worker: WorkerProcess, now: float) -> None:
-        beat = self._scoreboard.read(worker.order.seat).beat / 1e9
+        standing = self._scoreboard.read(worker.order.seat)
+        beat = standing.beat / 1e9
         silence = now - beat - _BEAT
         if not beat:
+            return
+        rss, space = standing.rss >> 20, standing.vsz >> 20
+        if 0 < self._options.evil_reload_on_rss <= rss or 0 < self._options.evil_reload_on_as <= space:
+            say(f"*** {worker} holds {rss} MiB of memory, {space} MiB of address space, it is killed ***")
+            os.kill(worker.pid, signal.SIGKILL)
             return
         if 0 < self._options.harakiri < silence:
             say(f"*** HARAKIRI: {worker} has not run its event loop for {silence:.0f} seconds, it is killed ***")

@@ -31,7 +31,7 @@ from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.place import Place
-from uwsgi_ws.process import notify
+from uwsgi_ws.process import hooks, notify
 from uwsgi_ws.process.assembly import (
     Equipment,
     install_api,
@@ -100,6 +100,7 @@ class _Worker:
         self._options = options
         self._sockets = sockets
         self._worker_id = worker_id
+        self._births = births
         self._order: AsyncResult[str] = AsyncResult()
         _keep_freed_memory()
         self._server = make_server(options, equipment, applications, worker_id, Stats(), attendance, seat)
@@ -132,6 +133,7 @@ class _Worker:
         except Exception as exc:
             traceback.print_exc()
             raise BootError("uwsgi.post_fork_hook failed") from exc
+        hooks.run(self._options, "post-fork")
         for number, order in orders.items():
             gevent.signal_handler(number, self._take, order)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
@@ -145,6 +147,10 @@ class _Worker:
             else:
                 self._server.listen(sock, door, is_shared=is_shared)
         self.heartbeat.start()
+        for step in ("accepting", *(["accepting1"] if self._worker_id == 1 else [])):
+            hooks.run(self._options, step)
+            if self._births == 1:
+                hooks.run(self._options, f"{step}-once")
         ready()
         return self._order.get() or _STOP
 
@@ -243,7 +249,7 @@ def serve_for_master(
     worker.heartbeat.on_beat(lambda standing: scoreboard.write(order.seat, standing))
     worker.heartbeat.on_beat(judge)
     if options.py_autoreload and order.worker_id == 1:
-        worker.heartbeat.on_beat(_autoreload(options.py_autoreload, place))
+        worker.heartbeat.on_beat(_autoreload(options, place))
     # For the master to ask what an event loop that does not run is doing.
     faulthandler.register(REPORT, file=2, all_threads=True)
 
@@ -293,6 +299,7 @@ def serve_alone(options: Options, started_in: str) -> int:
     say_concurrency(options)
     tell_notes(options)
     name_process(options, "worker")
+    hooks.run(options, "asap")
     sockets = Sockets.open(options)
     keys = read_keys(options)
     place = Place(0, threads=not options.gevent)
@@ -300,7 +307,12 @@ def serve_alone(options: Options, started_in: str) -> int:
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
     pidfile.write()
+    for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
+        hooks.run(options, step)
     drop(options)
+    hooks.run(options, "as-user")
+    pidfile2 = PidFile(options, "pidfile2")
+    pidfile2.write()
     try:
         equipment = make_equipment(options, sockets, keys)
         applications = load_applications(options)
@@ -309,6 +321,8 @@ def serve_alone(options: Options, started_in: str) -> int:
         raise
     worker = _Worker(options, sockets, equipment, applications, place)
     orders: dict[int, str] = {signal.SIGINT: _STOP, signal.SIGQUIT: _STOP, signal.SIGHUP: _RELOAD}
+    if options.exit_on_reload:
+        orders[signal.SIGHUP] = _STOP
     orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
 
     def ready() -> None:
@@ -332,18 +346,20 @@ def serve_alone(options: Options, started_in: str) -> int:
     worker.leave(_STOP)
     worker.finish()
     sockets.remove_files()
-    pidfile.remove()
-    safe_pidfile.remove()
+    for file in (pidfile, pidfile2, safe_pidfile):
+        file.remove()
+    hooks.run(options, "as-user-atexit", is_fatal=False)
     say("goodbye to uwsgi_ws.")
     return 0
 
 
-def _autoreload(every: float, place: Place) -> Callable[[Standing], None]:
+def _autoreload(options: Options, place: Place) -> Callable[[Standing], None]:
     """Return what reloads the instance when a module's file has changed.
 
     A generation whose code does not load leaves this worker in its place, so that it sees the next change too.
     """
-    files = FileWatch(module_files())
+    every, ignored = options.py_autoreload, options.py_auto_reload_ignore
+    files = FileWatch(module_files(ignored))
     next_at = 0.0
 
     def look(standing: Standing) -> None:
@@ -352,7 +368,7 @@ def _autoreload(every: float, place: Place) -> Callable[[Standing], None]:
             return
         next_at = time.monotonic() + every
         changed = files.changed()
-        files.watch(module_files())
+        files.watch(module_files(ignored))
         if changed is not None:
             say(f"*** {changed} has changed ***")
             place.reload()

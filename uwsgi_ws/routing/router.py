@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller
-from uwsgi_ws.options import Options
+from uwsgi_ws.options import Options, Setting
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import Chain, compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
@@ -35,8 +35,10 @@ class Router:
         self._forwarder = Forwarder(Timeouts(options.http_connect_timeout, options.route_timeout))
         self.tunnels: Mapping[Request, Tunnel] = self._forwarder.tunnels
 
+        always = {"response-route": [*_always(options)]}
+
         def chain(name: str) -> Chain | None:
-            return compile_chain(name, options.settings_of(name), self._forwarder)
+            return compile_chain(name, [*always.get(name, ()), *options.settings_of(name)], self._forwarder)
 
         self._request = chain("route")
         self._error = chain("error-route")
@@ -80,3 +82,12 @@ class Router:
         if self._error is not None and request.status_to_send >= 400 and self._error.run(request):
             return True
         return self._response is not None and self._response.run(request)
+
+
+def _always(options: Options) -> Iterator[Setting]:
+    """Yield the rules that options stand for which change the headers of every response."""
+    for setting in options.settings_of("rem-header"):
+        yield Setting("response-route-run", f"remheader:{setting.value}", setting.source)
+    for setting in options.settings_of("add-header"):
+        if (setting.value or "").partition(":")[0].lower() != "connection":  # that one is the server's
+            yield Setting("response-route-run", f"addheader:{setting.value}", setting.source)

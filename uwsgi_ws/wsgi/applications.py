@@ -13,11 +13,13 @@ class Applications:
     """The loaded applications by mount point; the one at ``""`` answers what no other claims.
 
     Args:
+        has_default: Whether one of them answers what no mount point matches.
         manage_script_name: Move the longest mount point that matches from PATH_INFO to SCRIPT_NAME. Without it the
             default application is found, unless a front server has set SCRIPT_NAME to a mount point.
     """
 
-    def __init__(self, *, manage_script_name: bool) -> None:
+    def __init__(self, *, manage_script_name: bool, has_default: bool = True) -> None:
+        self._has_default = has_default
         self._manage_script_name = manage_script_name
         self._by_mount: dict[str, Application] = {}
         self._default: Application | None = None
@@ -29,7 +31,7 @@ class Applications:
         """Put an application under ``mount``; the first becomes the default until one comes for ``""``."""
         mount = mount.rstrip("/")
         self._by_mount[mount] = application
-        if self._default is None or not mount:
+        if self._has_default and (self._default is None or not mount):
             self._default = application
 
     def find(self, environ: dict[str, Any]) -> Application | None:

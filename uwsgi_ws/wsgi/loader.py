@@ -14,7 +14,7 @@ from types import CodeType
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.wsgi.runner import Application
 
-__all__ = ["add_paths", "load", "load_file", "load_module", "use_virtualenv"]
+__all__ = ["add_paths", "import_before", "load", "load_file", "load_module", "use_virtualenv"]
 
 
 def add_paths(patterns: tuple[str, ...]) -> None:
@@ -40,6 +40,19 @@ def use_virtualenv(directory: str) -> None:
     site.addsitedir(str(packages))
     added = [path for path in sys.path if path not in before]
     sys.path[:] = [*added, *before]
+
+
+def import_before(name: str) -> None:
+    """Import a module, or the file of that name if there is one (uWSGI's ``--import``)."""
+    if Path(name).is_file():
+        _import_file(Path(name))
+        return
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and (name == exc.name or name.startswith(exc.name + ".")):
+            raise BootError(f"no module and no file named {name!r}") from exc
+        raise
 
 
 def load(target: str, callable_name: str = "application") -> Application:

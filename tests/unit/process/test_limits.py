@@ -22,6 +22,18 @@ MIB = 1 << 20
         (Options(max_worker_lifetime=60), Standing(), 59.9, None),
         (Options(max_worker_lifetime=60), Standing(), 60, "it has lived for 60 seconds (--max-worker-lifetime)"),
         (Options(reload_on_rss=100), Standing(rss=100 * MIB - 1), 99, None),
+        (Options(max_requests=5, max_requests_delta=10), Standing(worker_id=2, requests=24), 99, None),
+        (Options(max_requests=5, max_requests_delta=10), Standing(worker_id=2, requests=25), 99, "it has begun 25"),
+        (Options(max_worker_lifetime=60, max_worker_lifetime_delta=9), Standing(worker_id=1), 68.9, None),
+        (
+            Options(max_worker_lifetime=60, max_worker_lifetime_delta=9),
+            Standing(worker_id=1),
+            69,
+            "it has lived for 69",
+        ),
+        (Options(reload_on_as=100), Standing(vsz=100 * MIB), 99, "it has an address space of 100 MiB (--reload-on-as)"),
+        (Options(reload_on_exception=True), Standing(), 99, None),
+        (Options(reload_on_exception=True), Standing(exceptions=1), 99, "the application has raised an exception"),
         (Options(reload_on_rss=100), Standing(rss=100 * MIB), 99, "it holds 100 MiB of memory (--reload-on-rss)"),
     ],
 )

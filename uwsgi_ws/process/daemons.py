@@ -1,0 +1,156 @@
+"""Programs that live as long as the instance: ``--attach-daemon`` and its relatives; they are the master's children.
+
+A daemon that ends is started again, later each time when it ends soon. One with a pidfile goes to the background
+itself: its command ends at once, and the file tells whether it lives. When the instance stops, those without a pidfile
+end with it, and after a reload they are started anew, as uWSGI's are.
+
+Source: uWSGI's core/daemons.c and its documentation's page on attaching daemons.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from uwsgi_ws.log import say
+from uwsgi_ws.options import DaemonSpec, Options
+from uwsgi_ws.process.hooks import spawn
+
+__all__ = ["Daemons"]
+
+#: Seconds that a daemon lives at least which has started well.
+_INFANCY = 10.0
+#: Seconds between two starts of one that does not, at most.
+_LONGEST_PAUSE = 60.0
+#: Seconds that one has to end.
+_MERCY = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class _Daemon:
+    """One of them.
+
+    Attributes:
+        spec: What is to be run.
+        pid: Its process; of one with a pidfile, the command that starts it. 0 for none.
+        kill_at: When it is killed if it has not ended.
+        next_at: When it is started again, or its pidfile looked at.
+        failures: Early ends in a row.
+        born_at: When it was started last.
+    """
+
+    spec: DaemonSpec
+    pid: int = 0
+    kill_at: float = math.inf
+    next_at: float = 0.0
+    failures: int = 0
+    born_at: float = 0.0
+
+
+class Daemons:
+    """All of them.
+
+    Args:
+        options: They say which.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._daemons = [_Daemon(spec) for spec in options.daemons]
+        self._is_stopping = False
+
+    @property
+    def live(self) -> bool:
+        """Whether one is still there that ends with the instance."""
+        return any(daemon.pid and not daemon.spec.pidfile for daemon in self._daemons)
+
+    @property
+    def due(self) -> list[float]:
+        """When there is something to do."""
+        if self._is_stopping:
+            return [daemon.kill_at for daemon in self._daemons if daemon.pid]
+        return [daemon.kill_at if daemon.pid else daemon.next_at for daemon in self._daemons]
+
+    def look(self) -> None:
+        """Start those that should run and do not, and kill those that do not end."""
+        now = monotonic()
+        for daemon in self._daemons:
+            if daemon.pid and daemon.kill_at <= now:
+                daemon.kill_at = math.inf
+                _send(daemon.pid, signal.SIGKILL)
+            elif not daemon.pid and not self._is_stopping and daemon.next_at <= now:
+                self._start(daemon, now)
+
+    def _start(self, daemon: _Daemon, now: float) -> None:
+        spec = daemon.spec
+        daemon.next_at = now + spec.every
+        if spec.pidfile and _alive(spec.pidfile):
+            return
+        try:
+            daemon.pid = spawn(spec.command)
+        except OSError as exc:
+            say(f"*** cannot attach {spec.command!r}: {exc.strerror} ***")
+            return
+        daemon.born_at = now
+        say(f"[uwsgi-daemons] spawning {spec.command!r} (pid: {daemon.pid})")
+
+    def bury(self, pid: int, how: str) -> bool:
+        """Say whether a dead process was one of them, and take note of it."""
+        for daemon in self._daemons:
+            if daemon.pid == pid:
+                daemon.pid, daemon.kill_at = 0, math.inf
+                if daemon.spec.pidfile or self._is_stopping:
+                    return True
+                is_early = monotonic() - daemon.born_at < _INFANCY
+                daemon.failures = daemon.failures + 1 if is_early else 0
+                pause = min(2.0 ** (daemon.failures - 1), _LONGEST_PAUSE) if daemon.failures else 0.0
+                daemon.next_at = monotonic() + pause
+                say(f"[uwsgi-daemons] {daemon.spec.command!r} (pid: {pid}) has ended, {how}; it is started again")
+                return True
+        return False
+
+    def renew(self) -> None:
+        """Have those start anew that run what may have changed."""
+        for daemon in self._daemons:
+            if daemon.pid and not daemon.spec.pidfile:
+                daemon.kill_at = monotonic() + _MERCY
+                daemon.failures = 0
+                daemon.born_at = -_INFANCY  # its end is no failure
+                _send(daemon.pid, daemon.spec.reload_signal)
+
+    def stop(self) -> None:
+        """Have them end, and start none any more; a second time changes nothing."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        for daemon in self._daemons:
+            if daemon.pid and not daemon.spec.pidfile:
+                daemon.kill_at = monotonic() + _MERCY
+                _send(daemon.pid, daemon.spec.stop_signal)
+            elif daemon.spec.ends_with_us and (pid := _alive(daemon.spec.pidfile)):
+                _send(pid, daemon.spec.stop_signal)
+
+
+def _alive(pidfile: str) -> int:
+    """Return the process that a pidfile tells of, 0 when it tells of none that lives."""
+    try:
+        pid = int(Path(pidfile).read_text())
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid
+    except (OSError, ValueError):
+        return 0
+    return pid
+
+
+def _send(pid: int, number: int) -> None:
+    """Send a signal to a process and those it has started, as far as they are still its group."""
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, number)
+            return
+        except (ProcessLookupError, PermissionError):
+            pass
