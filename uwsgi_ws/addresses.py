@@ -15,6 +15,8 @@ from typing import Literal
 __all__ = ["Address", "Trusted", "User", "parse_address", "parse_trusted"]
 
 _ALL_IPV4 = "0.0.0.0"
+#: What can be no host without a port: a name with an ending, such as ``site.socket``, but for dotted numbers.
+_SOCKET_FILE = re.compile(r"(?![0-9.]*$)[\w.-]*\.[A-Za-z_][\w-]*")
 #: Around a port's digits; uWSGI reads no more of it than those.
 _STRAY = re.compile(r"^\s+|\s*[;,]?(\s+[;#].*)?$")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")  # a name or dotted IPv4
@@ -65,7 +67,7 @@ class Address:
 def parse_address(text: str) -> Address:
     """Read ``:port``, ``host:port``, ``[v6]:port``, a unix path or ``@abstract``.
 
-    A unix path contains a slash or ends in ``.sock``. ``:port`` is every IPv4 address of the
+    A unix path contains a slash or has an ending, as ``site.sock``. ``:port`` is every IPv4 address of the
     machine and no IPv6 one, as in uWSGI; ``[::]:port`` names those.
 
     Raises:
@@ -77,7 +79,7 @@ def parse_address(text: str) -> Address:
         raise ValueError(f"{text!r} is a URL, give host:port without the scheme")
     if text.startswith("@"):
         return _unix(text, path="\0" + text[1:])
-    if "/" in text or text.endswith(".sock"):
+    if "/" in text or _SOCKET_FILE.fullmatch(text):
         return _unix(text, path=text)
     host, colon, port = text.rpartition(":")
     if not colon:

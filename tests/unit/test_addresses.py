@@ -148,3 +148,14 @@ def test_what_stands_around_a_port_counts_as_little_as_in_uwsgi(text: str, meant
 def test_a_port_with_more_behind_it_than_a_comment_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="needs a port"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["site.socket", "my-site.uwsgi", "a.b.sock", "uwsgi.status"])
+def test_a_name_with_an_ending_is_a_unix_socket_as_in_uwsgi(text: str) -> None:
+    assert parse_address(text) == Address("unix", path=text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "10.1", "localhost", "1.2.3"])
+def test_a_host_without_a_port_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="no address"):
+        parse_address(text)

@@ -181,8 +181,12 @@ class TestBlocks:
         assert parse(["--ini", "site.ini"], is_a_reload=True).listen == 5
         assert parse(["--ini", "site.ini"]).listen == 6
 
-    def test_one_without_an_end_is_an_error(self, folder: Path) -> None:
-        assert problems_of("if-env = X\nlisten = 5\n") == ["if-env: its end is missing (site.ini:2)"]
+    def test_one_without_an_end_ends_with_its_file(self, folder: Path) -> None:
+        Path("site.ini").write_text("[uwsgi]\nif-env = ONE\nlisten = 5\n")
+        options = parse(["--ini", "site.ini", "--gevent", "7"], ENVIRON)
+        assert (options.listen, options.gevent) == (5, 7)
+        assert options.notes == ("if-env: its end is missing, so it ends here with its file (site.ini:2)",)
+        assert parse(["--ini", "site.ini", "--gevent", "7"]).gevent == 7
 
 
 class TestSources:
@@ -330,6 +334,12 @@ class TestValuesInFiles:
             ("master = false ; no", "master", True, 1),
             ("chmod-socket", "chmod_socket", 0o666, 0),
             ("http = : 5000", "http", ":5000", 0),
+            ("socket = site.socket", "socket", "site.socket", 0),
+            ("reload-mercy = 0", "reload_mercy", 10.0, 1),
+            ("gevent = 0", "gevent", 1_000, 1),
+            ("threads = 4\ngevent = 5", "threads", 0, 1),
+            ("threads = 4", "threads", 4, 0),
+            ("static-map = static=/srv", "static_map", "Mount(path='/static', target='/srv')", 1),
         ],
     )
     def test_they_are_read_as_uwsgi_reads_them(

@@ -152,7 +152,7 @@ class _Interpreter:
             else:
                 current.append(setting)
         for block in open_blocks:
-            self._findings.errors.append(block.opener.error("its end is missing"))
+            self._findings.note("reading", block.opener, "its end is missing, so it ends here with its file")
         return top
 
     def _run(self, unit: Setting | _Block, item: str | None, parents: tuple[Hashable, ...]) -> None:

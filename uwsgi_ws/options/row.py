@@ -111,6 +111,9 @@ class Row:
         if self.clamps and setting.source != COMMAND_LINE and isinstance(value, int) and value > self.at_most:
             remark(f"{text!r} is {self.in_units(self.at_most)}, the most there can be, as in uWSGI")
             return int(self.at_most)
+        if value == 0 and self.at_least > 0 and setting.source != COMMAND_LINE and self.default is not None:
+            remark(f"{text!r} is too little here, {self.in_units(self.default)} counts")
+            return self.default
         if isinstance(value, int | float) and not self.at_least <= value <= self.at_most:
             bounds = self.in_units(self.at_least, "to", self.at_most)
             raise setting.error(f"{text!r} is out of bounds, {bounds}")

@@ -1184,8 +1184,7 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
             findings.errors.append(unknown_option(setting))
         else:
             findings.note("unknown", setting, f"{unknown_option(setting).problem}: passed over, as uWSGI does")
-    if values.get("threads") == 1:
-        del values["threads"]  # one is what there is in any case
+    _leave_threads(settings, values, findings)
     options = Options(given=tuple(settings), notes=tuple(map(str, findings.notes)), **values)
     if options.threads:
         for name in ("gevent", "gevent-monkey-patch"):
@@ -1194,6 +1193,18 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
                 findings.errors.append(options.error("threads", problem))
     findings.check()
     return options
+
+
+def _leave_threads(settings: Sequence[Setting], values: dict[str, Any], findings: Findings) -> None:
+    """Take out native threads that uWSGI has not, beside greenlets."""
+    asked = [setting for setting in settings if setting.name == "threads"]
+    if not asked or not values.get("threads") or not any(setting.name == "gevent" for setting in settings):
+        return
+    if values["threads"] == 1:
+        values["threads"] = 0  # one is uWSGI's word for none
+    elif asked[-1].source != COMMAND_LINE:
+        values["threads"] = 0
+        findings.note("reading", asked[-1], "there are greenlets and no threads beside 'gevent', as in uWSGI")
 
 
 def _judge(row: Row, setting: Setting, values: dict[str, Any], findings: Findings) -> None:

@@ -292,6 +292,14 @@ def _leniency(text: str) -> Leniency:
     return Leniency(frozenset(words))
 
 
+def _mount_of_file(text: str) -> tuple[str, str]:
+    """Return a mount whose path begins where paths do."""
+    path, equals, _ = text.partition("=")
+    if not equals or not path or path.startswith("/") or "://" in path:
+        return text, ""
+    return f"/{text}", f"{text!r} is taken for {'/' + text!r}: a path begins with a slash"
+
+
 _COMMENT = re.compile(r"\s[;#].*", re.DOTALL)
 
 
@@ -357,7 +365,7 @@ TYPES = {
     "Redirect": Type(parse_redirect, "ADDRESS[,PORT]"),
     "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
     "FileMode": Type(_mode, "MODE"),
-    "Mount": Type(_mount),
+    "Mount": Type(_mount, lenient=_mount_of_file),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),
     "Leniency": Type(_leniency, "WHAT"),
