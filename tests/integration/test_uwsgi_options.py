@@ -500,3 +500,30 @@ def test_a_reload_may_be_an_end(serve: Any, master: tuple[str, ...]) -> None:
 def test_native_threads_may_have_another_stack(serve: Any) -> None:
     server = serve(ABOUT, "--threads", "4", "--thread-stacksize", "512")
     assert evaluate(server, "__import__('threading').stack_size()") == 524_288
+
+
+@pytest.mark.parametrize("master", [False, True], ids=["alone", "master"])
+@pytest.mark.parametrize("form", ["pipe", "file"])
+def test_a_configuration_from_standard_input_survives_a_reload(tmp_path: Path, form: str, master: bool) -> None:
+    (tmp_path / "app.py").write_text(ABOUT)
+    port = free_port()
+    (tmp_path / "a.ini").write_text(f"[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = app.py\nmaster = {master}\n")
+    source = "<a.ini" if form == "file" else ""
+    shell = (
+        f"{'' if form == 'file' else 'cat a.ini | '}exec {sys.executable} -m uwsgi_ws --ini - --pidfile pid {source}"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    log = tmp_path / "log"
+    with log.open("w") as stderr:
+        started = subprocess.Popen(["sh", "-c", shell], cwd=tmp_path, env=environ, stderr=stderr)
+    try:
+        eventually(lambda: log.read_text().count("spawned uwsgi_ws worker") == 1, 20)
+        pid = int((tmp_path / "pid").read_text())
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: log.read_text().count("spawned uwsgi_ws worker") == 2, 20)
+        assert fetch(("127.0.0.1", port), "/").status == 200
+        os.kill(pid, signal.SIGINT)
+        started.wait(20)
+    finally:
+        started.kill()
+        started.wait(20)

@@ -31,8 +31,6 @@ Parser = Callable[[str, str, str, Findings], "list[Setting] | None"]
 _PARSERS: dict[str, Parser] = {"ini": parse_ini, "xml": parse_xml, "yaml": parse_yaml, "json": parse_json}
 _ENDINGS = {".ini": "ini", ".xml": "xml", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".js": "json"}
 
-_stdin: str | None = None  # it can be read once, but a reload reads again
-
 
 def format_of(name: str) -> str | None:
     """Return the format that a file's name, a ``:SECTION`` behind it or not, ends in; None for none that we know."""
@@ -149,13 +147,26 @@ class Files:
 
 
 def _read(file: str) -> str:
-    global _stdin
     if file == _STDIN:
-        if _stdin is None:
-            _stdin = sys.stdin.read()
-        return _stdin
+        return _read_stdin()
     # What is no UTF-8 comes through unharmed, as it does on a command line.
     return Path(file).read_text(encoding="utf-8-sig", errors="surrogateescape")
+
+
+def _read_stdin() -> str:
+    """Return what standard input holds; a reload, here or in the program that follows by ``exec``, reads it again."""
+    try:
+        os.lseek(0, 0, os.SEEK_SET)
+    except OSError:  # a pipe gives it once, so it is put into memory that takes the pipe's place
+        memory = os.memfd_create("standard input")
+        with open(0, "rb", closefd=False) as pipe, open(memory, "wb") as copy:
+            copy.write(pipe.read())
+            copy.flush()
+            os.lseek(memory, 0, os.SEEK_SET)
+            os.dup2(memory, 0)
+    with open(0, "rb", closefd=False) as stdin:
+        text = stdin.read().decode("utf-8-sig", "surrogateescape")
+    return text
 
 
 def _magic_of_machine(version: str) -> dict[str, str]:
