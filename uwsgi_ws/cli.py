@@ -66,7 +66,10 @@ def _signal(pidfile: str, number: int) -> int:
     """Send a signal to the process that a file tells of."""
     try:
         with open(pidfile) as file:
-            os.kill(int(file.read()), number)
+            pid = int(file.read())
+        if pid <= 0:  # to the kernel, all processes or a group
+            raise ValueError(f"{pid} is no process")
+        os.kill(pid, number)
     except (OSError, ValueError) as exc:
         print(f"uwsgi_ws: {pidfile!r} tells of no process: {getattr(exc, 'strerror', None) or exc}", file=sys.stderr)
         return 1

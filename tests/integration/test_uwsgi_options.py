@@ -488,6 +488,9 @@ def test_an_instance_is_reloaded_and_stopped_by_its_pidfile(
     assert server.wait() == 0
     ended = command("--stop", pidfile)
     assert (ended.returncode, "No such file" in ended.stderr) == (1, True)
+    for text in ("-1", "0", "x", ""):
+        Path(pidfile).write_text(text)
+        assert command("--stop", pidfile).returncode == 1
 
 
 @pytest.mark.parametrize("master", [(), ("--master",)], ids=["alone", "master"])

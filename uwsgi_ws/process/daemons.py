@@ -26,6 +26,7 @@ __all__ = ["Daemons"]
 _INFANCY = 10.0
 #: Seconds between two starts of one that does not, at most.
 _LONGEST_PAUSE = 60.0
+_SHORTEST_PAUSE = 1.0  # between two looks at a pidfile
 #: Seconds that one has to end.
 _MERCY = 10.0
 
@@ -86,7 +87,7 @@ class Daemons:
 
     def _start(self, daemon: _Daemon, now: float) -> None:
         spec = daemon.spec
-        daemon.next_at = now + spec.every
+        daemon.next_at = now + max(spec.every, _SHORTEST_PAUSE)
         if spec.pidfile and _alive(spec.pidfile):
             return
         try:
@@ -138,6 +139,8 @@ def _alive(pidfile: str) -> int:
     """Return the process that a pidfile tells of, 0 when it tells of none that lives."""
     try:
         pid = int(Path(pidfile).read_text())
+        if pid <= 1:  # to the kernel, all processes, a group, or the one that must not end
+            return 0
         os.kill(pid, 0)
     except PermissionError:
         return pid
