@@ -16,7 +16,11 @@ _INDENT = " " * 30  # of its right-hand column
 
 def help_text() -> str:
     """Return what ``--help`` prints."""
-    lines = ["Usage: uwsgi-ws [OPTIONS] [FILE.ini[:SECTION] | app.py[:CALLABLE] | pkg.mod:CALLABLE]"]
+    lines = [
+        "Usage: uwsgi-ws [OPTIONS] [FILE.ini[:SECTION] | app.py[:CALLABLE] | pkg.mod[:CALLABLE]]",
+        "       uwsgi-ws check [--json] [OPTIONS] FILE...",
+        "       uwsgi-ws publish --help",
+    ]
     group = ""
     for row in ROWS:
         if row.group != group:
@@ -35,6 +39,10 @@ def help_text() -> str:
         else:
             lines.append(head)
         lines += [_INDENT + line for line in text]
+    lines += [
+        "",
+        "uWSGI's other options are refused, with what to do instead; 'uwsgi-ws check FILE' tells it.",
+    ]
     return "\n".join(lines) + "\n"
 
 
