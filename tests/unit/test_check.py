@@ -29,8 +29,7 @@ def test_each_option_is_told_under_what_holds_for_it() -> None:
     assert options_of(report.no_effect) == ["thunder-lock"]
     assert options_of(report.must_change) == ["vaccum"]
     assert options_of(report.reading) == ["harakiri"]
-    assert options_of(report.differs) == ["gevent-monkey-patch", "gevent", "die-on-term", "buffer-size"]
-    assert "4000" in report.differs[1]["text"]
+    assert options_of(report.differs) == ["gevent", "die-on-term", "buffer-size"]
     assert report.must_change[0]["source"] == "a.ini:5"
     assert report.status == 1
 

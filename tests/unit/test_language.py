@@ -336,7 +336,7 @@ class TestValuesInFiles:
             ("http = : 5000", "http", ":5000", 0),
             ("socket = site.socket", "socket", "site.socket", 0),
             ("reload-mercy = 0", "reload_mercy", 10.0, 1),
-            ("gevent = 0", "gevent", 1_000, 1),
+            ("gevent = 0", "gevent", 0, 0),
             ("threads = 4\ngevent = 5", "threads", 0, 1),
             ("threads = 4", "threads", 4, 0),
             ("static-map = static=/srv", "static_map", "Mount(path='/static', target='/srv')", 1),

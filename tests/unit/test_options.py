@@ -328,7 +328,7 @@ class TestValues:
         assert problem_of("-b", "99999") == (
             "--buffer-size: '99999' is out of bounds, 1024 to 65535 bytes (command line)"
         )
-        assert problem_of("--processes", "0") == ("--processes: '0' is out of bounds, 1 to 64 (command line)")
+        assert problem_of("--processes", "0") == ("--processes: '0' is out of bounds, 1 to 512 (command line)")
         assert problem_of("-z", "0") == ("--socket-timeout: '0' is out of bounds, 0.1 to 2147483647 s (command line)")
 
     def test_a_number_of_absurd_length_is_an_option_error_too(self):
@@ -400,7 +400,7 @@ class TestBuilding:
             assert (caught.value.option, caught.value.source) == (setting.name, "app.ini:3")
 
     def test_one_thread_beside_greenlets_is_none(self):
-        assert (parse(["--gevent", "5", "--threads", "1"]).threads, parse(["--threads", "1"]).threads) == (0, 1)
+        assert (parse(["--gevent", "5", "--threads", "1"]).threads, parse(["--threads", "1"]).threads) == (0, 0)
         assert "not with --gevent" in problem_of("--gevent", "5", "--threads", "2")
 
     def test_an_ignored_option_still_needs_its_value(self):

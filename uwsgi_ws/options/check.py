@@ -117,12 +117,11 @@ def _differences(options: Options) -> Iterator[tuple[str, str]]:
             "alone. Drivers in C are not, and asyncio's loops do not run in a request. --no-monkey-patch or --threads "
             "N leaves it alone here, too.",
         )
-    if "gevent" not in names and options.threads <= 1:
+    if options.is_serial:
         yield (
             "gevent",
-            f"A worker serves up to {options.places} connections at once, a greenlet each; uWSGI serves one. An "
-            f"application that keeps a database connection for each may open {options.places * options.processes}: "
-            "give --gevent N or --threads N, or a pool to the application.",
+            "A worker runs one request at a time, as in uWSGI, and WebSockets beside it, a thread each; uWSGI serves "
+            "one WebSocket then and nothing else. --gevent N serves them all in greenlets.",
         )
     if not options.die_on_term:
         yield (

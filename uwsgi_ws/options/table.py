@@ -1196,13 +1196,13 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
 
 
 def _leave_threads(settings: Sequence[Setting], values: dict[str, Any], findings: Findings) -> None:
-    """Take out native threads that uWSGI has not, beside greenlets."""
+    """Take out native threads that uWSGI has not: one alone, and those beside greenlets."""
     asked = [setting for setting in settings if setting.name == "threads"]
-    if not asked or not values.get("threads") or not any(setting.name == "gevent" for setting in settings):
+    if not asked or not values.get("threads"):
         return
     if values["threads"] == 1:
         values["threads"] = 0  # one is uWSGI's word for none
-    elif asked[-1].source != COMMAND_LINE:
+    elif any(setting.name == "gevent" for setting in settings) and asked[-1].source != COMMAND_LINE:
         values["threads"] = 0
         findings.note("reading", asked[-1], "there are greenlets and no threads beside 'gevent', as in uWSGI")
 
