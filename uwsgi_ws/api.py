@@ -14,6 +14,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from operator import index
+from struct import Struct
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +25,7 @@ from uwsgi_ws import api_channels
 from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.log import say
+from uwsgi_ws.log import size as log_size
 from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.crossing import is_hub_here
 from uwsgi_ws.place import Place
@@ -30,7 +33,7 @@ from uwsgi_ws.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.current import REQUEST_KEY, ClientGreenlet, current_request
+from uwsgi_ws.wsgi.current import REQUEST_KEY, ClientGreenlet, current_request, current_start_response
 from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["VERSION", "VERSION_INFO", "call_hook", "install"]
@@ -40,6 +43,9 @@ greenlets.prepare()
 #: The version of uWSGI whose API this is.
 VERSION = b"2.0.31"
 VERSION_INFO = (2, 0, 31, 0, b"")
+
+#: The beginning of struct tcp_info (linux/tcp.h), up to tcpi_unacked: of a listening socket, its backlog.
+_UNACKED = Struct("=24xI")
 
 _RECV_FAILED = "unable to receive websocket message"
 _SEND_FAILED = "unable to send websocket message"
@@ -313,7 +319,42 @@ def is_connected(fd: int, /) -> bool:
         return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
 
 
+# The request
+
+
+def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None, /) -> Callable[[bytes], object]:
+    """Call the ``start_response`` that the current request's application was called with."""
+    return current_start_response()(status, headers, exc_info)  # type: ignore[no-any-return]
+
+
+def cl() -> int:
+    """Return the Content-Length of the current request; 0 when it has none."""
+    length = str(current_request().environ.get("CONTENT_LENGTH") or 0)  # the application may have set it
+    return int(length) if length.isascii() and length.isdigit() else 0
+
+
+def _attribute(name: str) -> Any:
+    """Return what the module has while a request is being handled: ``env``, its environ.
+
+    uWSGI has that of the request that came last there, whosesoever.
+
+    Raises:
+        AttributeError: no request is being handled here, or there is no such name.
+    """
+    if name == "env":
+        try:
+            return current_request().environ
+        except SystemError as exc:
+            raise AttributeError(f"module 'uwsgi' has no attribute 'env' here: {exc}") from None
+    raise AttributeError(f"module 'uwsgi' has no attribute {name!r}")
+
+
 # Logging
+
+
+def logsize() -> int:
+    """Return the size of the log's file in bytes; 0 without ``--logto``."""
+    return log_size()
 
 
 def log(text: str, /) -> bool:
@@ -353,6 +394,28 @@ def request_id() -> int:
 
 
 # Process
+
+
+def listen_queue(number: int = 0, /) -> int:
+    """Return how many clients wait to be accepted at a listening socket; always 0 for unix sockets.
+
+    Args:
+        number: Which of ``uwsgi.sockets``.
+
+    Raises:
+        ValueError: there is no such socket.
+    """
+    sockets: list[int] = sys.modules["uwsgi"].sockets
+    number = index(number)
+    if not 0 <= number < len(sockets):
+        raise ValueError(f"unable to find socket {number}")
+    with socket.socket(fileno=os.dup(sockets[number])) as sock:
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
+        except OSError:
+            return 0
+    waiting: int = _UNACKED.unpack(info)[0]
+    return waiting
 
 
 def micros() -> int:
@@ -401,12 +464,16 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     ready_fd,
     async_sleep,
     is_connected,
+    start_response,
+    cl,
+    logsize,
     log,
     log_this_request,
     set_logvar,
     get_logvar,
     add_var,
     request_id,
+    listen_queue,
     micros,
     mem,
     setprocname,
@@ -443,6 +510,7 @@ def install(
     names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions)}
     names.update(
         green_schedule=names["suspend"],
+        __getattr__=_attribute,
         RequestContext=RequestContext,
         version=VERSION,
         version_info=VERSION_INFO,

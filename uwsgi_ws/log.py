@@ -22,7 +22,7 @@ from uwsgi_ws.stats import Stats
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.base import Request
 
-__all__ = ["AccessLog", "Selection", "configure", "escape", "mark_lines", "reopen", "rotate", "say"]
+__all__ = ["AccessLog", "Selection", "configure", "escape", "mark_lines", "reopen", "rotate", "say", "size"]
 
 #: The file that all output goes to; None for stderr as it is.
 _file: Path | None = None
@@ -111,6 +111,14 @@ def reopen() -> None:
             _write_to(_file)
         except OSError as exc:
             say(f"*** cannot open {str(_file)!r} again: {exc.strerror}; the log goes on where it was ***")
+
+
+def size() -> int:
+    """Return the bytes in the log's file; 0 when there is none."""
+    try:
+        return 0 if _file is None else _file.stat().st_size
+    except OSError:
+        return 0
 
 
 def rotate() -> bool:

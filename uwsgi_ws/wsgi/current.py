@@ -16,9 +16,18 @@ from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Front, Request
 
-__all__ = ["REQUEST_KEY", "ClientGreenlet", "ClientPool", "current_request", "enter", "leave"]
+__all__ = [
+    "REQUEST_KEY",
+    "ClientGreenlet",
+    "ClientPool",
+    "current_request",
+    "current_start_response",
+    "enter",
+    "leave",
+]
 
 REQUEST_KEY = "uwsgi_ws.request"
+_START_RESPONSE_KEY = "uwsgi_ws.start_response"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
 _NOT_HERE = "you can call uwsgi api function only from the main callable"
 
@@ -79,10 +88,15 @@ class ClientPool(Pool):
             self._waiting.popleft()()
 
 
-def enter(request: Request) -> None:
-    """Make ``request`` the current one of this greenlet and of those that it will spawn."""
+def enter(request: Request, start_response: Callable[..., Any]) -> None:
+    """Make ``request`` the current one of this greenlet and of those that it will spawn.
+
+    Args:
+        request: Whose application is about to be called.
+        start_response: What it is called with.
+    """
     greenlet: Any = getcurrent()
-    greenlet.spawn_tree_locals = {REQUEST_KEY: request}
+    greenlet.spawn_tree_locals = {REQUEST_KEY: request, _START_RESPONSE_KEY: start_response}
 
 
 def leave() -> None:
@@ -101,3 +115,9 @@ def current_request() -> Request:
         return getcurrent().spawn_tree_locals[REQUEST_KEY]  # type: ignore[attr-defined, no-any-return]
     except (AttributeError, KeyError, TypeError):
         raise SystemError(_NOT_HERE) from None
+
+
+def current_start_response() -> Callable[..., Any]:
+    """Return what the current request's application was called with. Raises as ``current_request``."""
+    current_request()
+    return getcurrent().spawn_tree_locals[_START_RESPONSE_KEY]  # type: ignore[attr-defined, no-any-return]

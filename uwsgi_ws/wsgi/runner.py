@@ -33,8 +33,8 @@ def run(application: Application, request: Request) -> bool:
     Returns:
         False when an exception of the application's own ended it.
     """
-    enter(request)
     response = Response(request)
+    enter(request, response)
     result: Iterable[bytes] | None = None
     close_code = 1011
     try:
