@@ -63,4 +63,9 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def __dir__() -> list[str]:
+    """Have ``dir`` and ``help`` know the public names, which only ``help`` then loads."""
+    return sorted({*globals(), *__all__})
+
+
 _build.choose()

@@ -7,11 +7,11 @@ from typing import Any
 
 from uwsgi_ws.channels.bus import current_bus
 from uwsgi_ws.channels.subscription import Subscription
-from uwsgi_ws.errors import HandshakeError
+from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.current import current_request
+from uwsgi_ws.wsgi.current import current_request, is_serving
 from uwsgi_ws.wsgi.response import check_head, plain_headers
 
 __all__ = ["accept", "count", "publish", "subscribe"]
@@ -42,9 +42,11 @@ def accept(
     Raises:
         HandshakeError: the request does not ask for a WebSocket (426), or its Origin may not (403). Left alone, it
             becomes the response.
-        InvalidState: the request has been answered already.
+        InvalidState: the request has been answered already, or another server has called the application.
         SystemError: no request is being handled in this greenlet.
     """
+    if not is_serving():
+        raise InvalidState("not served by uwsgi_ws: start the application by `python -m uwsgi_ws`")
     request = current_request()
     if origins is not None and not handshake.is_origin_allowed(environ, environ["wsgi.url_scheme"], tuple(origins)):
         raise HandshakeError(403, "this Origin may not connect here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -17,6 +18,9 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.process.signals import REOPEN
 
 __all__ = ["complain", "prepare", "say_concurrency", "status_of", "tell_notes"]
+
+#: Modules whose frames lead to the application while it is imported.
+_OUTER = re.compile(r"(?:uwsgi_ws|importlib|_frozen_importlib)(?:\..*)?|_frozen_importlib_external")
 
 
 def prepare(options: Options) -> None:
@@ -107,10 +111,23 @@ def status_of(life: Callable[[], int]) -> int:
         return complain(str(exc.code), 1)
     except KeyboardInterrupt:
         return complain("interrupted before it was up", 130)
-    except Exception:
+    except Exception as exc:
         # The application's own code failed while it was imported: that traceback is the user's to see.
-        traceback.print_exc()
+        _print_from_the_application_on(exc)
         return complain("the application could not be loaded", 1)
+
+
+def _print_from_the_application_on(exc: BaseException) -> None:
+    """Print a traceback without the frames that lead to the application: the loader's and the import system's."""
+    first = exc.__traceback__
+    while first is not None and _OUTER.fullmatch(first.tb_frame.f_globals.get("__name__") or ""):
+        first = first.tb_next
+    if first is None:
+        if isinstance(exc, SyntaxError):  # the application's own; it names its place itself
+            print("Traceback (most recent call last):", file=sys.stderr)
+        else:
+            first = exc.__traceback__  # it is ours
+    traceback.print_exception(type(exc), exc, first)
 
 
 def complain(problem: str, status: int) -> int:

@@ -23,10 +23,13 @@ __all__ = [
     "current_request",
     "current_start_response",
     "enter",
+    "is_serving",
     "leave",
 ]
 
 REQUEST_KEY = "uwsgi_ws.request"
+#: Whether this process, or the one that it was forked from, has places for clients.
+_is_serving = False
 _START_RESPONSE_KEY = "uwsgi_ws.start_response"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
 _NOT_HERE = "you can call uwsgi api function only from the main callable"
@@ -52,7 +55,9 @@ class ClientPool(Pool):
     greenlet_class = ClientGreenlet
 
     def __init__(self, size: int) -> None:
+        global _is_serving
         super().__init__(size)
+        _is_serving = True
         self._places = size
         self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
         self._waiting: deque[Callable[[], None]] = deque()
@@ -86,6 +91,11 @@ class ClientPool(Pool):
         """Call those who wait, while there are places."""
         while self._waiting and not self.full():
             self._waiting.popleft()()
+
+
+def is_serving() -> bool:
+    """Return whether a server of ours is in this process."""
+    return _is_serving
 
 
 def enter(request: Request, start_response: Callable[..., Any]) -> None:

@@ -105,12 +105,43 @@ def _callable_of(module: object, place: str, name: str) -> Application:
         try:
             application = getattr(application, part)
         except AttributeError:
-            raise BootError(f"{place} has no {path!r}: name the application with --callable") from None
+            hint = _candidates(module)
+            raise BootError(f"{place} has no {path!r}: name the application with --callable{hint}") from None
     if path != name and callable(application):
         application = application()
     if not callable(application):
-        raise BootError(f"{name!r} of {place} is a {type(application).__name__}, not a callable")
+        hint = _candidates(module)
+        raise BootError(f"{name!r} of {place} is a {type(application).__name__}, not a callable{hint}")
     return application
+
+
+def _candidates(module: object) -> str:
+    """Return what to add to an error: the names in a module that may be the application, the likely ones first."""
+    names = [
+        name
+        for name, value in getattr(module, "__dict__", {}).items()
+        if not name.startswith("_") and _may_be_application(value, getattr(module, "__name__", None))
+    ]
+    names.sort(key=lambda name: name not in _USUAL_NAMES)
+    if not names:
+        return ""
+    more = ", ..." if len(names) > _MOST_CANDIDATES else ""
+    return f"; what can be called there is {', '.join(names[:_MOST_CANDIDATES])}{more}"
+
+
+#: What applications are called elsewhere.
+_USUAL_NAMES = ("application", "app", "wsgi", "wsgi_app", "wsgi_application", "create_app")
+_MOST_CANDIDATES = 5
+_FUNCTIONS = ("function", "builtin_function_or_method", "cython_function_or_method")
+
+
+def _may_be_application(value: object, module: str | None) -> bool:
+    # By type alone: some objects, such as Flask's `request`, raise at any other question.
+    kind = type(value)
+    if issubclass(kind, type) or not callable(value) or kind.__module__ in ("typing", "werkzeug.local"):
+        return False
+    # A function that was imported is a tool; an object that can be called may well be Flask's or Django's.
+    return kind.__name__ not in _FUNCTIONS or getattr(value, "__module__", None) == module
 
 
 class _UncachedLoader(SourceFileLoader):
