@@ -21,7 +21,7 @@ from typing import Any
 
 import gevent
 
-from uwsgi_ws import api_channels
+from uwsgi_ws import api_channels, own
 from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.log import say
@@ -544,4 +544,8 @@ def call_hook(name: str) -> None:
     """
     hook = getattr(sys.modules["uwsgi"], name, None)
     if callable(hook):
-        hook()
+        try:
+            hook()
+        finally:
+            if own.is_copy:
+                own.end_copy(sys.exc_info()[1])

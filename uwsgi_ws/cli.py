@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import Options, help_text, ini_text, parse
+from uwsgi_ws.own import arm
 
 __all__ = ["main"]
 
@@ -102,6 +103,7 @@ def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> i
 
 
 def _serve(options: Options, started_in: str) -> int:
+    arm()
     if options.monkey_patch:
         from gevent import monkey
 

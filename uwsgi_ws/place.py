@@ -19,6 +19,7 @@ from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
 from uwsgi_ws.net.crossing import in_hub, is_hub_here
+from uwsgi_ws.own import keep_descriptor
 from uwsgi_ws.server import Server
 from uwsgi_ws.stats import Standing
 
@@ -211,6 +212,7 @@ class _Lock:
         """Return this process's own opening of the file: an inherited one would share its parent's lock."""
         if self._owner != os.getpid():
             self._fd = os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC)
+            keep_descriptor(self._fd)  # a copy of ours would hold the lock after our end
             self._owner = os.getpid()
         return self._fd
 

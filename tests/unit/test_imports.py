@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # all of its modules, unless one is named itself.
 FLOORS = (
     ("plain",),
-    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "tally", "attendance", "_build"),
+    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "tally", "attendance", "_build", "own"),
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),
@@ -154,7 +154,7 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "__main__"]
+EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "own", "__main__"]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
 
 
@@ -173,6 +173,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.options",
         "uwsgi_ws.addresses",
         "uwsgi_ws.certificates",
+        "uwsgi_ws.own",
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before

@@ -22,6 +22,7 @@ from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.net.crossing import post
+from uwsgi_ws.own import in_copies
 from uwsgi_ws.protocol.frames import encode
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Overflow
@@ -154,6 +155,9 @@ def use_bus(bus: Bus | None) -> None:
     """Make a bus the one of this process."""
     global _current
     _current = bus
+
+
+in_copies(lambda: use_bus(None))
 
 
 def current_bus() -> Bus:

@@ -19,6 +19,7 @@ from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.records import Decoder, Record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.own import keep_socket
 from uwsgi_ws.protocol.frames import TEXT
 
 __all__ = ["Entrance"]
@@ -58,6 +59,7 @@ class Entrance:
 
     def _serve(self, client: Any, address: object) -> None:
         with GeventSocket(fileno=client.detach()) as sock:
+            keep_socket(sock)
             try:
                 self._take_records(sock)
             except OSError:

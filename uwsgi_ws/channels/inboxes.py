@@ -22,6 +22,7 @@ import resource
 
 from uwsgi_ws.channels.interest import InterestMap
 from uwsgi_ws.errors import BootError
+from uwsgi_ws.own import drop_descriptor, keep_descriptor
 
 __all__ = ["MAX_SEATS", "Inboxes"]
 
@@ -61,8 +62,10 @@ class Inboxes:
         except OSError as exc:
             self.close()
             raise BootError(f"cannot make what the channels of {seats // 2} workers need: {exc.strerror}") from exc
-        for reader, _ in self._ends:
+        for reader, writer in self._ends:
             _enlarge(reader)
+            keep_descriptor(reader)
+            keep_descriptor(writer)
 
     def reader(self, seat: int) -> int:
         """Return the descriptor that a seat reads."""
@@ -80,6 +83,7 @@ class Inboxes:
         """Close this process's descriptors; other processes keep theirs."""
         while self._ends:
             for end in self._ends.pop():
+                drop_descriptor(end)
                 os.close(end)
 
 

@@ -17,6 +17,7 @@ from gevent import getcurrent
 from gevent.hub import Hub
 
 from uwsgi_ws.net.poller import Receiver
+from uwsgi_ws.own import refuse_copies
 
 __all__ = ["Carrier", "Http2Stream"]
 
@@ -202,6 +203,7 @@ class Http2Stream:
         Raises:
             TimeoutError: nobody did for ``timeout`` seconds.
         """
+        refuse_copies()
         if timeout is None:
             self._hub.switch()
             return

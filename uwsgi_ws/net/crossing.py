@@ -18,6 +18,8 @@ from gevent import getcurrent, monkey
 from gevent.hub import Hub
 from greenlet import greenlet
 
+from uwsgi_ws import own
+from uwsgi_ws.errors import InvalidState
 from uwsgi_ws.net.bell import Bell
 
 __all__ = ["Crossing", "in_hub", "is_hub_here", "post", "use_crossing"]
@@ -57,7 +59,13 @@ class Crossing:
         self._wake.start(self._make_calls)
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function in the hub's thread and wait for what it returns or raises."""
+        """Call a function in the hub's thread and wait for what it returns or raises.
+
+        Raises:
+            InvalidState: this is a copy of the process, without that thread.
+        """
+        if own.is_copy:
+            raise InvalidState("the application has forked this process, which has no part in serving clients")
         call = _Call(function, args, kwargs, _thread_id())
         self._calls.append(call)
         self._wake.send()

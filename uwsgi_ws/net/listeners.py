@@ -6,7 +6,6 @@ kilobyte that nobody uses, as streams schedule themselves.
 
 from __future__ import annotations
 
-import _socket
 import select
 import socket
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from typing import Any
 from gevent import monkey
 from gevent.pool import Pool
 from gevent.server import StreamServer
+
+from uwsgi_ws.own import OwnSocket
 
 __all__ = ["Listener"]
 
@@ -81,7 +82,7 @@ class Listener(StreamServer):
             fd, address = listening._accept()
         except BlockingIOError:
             return None
-        sock = _socket.socket(listening.family, listening.type, listening.proto, fileno=fd)
+        sock = OwnSocket(listening.family, listening.type, listening.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
 

@@ -18,6 +18,7 @@ cdef class Poller:
     cdef object _add
     cdef object _check
     cdef Watched _held
+    cdef bint _is_left
     cdef public object hub
     cdef public double now
     cdef public list ready

@@ -20,6 +20,7 @@ from gevent.hub import Hub
 
 from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.own import in_copies, refuse_copies
 
 __all__ = ["Poller", "Receiver", "Watched"]
 
@@ -76,7 +77,7 @@ class Poller:
         turn: What is written at the end of the turn.
     """
 
-    __slots__ = ("_add", "_check", "_held", "hub", "now", "ready", "turn")
+    __slots__ = ("_add", "_check", "_held", "_is_left", "hub", "now", "ready", "turn")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
@@ -85,6 +86,8 @@ class Poller:
         self.turn = Turn(self.hub.loop)
         self._add: Any = self.ready.append  # one object, which every watcher keeps
         self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
+        self._is_left = False
+        in_copies(self._leave)
         # The last of a turn: all that it found readable has been put into the batch by then.
         self._check: Any = self.hub.loop.check(ref=False, priority=-2)
         self._check.start(self._dispatch)
@@ -94,11 +97,23 @@ class Poller:
         return self.hub.loop.io(fd, _READ)
 
     def watch(self, watcher: Any, watched: Watched) -> None:
-        """Tell ``watched`` whenever its descriptor is readable, until the watcher is stopped."""
+        """Tell ``watched`` whenever its descriptor is readable, until the watcher is stopped.
+
+        Raises:
+            OSError: as in ``wait``.
+        """
+        if self._is_left:
+            refuse_copies()
         watcher.start(self._add, watched)
 
     def wait(self) -> Any:
-        """Park the calling greenlet; return what it is switched to with."""
+        """Park the calling greenlet; return what it is switched to with.
+
+        Raises:
+            OSError: the application has forked this process: it has no clients.
+        """
+        if self._is_left:
+            refuse_copies()
         target = None
         if self.ready and self._held is None:
             watched = self.ready.pop()
@@ -106,6 +121,11 @@ class Poller:
             if target is None:
                 self._held = watched
         return greenlets.switch(self.hub if target is None else target)
+
+    def _leave(self) -> None:
+        """This process is a copy: whoever is parked here stays so."""
+        self._is_left = True
+        self.ready.clear()
 
     def _dispatch(self) -> None:
         """Go through a batch; whoever is switched to may have gone on with it in the meantime."""

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 from gevent import monkey
 
-from uwsgi_ws import api
+from uwsgi_ws import api, own
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
 from uwsgi_ws.attendance import Attendance
@@ -142,6 +142,9 @@ def load_applications(options: Options) -> Applications:
             application = load(target, options.callable)
         except BootError as exc:
             raise options.error(option, str(exc)) from exc
+        finally:
+            if own.is_copy:
+                own.end_copy(sys.exc_info()[1])
         if options.post_buffering:
             application = keeping_bodies(application, options.post_buffering)
         applications.add(mount, application)

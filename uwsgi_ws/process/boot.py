@@ -11,13 +11,15 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.log import configure, mark_lines, reopen, say
 from uwsgi_ws.options import Options
+from uwsgi_ws.own import keep_signal
 from uwsgi_ws.process.signals import REOPEN
 
-__all__ = ["complain", "prepare", "say_concurrency", "status_of", "tell_notes"]
+__all__ = ["complain", "end", "flush", "prepare", "say_concurrency", "status_of", "tell_notes"]
 
 #: Modules whose frames lead to the application while it is imported.
 _OUTER = re.compile(r"(?:uwsgi_ws|importlib|_frozen_importlib)(?:\..*)?|_frozen_importlib_external")
@@ -39,6 +41,7 @@ def prepare(options: Options) -> None:
         configure(options.logto)
     # Whoever is forked from here has it from the first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
+    keep_signal(REOPEN)
     _set_limits(options)
     if options.thread_stacksize:
         try:
@@ -128,6 +131,21 @@ def _print_from_the_application_on(exc: BaseException) -> None:
         else:
             first = exc.__traceback__  # it is ours
     traceback.print_exception(type(exc), exc, first)
+
+
+def end(status: int) -> NoReturn:
+    """End this process at once: neither return into frames that are another's nor wait for anybody's threads."""
+    flush()
+    os._exit(status)
+
+
+def flush() -> None:
+    """Write out what the standard streams hold."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # a full disk, a closed pipe, or closed by the application
 
 
 def complain(problem: str, status: int) -> int:

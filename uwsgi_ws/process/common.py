@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.own import drop_descriptor, keep_descriptor
 from uwsgi_ws.process.scoreboard import Scoreboard
 
 __all__ = ["Common", "Notice", "Order", "What"]
@@ -82,7 +83,10 @@ class Ends:
     @classmethod
     def open(cls) -> Ends:
         """Make one whose ends never block, and that no other program inherits."""
-        return cls(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+        ends = cls(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
+        keep_descriptor(ends.read)
+        keep_descriptor(ends.write)
+        return ends
 
 
 class Common:
@@ -137,8 +141,9 @@ class Common:
 
     def leave_master(self) -> None:
         """This process is not the master: let go of what only the master may hold."""
-        os.close(self._notices.read)
-        os.close(self._lifeline.write)
+        for fd in (self._notices.read, self._lifeline.write):
+            drop_descriptor(fd)
+            os.close(fd)
 
     @property
     def lifeline(self) -> int:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import gc
 import os
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from uwsgi_ws.process.boot import prepare, status_of, tell_notes
+from uwsgi_ws import own
+from uwsgi_ws.process.boot import end, flush, prepare, status_of, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -58,6 +58,8 @@ def run(
     """
 
     def life() -> int:
+        own.arm()
+        own.keep_socket(control)
         common.leave_master()
         os.chdir(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
@@ -68,7 +70,7 @@ def run(
             nursery.fork(Order.unpack(order))
         return 0
 
-    _end(status_of(life))
+    end(status_of(life))
 
 
 class _Nursery:
@@ -101,6 +103,7 @@ class _Nursery:
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
         self._equipment = make_equipment(options, sockets, keys)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
+        own.note_greenlets()
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
         gc.collect()
         gc.freeze()
@@ -109,11 +112,11 @@ class _Nursery:
         """Have a worker forked that is not our child."""
         from gevent.monkey import get_original
 
-        # gevent's versions prepare both sides for an event loop; we, and the process in between, have none.
-        fork, waitpid = get_original("os", "fork"), get_original("os", "waitpid")
-        _flush()
+        # gevent's version takes its word for children that it has not forked.
+        waitpid = get_original("os", "waitpid")
+        flush()
         try:
-            between = fork()
+            between = own.fork()
         except OSError:
             self._common.notify(What.STILLBORN, order.seat, 0)
             return
@@ -123,7 +126,7 @@ class _Nursery:
                 self._common.notify(What.STILLBORN, order.seat, 0)
             return
         try:
-            pid = fork()
+            pid = own.fork()
         except OSError:
             os._exit(1)
         if pid:
@@ -133,12 +136,9 @@ class _Nursery:
 
     def _be_worker(self, order: Order) -> NoReturn:
         def life() -> int:
-            import gevent
-
             from uwsgi_ws.process.assembly import load_applications
             from uwsgi_ws.process.worker import serve_for_master
 
-            gevent.reinit()
             self._control.close()
             self._place.enter(order.worker_id)
             applications = self._applications
@@ -149,18 +149,4 @@ class _Nursery:
             )
             return 0
 
-        _end(status_of(life))
-
-
-def _end(status: int) -> NoReturn:
-    """End this process without returning into frames that are another's."""
-    _flush()
-    os._exit(status)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # a full disk, a closed pipe, or closed by the application
+        end(status_of(life))

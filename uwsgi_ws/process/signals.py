@@ -6,6 +6,8 @@ import os
 import signal
 from collections.abc import Iterable
 
+from uwsgi_ws.own import keep_signal
+
 __all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
 
 # The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
@@ -73,6 +75,7 @@ def ignore_terminal() -> None:
     """
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, _do_nothing)
+        keep_signal(number)
 
 
 def _do_nothing(number: int, frame: object) -> None:

@@ -24,6 +24,7 @@ from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import Door, bind, bound_name
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
+from uwsgi_ws.own import keep_socket
 from uwsgi_ws.users import group_id, user_id
 
 __all__ = ["Sockets"]
@@ -103,6 +104,7 @@ class Sockets:
             for sock in socks:
                 sock.close()
         for sock in chain.from_iterable(socks for _, socks in opened):
+            keep_socket(sock)
             sock.set_inheritable(False)
             sock.setblocking(False)
         if all(door.dialect == "channels" for door, _ in opened):

@@ -17,12 +17,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent
+from gevent import monkey
 from gevent.event import AsyncResult
 
-from uwsgi_ws import __version__, _build, api
+from uwsgi_ws import __version__, _build, api, own
 from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.entrance import Entrance
@@ -30,6 +31,7 @@ from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
+from uwsgi_ws.own import keep_signal
 from uwsgi_ws.place import Place
 from uwsgi_ws.process import hooks, notify
 from uwsgi_ws.process.assembly import (
@@ -40,7 +42,7 @@ from uwsgi_ws.process.assembly import (
     make_equipment,
     make_server,
 )
-from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import end, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
@@ -61,6 +63,12 @@ _log = logging.getLogger("uwsgi_ws.worker")
 
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+#: Seconds for what the application wants done at its end.
+_LAST_WORDS = 3.0
+#: A patched one would be a greenlet, and wait as the others do.
+_start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
+_allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
 
 _STOP, _RELOAD, _HURRY = "stop", "reload", "hurry"
 
@@ -136,6 +144,7 @@ class _Worker:
         hooks.run(self._options, "post-fork")
         for number, order in orders.items():
             gevent.signal_handler(number, self._take, order)
+            keep_signal(number)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
@@ -182,14 +191,33 @@ class _Worker:
         """Whether a stop came while it was leaving for a reload."""
         return self._order.get() == _STOP
 
-    def finish(self) -> None:
-        """Run what the application wants run at the very end."""
+    def finish(self, end: Callable[[], object]) -> None:
+        """Run what the application wants run at the very end; it may not go on for ever.
+
+        ``multiprocessing`` waits there for every child that is no daemon, and a library perhaps for a server that is
+        gone.
+
+        Args:
+            end: Ends this program; called in another thread, when that takes too long.
+        """
+        is_done = _allocate_lock()
+        is_done.acquire()
+
+        def watch() -> None:
+            if not is_done.acquire(timeout=_LAST_WORDS):
+                say(f"*** the application takes longer than {_LAST_WORDS:g} seconds for its end, it is left ***")
+                end()
+
+        _start_thread(watch, ())
         try:
             api.call_hook("atexit")
-        except Exception:
+        except BaseException:
             _log.exception("uwsgi.atexit")
         # A forked process ends without the interpreter's own doing; there is no public way.
         atexit._run_exitfuncs()
+        if own.is_copy:
+            own.end_copy()
+        is_done.release()
         self._bus.close()
 
     def order(self, order: str) -> None:
@@ -252,6 +280,7 @@ def serve_for_master(
         worker.heartbeat.on_beat(_autoreload(options, place))
     # For the master to ask what an event loop that does not run is doing.
     faulthandler.register(REPORT, file=2, all_threads=True)
+    keep_signal(REPORT)
 
     def cease() -> None:
         worker.cease()
@@ -262,6 +291,8 @@ def serve_for_master(
         gevent.signal_handler(CEASE, cease)
         gevent.signal_handler(PAUSE, place.accepting, 0)
         gevent.signal_handler(RESUME, place.accepting, 1)
+        for number in (CEASE, PAUSE, RESUME):
+            keep_signal(number)
         if order.is_paused:
             place.accepting(0)
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
@@ -279,11 +310,11 @@ def serve_for_master(
         orphaned.start(stop)
     what = worker.serve({LEAVE: _RELOAD, STOP: _STOP, HURRY: _HURRY}, ready)
     worker.leave(what)
-    worker.finish()
+    worker.finish(lambda: end(0))
 
 
-def serve_alone(options: Options, started_in: str) -> int:
-    """Be the whole instance; return the exit status.
+def serve_alone(options: Options, started_in: str) -> NoReturn:
+    """Be the whole instance, and end the process.
 
     Args:
         options: Checked already.
@@ -336,21 +367,29 @@ def serve_alone(options: Options, started_in: str) -> int:
         say("Gracefully killing worker 1, then starting again...")
         worker.leave(_RELOAD, keep_sockets=True)
         if not worker.has_changed_its_mind:
-            worker.finish()
-            os.chdir(started_in)
-            sockets.hand_on()
-            hand_on_keys(keys)
-            os.execv(sys.executable, sys.orig_argv)
+
+            def start_again() -> None:
+                os.chdir(started_in)
+                sockets.hand_on()
+                hand_on_keys(keys)
+                os.execv(sys.executable, sys.orig_argv)
+
+            worker.finish(start_again)
+            start_again()
     notify.stopping()
     say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
     worker.leave(_STOP)
-    worker.finish()
     sockets.remove_files()
     for file in (pidfile, pidfile2, safe_pidfile):
         file.remove()
-    hooks.run(options, "as-user-atexit", is_fatal=False)
-    say("goodbye to uwsgi_ws.")
-    return 0
+
+    def say_goodbye() -> NoReturn:
+        hooks.run(options, "as-user-atexit", is_fatal=False)
+        say("goodbye to uwsgi_ws.")
+        end(0)
+
+    worker.finish(say_goodbye)
+    say_goodbye()
 
 
 def _autoreload(options: Options, place: Place) -> Callable[[Standing], None]:

@@ -9,7 +9,6 @@ Unlike uWSGI, which needs offload threads for it and an HTTP/1.0 that real backe
 
 from __future__ import annotations
 
-import _socket
 import logging
 import re
 import socket
@@ -26,6 +25,7 @@ from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
+from uwsgi_ws.own import OwnSocket
 from uwsgi_ws.protocol.handshake import is_websocket
 from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
@@ -135,7 +135,7 @@ class Forwarder:
             _log.error("%s: no connection to %s: %s", request.environ["REQUEST_URI"], address, exc.strerror or exc)
             raise RequestError(502, "the backend cannot be reached") from exc
         # Streams schedule themselves: a plain socket is all they need (see net.listeners).
-        plain = _socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        plain = OwnSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         plain.setblocking(False)
         return SocketStream(plain, self._poller, self._clock)
 

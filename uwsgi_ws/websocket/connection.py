@@ -34,6 +34,7 @@ from uwsgi_ws.net import greenlets
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller, Receiver
+from uwsgi_ws.own import refuse_copies
 from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.messages import Message, Sendable, as_message
@@ -452,6 +453,10 @@ class Connection(Receiver):
         self._engine.receive_eof()
         self._end_stream()
 
+    def forsake(self) -> None:
+        """This process is a copy, and the connection another's: it is over here, and its peer is told nothing."""
+        self._engine.receive_eof()
+
     @property
     def is_open(self) -> bool:
         """Whether messages may be sent."""
@@ -538,6 +543,7 @@ class Connection(Receiver):
 
     def _park(self, deadline: float | None) -> Any:
         """Switch to the hub; return what it is woken with, ``_NOTHING`` at the deadline."""
+        refuse_copies()
         if deadline is None:
             return self._poller.hub.switch()
         timer = self._poller.hub.loop.timer(max(0.0, deadline - monotonic()))

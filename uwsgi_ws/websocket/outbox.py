@@ -19,6 +19,7 @@ from gevent.hub import Hub
 
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.own import refuse_copies
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.lanes import Lanes
 
@@ -270,6 +271,7 @@ class Outbox:
 
     def _wait(self, lanes: Lanes, ticket: int) -> bool:
         while lanes.completed < ticket:
+            refuse_copies()
             if lanes.is_dropped:
                 return False
             entry = (ticket, getcurrent())

@@ -15,6 +15,7 @@ from gevent import Greenlet, get_hub, getcurrent
 from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Front, Request
+from uwsgi_ws.own import in_copies
 
 __all__ = [
     "REQUEST_KEY",
@@ -113,6 +114,29 @@ def leave() -> None:
     """Undo ``enter``, in a thread that serves others afterwards."""
     greenlet: Any = getcurrent()
     greenlet.spawn_tree_locals = None
+
+
+class _NoClient:
+    """The front of a greenlet in a copy of the process."""
+
+    request = None
+
+
+def _leave_client() -> None:
+    """This process is a copy: what goes on in this greenlet has no request any more."""
+    greenlet: Any = getcurrent()
+    try:
+        request = current_request()
+    except SystemError:
+        return
+    if request.websocket is not None:
+        request.websocket.forsake()
+    if isinstance(greenlet, ClientGreenlet):
+        greenlet.front = _NoClient()  # type: ignore[assignment]  # all that a copy may ask it for
+    leave()
+
+
+in_copies(_leave_client)
 
 
 def current_request() -> Request:

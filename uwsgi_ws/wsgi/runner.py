@@ -9,12 +9,14 @@ Not compiled, for the reason given in ``fronts.bytestream``.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
 from gevent import GreenletExit
 
+from uwsgi_ws import own
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.wsgi.current import enter
@@ -40,9 +42,14 @@ def run(application: Application, request: Request) -> bool:
     try:
         try:
             result = application(request.environ, response)
+            if own.is_copy:
+                own.end_copy()
             if request.websocket is None:
                 response.send(result)
         finally:
+            if own.is_copy:
+                error = sys.exc_info()[1]
+                own.end_copy(None if isinstance(error, (ClientGone, ConnectionClosed)) else error)
             close = getattr(result, "close", None)
             if close is not None:
                 close()

@@ -1,0 +1,423 @@
+"""Processes that the application forks: they have no part in serving, whatever carries the clients."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.carriers import CARRIERS, Carrier
+from support.eventually import eventually
+from support.http_client import fetch
+from support.server import Server, finish
+from support.websocket_client import RawClient, frame
+from support.workers import is_alive, is_refused
+
+# A path is a way to get a child, and the body is what tells its process id; /echo echoes, / tells the process.
+APPLICATION = """\
+import json, multiprocessing, os, pty, subprocess, sys, threading, time
+import gevent
+import uwsgi
+import uwsgi_ws
+
+lock = threading.Lock()
+children = []  # multiprocessing ends those that nobody knows any more
+
+def library():
+    # As libraries do in a child: wait, and use what greenlets share.
+    time.sleep(0.001)
+    with lock:
+        time.sleep(0.001)
+
+os.register_at_fork(before=lambda: time.sleep(0), after_in_child=library)
+
+def live():
+    while True:
+        with lock:
+            time.sleep(0.01)
+
+def forked(environ=None):
+    pid = os.fork()
+    if not pid:
+        live()
+    return pid
+
+def with_terminal(environ):
+    pid, fd = pty.fork()
+    if not pid:
+        live()
+    return pid
+
+def of_multiprocessing(method, **options):
+    def way(environ):
+        # Another interpreter knows nothing of this file.
+        work = (live, ()) if method == "fork" else (time.sleep, (60,))
+        child = multiprocessing.get_context(method).Process(target=work[0], args=work[1], **options)
+        child.start()
+        children.append(child)
+        return child.pid
+    return way
+
+def of_subprocess(**options):
+    def way(environ):
+        children.append(subprocess.Popen(["sleep", "60"], **options))
+        return children[-1].pid
+    return way
+
+def of_a_greenlet(environ):
+    return gevent.spawn(forked).get()
+
+def of_a_callback(environ):
+    pids = []
+    def callback():
+        pids.append(os.fork())
+        if not pids[0]:
+            os.execvp("sleep", ["sleep", "60"])
+    gevent.get_hub().loop.run_callback(callback)
+    while not pids:
+        gevent.sleep(0.001)
+    return pids[0]
+
+def that_runs_a_program(environ):
+    pid = os.fork()
+    if not pid:
+        os.execvp("sleep", ["sleep", "60"])
+    return pid
+
+LASTING = {
+    "os.fork": forked,
+    "pty.fork": with_terminal,
+    "multiprocessing fork": of_multiprocessing("fork"),
+    "multiprocessing daemon": of_multiprocessing("fork", daemon=True),
+    "multiprocessing forkserver": of_multiprocessing("forkserver"),
+    "multiprocessing spawn": of_multiprocessing("spawn"),
+    "subprocess": of_subprocess(),
+    "subprocess preexec_fn": of_subprocess(preexec_fn=lambda: None, close_fds=False),
+    "subprocess close_fds=False": of_subprocess(close_fds=False),
+    "os.posix_spawn": lambda environ: os.posix_spawnp("sleep", ["sleep", "60"], os.environ),
+    "exec": that_runs_a_program,
+    "greenlet": of_a_greenlet,
+    "callback": of_a_callback,
+}
+
+def returns(environ):
+    return os.fork() or b"a second answer"
+
+def returns_later(environ):
+    pid = os.fork()
+    if not pid:
+        time.sleep(0.05)
+    return pid or b"a second answer"
+
+def raises(environ):
+    pid = os.fork()
+    if not pid:
+        1 / 0
+    return pid
+
+def exits(environ):
+    pid = os.fork()
+    if not pid:
+        sys.exit(3)
+    return pid
+
+def yields(environ):
+    pid = os.fork()
+    if not pid:
+        yield b"a second answer"
+        yield b"and more"
+    yield b"%8d" % pid
+
+def greenlet_returns(environ):
+    return gevent.spawn(os.fork).get()
+
+def callback_returns(environ):
+    pids = []
+    gevent.get_hub().loop.run_callback(lambda: pids.append(os.fork()))
+    while not pids:
+        gevent.sleep(0.001)
+    return pids[0]
+
+def talks(environ):
+    pid = os.fork()
+    if not pid:
+        for act in (
+            lambda: uwsgi.websocket_send("from a child"),
+            lambda: uwsgi.websocket_recv(),
+            lambda: uwsgi.disconnect(),
+            lambda: environ["wsgi.input"].read(),
+            lambda: uwsgi_ws.publish("all", "from a child"),
+            lambda: uwsgi_ws.broadcast(list(clients), "from a child"),
+        ):
+            try:
+                act()
+            except (OSError, SystemError, uwsgi_ws.InvalidState):
+                pass
+    return pid or b"a second answer"
+
+WAYS = {function.__name__: function for function in (
+    returns, returns_later, raises, exits, yields, greenlet_returns, callback_returns, talks
+)} | LASTING
+clients = set()
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/chat":
+        ws = uwsgi_ws.accept(environ)
+        clients.add(ws)
+        ws.join("all")
+        try:
+            for message in ws:
+                way = message.removeprefix("fork by ") if isinstance(message, str) else message
+                ws.send(message if way == message else str(WAYS[way](environ)))
+        finally:
+            clients.discard(ws)
+            uwsgi.log("%d: a client has left" % os.getpid())
+        return []
+    answer = os.getpid()
+    if path == "/fork":
+        answer = WAYS[environ["wsgi.input"].read().decode()](environ)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "8")])
+    return [b"%8d" % answer] if isinstance(answer, int) else answer
+"""
+#: Each gives a child that goes on, by itself or as another program.
+LASTING = (
+    "os.fork",
+    "pty.fork",
+    "multiprocessing fork",
+    "multiprocessing daemon",
+    "multiprocessing spawn",
+    "subprocess",
+    "subprocess preexec_fn",
+    "subprocess close_fds=False",
+    "os.posix_spawn",
+    "exec",
+    "greenlet",
+    "callback",
+)
+#: Each gives one that comes back into the server's code, or talks to clients, and is to end there.
+PASSING = ("returns", "returns_later", "raises", "exits", "yields", "greenlet_returns", "callback_returns", "talks")
+DIRECT = ("http1", "tls", "http2", "uwsgi")
+KINDS = {
+    "alone": ("--gevent", "50"),
+    "master": ("--gevent", "50", "--processes", "2"),
+    "threads": ("--threads", "20"),
+    "threads-master": ("--threads", "20", "--processes", "2"),
+}
+
+
+class Instance:
+    """A server, the way to it, and the processes that its application forked."""
+
+    def __init__(self, carrier: Carrier, has_greenlets: bool) -> None:
+        self.carrier = carrier
+        self.has_greenlets = has_greenlets
+        self.children: list[int] = []
+        self.daemons: list[int] = []  # which their parent ends itself
+
+    def fork(self, way: str) -> int:
+        """Have a request fork; return the child."""
+        response, body, _ = self.carrier.fetch("POST", "/fork", way.encode())
+        assert response.status == 200
+        self.children.append(int(body))
+        if way == "multiprocessing daemon":
+            self.daemons.append(int(body))
+        return self.children[-1]
+
+    def who(self) -> int:
+        return int(self.carrier.fetch("GET", "/")[1])
+
+    def ways(self, of: tuple[str, ...]) -> list[str]:
+        return [way for way in of if self.has_greenlets or not way.startswith(("greenlet", "callback"))]
+
+    def kill(self) -> None:
+        for pid in self.children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def instances() -> Iterator[Any]:
+    for carry in CARRIERS:
+        for kind in KINDS if carry.__name__ == "http1" else ("alone", "threads"):
+            if carry.__name__ in DIRECT:
+                yield pytest.param((carry, kind), id=f"{carry.__name__}-{kind}")
+
+
+@pytest.fixture(params=instances())
+def instance(request: Any, tmp_path: Path) -> Iterator[Instance]:
+    carry, kind = request.param
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str) -> Server:
+            server = Server(APPLICATION, *KINDS[kind], *options)
+            stack.callback(finish, server, allow_traceback=True)
+            return server
+
+        instance = Instance(stack.enter_context(carry(start, tmp_path)), "threads" not in kind)
+        stack.callback(instance.kill)
+        yield instance
+
+
+def exchange(chat: RawClient, size: int = 2_000) -> None:
+    """Have a message echoed that comes in two pieces, between which whoever else reads the socket would take one."""
+    message = os.urandom(size)
+    wire = frame(2, message)
+    chat.send(wire[:700])
+    chat.send(wire[700:])
+    chat.expect_binary(message)
+
+
+def test_a_child_serves_nobody_while_it_lives(instance: Instance) -> None:
+    server = instance.carrier.server
+    with instance.carrier.open("/chat") as chat:
+        for way in instance.ways(LASTING):
+            child = instance.fork(way)
+            for _ in range(5):
+                exchange(chat)
+                assert instance.who() != child
+            assert is_alive(child), way
+        assert "a client has left" not in server.log
+        os.kill(server.pid, signal.SIGINT)
+        chat.expect_close(1001, "server stops")
+        chat.send(frame(8, b"\x03\xe9"))
+        chat.expect_eof()
+        eventually(lambda: not is_alive(server.pid), 8)
+    assert is_refused(server)
+    assert all(is_alive(child) for child in instance.children if child not in instance.daemons)
+
+
+@pytest.mark.parametrize("way", ["os.fork", "pty.fork", "multiprocessing fork", "subprocess", "exec"])
+def test_a_child_ends_by_the_usual_signals(serve: Any, way: str) -> None:
+    server = serve(APPLICATION, "--processes", "2")
+    instance = Instance(Carrier(server, server.addresses[0]), True)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT):
+        child = instance.fork(way)
+        os.kill(child, number)
+        eventually(lambda child=child: not is_alive(child))  # type: ignore[misc]  # no default can be inferred
+
+
+def test_a_child_that_comes_back_ends_and_answers_nobody(instance: Instance) -> None:
+    with instance.carrier.open("/chat") as chat:
+        for way in instance.ways(PASSING):
+            child = instance.fork(way)
+            exchange(chat)
+            eventually(lambda child=child: not is_alive(child))  # type: ignore[misc]  # as above
+            exchange(chat)
+            assert instance.who() != child
+        assert "a client has left" not in instance.carrier.server.log
+        for way in instance.ways(("returns", "exits", "talks")):
+            chat.send_text(f"fork by {way}")
+            child = int(chat.read_frame().payload)
+            exchange(chat)
+            eventually(lambda child=child: not is_alive(child))  # type: ignore[misc]  # as above
+        exchange(chat)
+    log = instance.carrier.server.log
+    assert log.count("ZeroDivisionError") == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_client_sees_the_end_though_a_child_lives(serve: Any, kind: str) -> None:
+    server = serve(APPLICATION, *KINDS[kind])
+    instance = Instance(Carrier(server, server.addresses[0]), True)
+    with instance.carrier.open("/chat") as chat:
+        for way in ("os.fork", "multiprocessing fork", "subprocess close_fds=False"):
+            instance.fork(way)
+        chat.send(frame(8, b"\x03\xe8"))
+        chat.expect_close(1000)
+        chat.expect_eof()
+    instance.kill()
+
+
+@pytest.mark.parametrize("options", [[], ["--master"], ["--master", "--lazy-apps"]], ids=["alone", "master", "lazy"])
+def test_a_process_forked_at_import_is_no_server(serve: Any, options: list[str]) -> None:
+    """It may go on, or come back into the server's code, which ends it."""
+    source = (
+        "import os, time\n"
+        "pid = os.fork()\n"
+        "while not pid:\n"
+        "    time.sleep(0.01)\n"
+        "returned = os.fork()\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    return [b'%d %d %d' % (pid, returned, os.getpid())]\n"
+    )
+    server = serve(source, *options)
+    lasting, returned, _ = map(int, fetch(server.addresses[0]).text.split())
+    try:
+        eventually(lambda: not is_alive(returned))
+        for _ in range(10):
+            assert int(fetch(server.addresses[0]).text.split()[2]) not in (lasting, returned)
+        os.kill(server.pid, signal.SIGINT)
+        eventually(lambda: not is_alive(server.pid), 8)
+        assert is_refused(server)
+        assert is_alive(lasting)
+    finally:
+        os.kill(lasting, signal.SIGKILL)
+
+
+def test_channels_of_other_workers_go_on(serve_many: Any) -> None:
+    """A child has the pipes' numbers, but neither reads nor writes what belongs to the workers."""
+    server = serve_many(APPLICATION, "--websockets-max-size", "1024")
+    instance = Instance(Carrier(server, server.addresses[0]), True)
+    with contextlib.ExitStack() as stack:
+        chats = [stack.enter_context(instance.carrier.open("/chat")) for _ in range(8)]
+        stack.callback(instance.kill)
+        for way in ("os.fork", "multiprocessing fork", "greenlet"):
+            instance.fork(way)
+        for chat in chats:
+            exchange(chat)
+        instance.fork("talks")
+        for chat in chats:
+            exchange(chat)
+
+
+def test_a_lock_is_given_back_though_a_child_of_its_holder_lives(serve_many: Any) -> None:
+    source = (
+        "import os, time, uwsgi\n"
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/take':\n"
+        "        uwsgi.lock()\n"
+        "        pid = os.fork()\n"
+        "        while not pid:\n"
+        "            time.sleep(0.01)\n"
+        "        answer = b'%d %d' % (os.getpid(), pid)\n"
+        "    else:\n"
+        "        answer = b'held' if uwsgi.is_locked() else b'free'\n"
+        "    start_response('200 OK', [])\n"
+        "    return [answer]\n"
+    )
+    server = serve_many(source)
+    holder, child = map(int, fetch(server.addresses[0], "/take").text.split())
+    try:
+        os.kill(holder, signal.SIGKILL)
+        eventually(lambda: fetch(server.addresses[0]).text == "free")
+        assert is_alive(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--threads", "5"]], ids=["alone", "master", "threads"])
+def test_a_program_that_is_started_inherits_no_descriptor(serve: Any, options: list[str], tmp_path: Path) -> None:
+    source = (
+        "import os, subprocess, uwsgi, uwsgi_ws\n"
+        f"command = ['sh', '-c', 'ls -l /proc/self/fd > {tmp_path}/listing']\n"
+        "def application(environ, start_response):\n"
+        "    uwsgi.lock()\n"
+        "    if environ['PATH_INFO'] == '/spawn':\n"
+        "        os.waitpid(os.posix_spawnp('sh', command, os.environ), 0)\n"
+        "    else:\n"
+        "        subprocess.run(command, close_fds=False)\n"
+        "    uwsgi.unlock()\n"
+        "    start_response('200 OK', [])\n"
+        f"    return [open('{tmp_path}/listing', 'rb').read()]\n"
+    )
+    server = serve(source, *options)
+    for path in ("/spawn", "/run"):
+        listing = fetch(server.addresses[0], path).text
+        assert "listing" in listing
+        for kind in ("socket:", "anon_inode", "memfd"):
+            assert kind not in listing
