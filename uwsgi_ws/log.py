@@ -272,7 +272,7 @@ def _generated(request: Request) -> int:
 
 
 def _milliseconds(request: Request) -> int:
-    return max(0, int((time.time() - request.started_at) * 1000))
+    return int((time.monotonic() - request.began_at) * 1000)
 
 
 def _time_format(request: Request) -> str:
@@ -303,8 +303,8 @@ _VALUES: dict[str, Callable[[Request], str]] = {
     "referer": lambda request: _var(request, "HTTP_REFERER"),
     "status": lambda request: str(request.status),
     "msecs": lambda request: str(_milliseconds(request)),
-    "secs": lambda request: f"{max(0.0, time.time() - request.started_at):.3f}",
-    "micros": lambda request: str(max(0, int((time.time() - request.started_at) * 1e6))),
+    "secs": lambda request: f"{time.monotonic() - request.began_at:.3f}",
+    "micros": lambda request: str(int((time.monotonic() - request.began_at) * 1e6)),
     "size": lambda request: str(_generated(request) + request.header_bytes),
     "rsize": lambda request: str(_generated(request)),
     "hsize": lambda request: str(request.header_bytes),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Stats:
 
     def end(self, request: Request) -> None:
         """Add what a request took that is over."""
-        self.busy_seconds += time() - request.started_at
+        self.busy_seconds += monotonic() - request.began_at
         self.bytes_sent += request.header_bytes + request.body_bytes
         if request.websocket is not None:
             self.bytes_sent += request.websocket.bytes_sent

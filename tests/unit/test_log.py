@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ def request(environ: dict[str, Any] | None = None, **attributes: Any) -> Any:
         "variable_count": 5,
         "head_size": 60,
         "started_at": 784_111_777.0,
+        "began_at": time.monotonic(),
         "status": 200,
         "body_bytes": 12,
         "header_count": 2,
@@ -121,9 +123,11 @@ def test_a_format_is_text_with_values(capsys: Capture, log_format: str, expected
     assert line(capsys, log_format, request(logvars={"mine": "my own"})) == expected
 
 
-def test_a_clock_that_goes_back_makes_no_negative_duration(capsys: Capture) -> None:
-    future = request(started_at=9_999_999_999.0)
-    assert line(capsys, "%(msecs) %(secs) %(micros)", future) == "0 0.000 0"
+def test_a_clock_that_is_set_changes_no_duration(capsys: Capture) -> None:
+    future = request(started_at=9_999_999_999.0, began_at=time.monotonic() - 2.5)
+    msecs, secs, micros = map(float, line(capsys, "%(msecs) %(secs) %(micros)", future).split())
+    assert 2500 <= msecs <= micros / 1000 < 60_000
+    assert 2.5 <= secs < 60
 
 
 def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,11 @@ from uwsgi_ws.stats import Stats
 
 
 def test_requests_are_numbered_and_summed_up_when_they_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uwsgi_ws.stats.time", lambda: 1_000.5)
+    monkeypatch.setattr("uwsgi_ws.stats.monotonic", lambda: 1_000.5)
     stats = Stats()
     for number in (1, 2):
         request = Request({}, 0, 0)
-        request.started_at = 1_000.0
+        request.began_at = 1_000.0
         stats.begin(request)
         assert (stats.requests, request.request_id) == (number, number)
         request.header_bytes, request.body_bytes = 10, 5

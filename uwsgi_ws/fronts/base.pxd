@@ -4,6 +4,7 @@ cpdef bint says_on(object value) except? True
 
 cdef class Request:
     cdef public object acceptor
+    cdef public double began_at
     cdef public Py_ssize_t body_bytes
     cdef public object core
     cdef public dict environ

@@ -7,7 +7,7 @@ carrier. Whoever handles requests (routing, WSGI, the ``uwsgi`` module) knows on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Request:
         header_bytes: Bytes of the response head.
         body_bytes: Bytes of the response body, before any transfer coding.
         head_size: Bytes of the request head.
+        started_at: When it came, for people: seconds since the epoch, by a clock that may be set.
+        began_at: The same, to measure by (monotonic).
         core: Which of the worker's places it has, from 0.
         logvars: What the application set with ``uwsgi.set_logvar``.
         subscriptions: By channel, what it joined with ``uwsgi.channel_join``; closed when the request is over.
@@ -86,6 +88,7 @@ class Request:
 
     __slots__ = (
         "acceptor",
+        "began_at",
         "body_bytes",
         "core",
         "environ",
@@ -112,6 +115,7 @@ class Request:
         self.head_size = head_size
         self.core = core
         self.started_at = time()
+        self.began_at = monotonic()
         self.variable_count = len(environ)
         self.websocket: Connection | None = None
         self.status = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,7 @@ class Heartbeat:
         self._server = server
         self._worker_id = worker_id
         self._births = births
+        self._memory = (0, 0)
         self._on_beat: list[Callable[[Standing], None]] = []
         loop: Any = server.hub.loop
         # Keeps the loop alive in a worker that accepts nobody: gevent would take its wait for orders for a mistake.
@@ -46,7 +48,11 @@ class Heartbeat:
     def standing(self) -> Standing:
         """Return how the worker stands now."""
         stats = self._server.stats
-        rss, vsz = mem()
+        try:
+            self._memory = mem()
+        except OSError:
+            pass  # no descriptor is left to read it by; the beat goes on
+        rss, vsz = self._memory
         return Standing(
             worker_id=self._worker_id,
             pid=os.getpid(),
@@ -66,4 +72,8 @@ class Heartbeat:
     def _beat(self) -> None:
         standing = self.standing()
         for do in self._on_beat:
-            do(standing)
+            try:
+                do(standing)
+            except Exception:
+                # One's trouble; the others look at other things.
+                self._server.hub.handle_error(do, *sys.exc_info())

@@ -19,6 +19,7 @@ __all__ = ["Scoreboard"]
 
 _WIDTH = len(Standing._fields)
 _BYTES = 8  # of each number
+_MOST = 2 ** (8 * _BYTES) - 1
 
 
 class Scoreboard:
@@ -36,7 +37,8 @@ class Scoreboard:
         """Replace a row."""
         begin = seat * _WIDTH
         for offset, number in enumerate(standing):
-            self._numbers[begin + offset] = number
+            # Whatever a number says, it must fit: an error here would end the heartbeat.
+            self._numbers[begin + offset] = min(max(number, 0), _MOST)
 
     def clear(self, seat: int) -> None:
         """Empty a row."""
