@@ -109,7 +109,9 @@ def _serve(options: Options, started_in: str) -> int:
 
         monkey.patch_all()
     # Not before: it imports what must be patched.
+    from uwsgi_ws.net.shield import shield_signals
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.worker import serve_alone
 
+    shield_signals()
     return status_of(lambda: serve_alone(options, started_in))

@@ -20,7 +20,7 @@ from gevent import get_hub, getcurrent
 
 from uwsgi_ws.admission import Admission, Crowd
 from uwsgi_ws.certificates import SecureAddress
-from uwsgi_ws.errors import PeerError, RequestError, RequestTimeout
+from uwsgi_ws.errors import PeerError, RequestError
 from uwsgi_ws.eviction import Evictor
 from uwsgi_ws.fronts.base import Front, Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamFront, StreamSettings
@@ -50,7 +50,7 @@ from uwsgi_ws.threads.pool import ThreadPool
 from uwsgi_ws.websocket.acceptor import Acceptor
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
-from uwsgi_ws.wsgi.current import ClientPool
+from uwsgi_ws.wsgi.current import ClientPool, Dismissed
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.runner import Application, fail, respond, respond_error, run
 from uwsgi_ws.wsgi.serial import SerialRunner
@@ -346,7 +346,9 @@ class Server:
             self._answer(request)
         except RequestError as error:
             respond_error(request, error)
-        except (Exception, RequestTimeout):  # outside the application, such as where a route waits for its backend
+        except Dismissed:
+            raise  # the server stops
+        except BaseException:  # outside the application, such as where a route waits for its backend
             fail(request)
         stats.end(request)
         if self._access_log is not None and request.log_this:
@@ -401,7 +403,7 @@ class Server:
         for greenlet, front in self.clients():
             front.leave()
             if front.request is None and front.is_idle:
-                greenlet.kill(block=False)
+                greenlet.kill(Dismissed, block=False)
 
     def shorten_drain(self, mercy: float) -> None:
         """Have a ``drain``, also one in progress, end within ``mercy`` seconds from now; never later than planned."""
@@ -427,7 +429,7 @@ class Server:
                 request = front.request
                 if request is None:
                     if front.is_idle or (now >= first_request_by and not front.has_streams):
-                        greenlet.kill(block=False)
+                        greenlet.kill(Dismissed, block=False)
                 elif (websocket := self.websocket_of(request)) is not None and websocket.is_open:
                     still_open.append(websocket)
             left = self._drained_by - now
@@ -444,7 +446,7 @@ class Server:
         for _, front in self.clients():
             if front.request is not None and (websocket := self.websocket_of(front.request)) is not None:
                 websocket.close(code, _REASONS.get(code, ""))
-        self.pool.kill(timeout=1)
+        self.pool.kill(Dismissed, timeout=1)
 
 
 def _never() -> bool:

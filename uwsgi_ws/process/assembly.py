@@ -30,6 +30,7 @@ from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options, opt_dict
 from uwsgi_ws.place import Place
 from uwsgi_ws.process import hooks
+from uwsgi_ws.process.boot import print_traceback_of_application
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol import http1
 from uwsgi_ws.protocol.forwarded import Proxies
@@ -109,9 +110,9 @@ def load_applications(options: Options) -> Applications:
     """Import the applications that the options name.
 
     Raises:
-        BootError: there is none, and ``--need-app``.
+        BootError: there is none, and ``--need-app``; or its own code raises while it is imported.
         OptionError: an option names one that is not there.
-        Exception: whatever an application's own code raises while it is imported.
+        SystemExit: an application ends this process while it is imported.
     """
     hooks.run(options, "pre-app")
     applications = Applications(manage_script_name=options.manage_script_name, has_default=not options.no_default_app)
@@ -142,6 +143,9 @@ def load_applications(options: Options) -> Applications:
             application = load(target, options.callable)
         except BootError as exc:
             raise options.error(option, str(exc)) from exc
+        except Exception as exc:
+            print_traceback_of_application(exc)
+            raise BootError("the application could not be loaded", 1) from exc
         finally:
             if own.is_copy:
                 own.end_copy(sys.exc_info()[1])

@@ -19,7 +19,16 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.own import keep_signal
 from uwsgi_ws.process.signals import REOPEN
 
-__all__ = ["complain", "end", "flush", "prepare", "say_concurrency", "status_of", "tell_notes"]
+__all__ = [
+    "complain",
+    "end",
+    "flush",
+    "prepare",
+    "print_traceback_of_application",
+    "say_concurrency",
+    "status_of",
+    "tell_notes",
+]
 
 #: Modules whose frames lead to the application while it is imported.
 _OUTER = re.compile(r"(?:uwsgi_ws|importlib|_frozen_importlib)(?:\..*)?|_frozen_importlib_external")
@@ -114,13 +123,12 @@ def status_of(life: Callable[[], int]) -> int:
         return complain(str(exc.code), 1)
     except KeyboardInterrupt:
         return complain("interrupted before it was up", 130)
-    except Exception as exc:
-        # The application's own code failed while it was imported: that traceback is the user's to see.
-        _print_from_the_application_on(exc)
-        return complain("the application could not be loaded", 1)
+    except Exception:
+        traceback.print_exc()
+        return complain("an error of the server's own ends this process", 1)
 
 
-def _print_from_the_application_on(exc: BaseException) -> None:
+def print_traceback_of_application(exc: BaseException) -> None:
     """Print a traceback without the frames that lead to the application: the loader's and the import system's."""
     first = exc.__traceback__
     while first is not None and _OUTER.fullmatch(first.tb_frame.f_globals.get("__name__") or ""):

@@ -96,10 +96,12 @@ class _Nursery:
         if is_a_reload:  # else the master has told the same
             tell_notes(options)
         # Not before: it imports what must be patched.
+        from uwsgi_ws.net.shield import shield_signals
         from uwsgi_ws.place import Place
         from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment
 
         self._place: Place = Place(common.master_pid, threads=not options.gevent)
+        shield_signals()
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
         self._equipment = make_equipment(options, sockets, keys)
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)

@@ -71,7 +71,9 @@ class SignalQueue:
 def ignore_terminal() -> None:
     """Leave the Ctrl-C of a terminal to the master, who gets them too and tells everybody what to do.
 
-    They are handled by doing nothing, not ignored: programs that an application starts would inherit that.
+    They are handled by doing nothing, not ignored: programs that an application starts would inherit that. In a worker
+    the event loop's handlers hide these; but what the interpreter believes of a signal counts for a thread that calls
+    ``_thread.interrupt_main``.
     """
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, _do_nothing)

@@ -30,6 +30,7 @@ from uwsgi_ws.channels.entrance import Entrance
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
+from uwsgi_ws.net.shield import shield
 from uwsgi_ws.options import Options
 from uwsgi_ws.own import keep_signal
 from uwsgi_ws.place import Place
@@ -51,7 +52,7 @@ from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.privileges import drop
-from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REPORT, RESUME, STOP
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REPORT, RESUME, STOP, ignore_terminal
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
 from uwsgi_ws.stats import Standing, Stats
@@ -138,16 +139,18 @@ class _Worker:
         """
         try:
             api.call_hook("post_fork_hook")
-        except Exception as exc:
+        except BaseException as exc:  # sys.exit() as well: its status would say that all is well
             traceback.print_exc()
             raise BootError("uwsgi.post_fork_hook failed") from exc
         hooks.run(self._options, "post-fork")
+        ignore_terminal()
         for number, order in orders.items():
             gevent.signal_handler(number, self._take, order)
             keep_signal(number)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
         gc.freeze()
+        shield(self._server.hub)
         for door, sock, is_shared in self._sockets.of(self._worker_id):
             if door.dialect == "channels":
                 entrance = Entrance(sock, self._bus, self._options.max_message_size)

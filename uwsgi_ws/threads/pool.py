@@ -14,7 +14,6 @@ import threading
 import traceback
 from queue import SimpleQueue
 
-from gevent import GreenletExit
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
@@ -22,7 +21,7 @@ from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.crossing import Crossing
 from uwsgi_ws.threads.request import ThreadRequest
-from uwsgi_ws.wsgi.current import leave
+from uwsgi_ws.wsgi.current import Dismissed, leave
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.runner import Application, fail, respond_error, run
 
@@ -56,7 +55,7 @@ class ThreadPool:
         """Run an application as ``runner.run`` does, in a thread, while this greenlet waits."""
         try:
             self._free.acquire()
-        except GreenletExit:
+        except Dismissed:
             raise  # the server stops
         except BaseException:
             fail(request)
@@ -73,7 +72,7 @@ class ThreadPool:
         while True:
             try:
                 return bool(job.outcome.get())
-            except GreenletExit as exc:  # the server stops
+            except Dismissed as exc:  # the server stops
                 job.request.cut_off()
                 self._crossing.interrupt(job.thread, exc)
                 raise
@@ -110,7 +109,7 @@ class ThreadPool:
             is_fine = False
             try:
                 is_fine = run(job.application, job.request)
-            except GreenletExit:
+            except Dismissed:
                 pass  # the server stops, and has gone on without us
             except BaseException:
                 _log.exception("an application's end went wrong")

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gevent import Greenlet, get_hub, getcurrent
+from gevent import Greenlet, GreenletExit, get_hub, getcurrent
 from gevent.pool import Pool
 
 from uwsgi_ws.fronts.base import Front, Request
@@ -21,6 +21,7 @@ __all__ = [
     "REQUEST_KEY",
     "ClientGreenlet",
     "ClientPool",
+    "Dismissed",
     "current_request",
     "current_start_response",
     "enter",
@@ -34,6 +35,10 @@ _is_serving = False
 _START_RESPONSE_KEY = "uwsgi_ws.start_response"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
 _NOT_HERE = "you can call uwsgi api function only from the main callable"
+
+
+class Dismissed(GreenletExit):
+    """The server ends a client's greenlet. A plain GreenletExit is the application's own, and an error like others."""
 
 
 class ClientGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stubs only

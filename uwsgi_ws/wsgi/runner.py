@@ -14,12 +14,10 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from gevent import GreenletExit
-
 from uwsgi_ws import own
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.fronts.base import Headers, Request
-from uwsgi_ws.wsgi.current import enter
+from uwsgi_ws.wsgi.current import Dismissed, enter
 from uwsgi_ws.wsgi.response import Response
 
 __all__ = ["Application", "fail", "respond", "respond_error", "run"]
@@ -54,14 +52,14 @@ def run(application: Application, request: Request) -> bool:
             if close is not None:
                 close()
         close_code = 1000
-    except GreenletExit:
+    except Dismissed:
         raise  # the server stops
     except ClientGone as gone:
         _log.info("%s: %s", request.environ.get("REQUEST_URI"), gone)
         request.abandon()
     except RequestError as error:
         respond_error(request, error)
-    except BaseException as exc:  # gevent.Timeout and SystemExit too: they must not end more than the request
+    except BaseException as exc:  # gevent.Timeout, GreenletExit and SystemExit too: they end the request only
         if request.websocket is not None and isinstance(exc, ConnectionClosed):
             return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
         fail(request)

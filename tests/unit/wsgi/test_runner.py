@@ -11,6 +11,7 @@ import pytest
 
 from uwsgi_ws.errors import BodyError, ClientGone, ConnectionClosed
 from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.wsgi.current import Dismissed
 from uwsgi_ws.wsgi.runner import run
 
 Steps = list[tuple[str, Any]]
@@ -125,6 +126,7 @@ def test_close_is_called_once_wherever_the_client_goes() -> None:
         gevent.Timeout(1),
         ConnectionClosed(1000),
         SystemError(),
+        gevent.GreenletExit(),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -135,13 +137,13 @@ def test_whatever_an_application_raises_ends_its_request_only(error: BaseExcepti
     assert request.steps[-1] == ("finish", None)
 
 
-def test_an_application_that_is_killed_dies() -> None:
+def test_an_application_that_the_server_ends_dies() -> None:
     body = Body(iter([b"one"]))
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
-        raise gevent.GreenletExit
+        raise Dismissed
 
-    with pytest.raises(gevent.GreenletExit):
+    with pytest.raises(Dismissed):
         run(application, RecordingRequest())
     assert body.closed == 0
 
