@@ -4,20 +4,27 @@ There is one for each generation of workers, that is for each time the applicati
 never runs a line of the application's: a reload is a new nursery beside the old one, and when the new code cannot be
 loaded the old generation has lost nothing, not even the means to replace a worker that dies.
 
+What the application starts while it is loaded, threads and greenlets, goes on here and nowhere else, as in uWSGI it
+goes on in the process that has loaded it. Threads stay where they are by themselves when a process is forked, greenlets
+are left behind by ``own.fork``.
+
 A worker is forked by way of a process in between that ends at once. The kernel then makes it a child of the master,
 which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the nursery.
 """
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from uwsgi_ws import own
+from uwsgi_ws.log import say
 from uwsgi_ws.process.boot import end, flush, prepare, status_of, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.naming import name_process
@@ -66,8 +73,7 @@ def run(
         options = replace(read_options(is_a_reload), processes=common.processes)
         nursery = _Nursery(common, sockets, keys, control, options, is_a_reload)
         control.send(LOADED)
-        while order := control.recv(1024):
-            nursery.fork(Order.unpack(order))
+        nursery.take_orders()
         return 0
 
     end(status_of(life))
@@ -104,11 +110,30 @@ class _Nursery:
         shield_signals()
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
         self._equipment = make_equipment(options, sockets, keys)
+        before = _descriptors()
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
+        if common.processes > 1:
+            _warn_of_shared(_descriptors() - before, common.processes)
         own.note_greenlets()
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
         gc.collect()
         gc.freeze()
+
+    def take_orders(self) -> None:
+        """Fork until there is nobody any more who orders."""
+        from gevent import get_hub
+        from gevent.socket import wait_read
+
+        from uwsgi_ws.net.shield import shield
+
+        # What the application has started goes on meanwhile, and may fail.
+        shield(get_hub())
+        while True:
+            wait_read(self._control.fileno())
+            order = self._control.recv(1024)
+            if not order:
+                return
+            self.fork(Order.unpack(order))
 
     def fork(self, order: Order) -> None:
         """Have a worker forked that is not our child."""
@@ -152,3 +177,25 @@ class _Nursery:
             return 0
 
         end(status_of(life))
+
+
+def _descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def _warn_of_shared(fds: set[int], workers: int) -> None:
+    """Say which connections all workers will share, so that an answer reaches whoever reads first."""
+    peers = []
+    for fd in sorted(fds):
+        try:
+            with closing(_socket.socket(fileno=os.dup(fd))) as sock:
+                peer = sock.getpeername()
+        except OSError:
+            continue  # something else, or nobody is at its other end
+        if peer:  # that of a socketpair has no name
+            peers.append(":".join(map(str, peer[:2])) if isinstance(peer, tuple) else os.fsdecode(peer))
+    if peers:
+        say(
+            f"*** WARNING: while it was loaded the application has connected to {', '.join(peers)}, and all {workers} "
+            "workers share that: let it connect in uwsgi.post_fork_hook, or give --lazy-apps ***"
+        )
