@@ -190,6 +190,7 @@ LASTING = (
     "pty.fork",
     "multiprocessing fork",
     "multiprocessing daemon",
+    "multiprocessing forkserver",
     "multiprocessing spawn",
     "subprocess",
     "subprocess preexec_fn",
@@ -285,7 +286,7 @@ def test_a_child_serves_nobody_while_it_lives(instance: Instance) -> None:
         chat.expect_close(1001, "server stops")
         chat.send(frame(8, b"\x03\xe9"))
         chat.expect_eof()
-        eventually(lambda: not is_alive(server.pid), 8)
+        eventually(lambda: not is_alive(server.pid), 20)
     assert is_refused(server)
     assert all(is_alive(child) for child in instance.children if child not in instance.daemons)
 
@@ -352,7 +353,7 @@ def test_a_process_forked_at_import_is_no_server(serve: Any, options: list[str])
         for _ in range(10):
             assert int(fetch(server.addresses[0]).text.split()[2]) not in (lasting, returned)
         os.kill(server.pid, signal.SIGINT)
-        eventually(lambda: not is_alive(server.pid), 8)
+        eventually(lambda: not is_alive(server.pid), 20)
         assert is_refused(server)
         assert is_alive(lasting)
     finally:
