@@ -66,7 +66,8 @@ class Evictor:
 
     Args:
         hub: The hub.
-        clients: Tells who is served now.
+        clients: Tells who is served now, each with its greenlet.
+        is_served: Tells whether a greenlet still has its place, for that client.
         is_wanted: Tells whether somebody waits for a place, and there is none.
         when_calm: Called when nobody waits any more; who comes then must ``press`` again.
         is_exempt: Tells of a request whether its client may be silent, as that of a WebSocket.
@@ -76,16 +77,18 @@ class Evictor:
         self,
         hub: Hub,
         clients: Callable[[], Iterable[tuple[Any, Front]]],
+        is_served: Callable[[Any, Front], bool],
         is_wanted: Callable[[], bool],
         when_calm: Callable[[], object],
         is_exempt: Callable[[Request], bool],
     ) -> None:
         self._loop: Any = hub.loop
         self._clients = clients
+        self._is_served = is_served
         self._is_wanted = is_wanted
         self._when_calm = when_calm
         self._is_exempt = is_exempt
-        self._line: list[tuple[_Cause, float, Front]] = []  # who may go, the first one last
+        self._line: list[tuple[_Cause, float, Front, Any]] = []  # who may go, with its greenlet; the first one last
         self._watched: dict[Request, tuple[float, int]] = {}  # since when, and what had come and gone then
         self._looked_at = -math.inf
         self._timer: Any = None
@@ -115,9 +118,9 @@ class Evictor:
             self._looked_at = now
             self._look(now)
         while self._line:
-            cause, since, front = self._line.pop()
-            if self._why(front, now) != (cause, since):
-                continue  # it has done something meanwhile
+            cause, since, front, greenlet = self._line.pop()
+            if not self._is_served(greenlet, front) or self._why(front, now) != (cause, since):
+                continue  # it has left, or done something, meanwhile
             self._report.add(cause)
             front.evict()
             return
@@ -125,7 +128,7 @@ class Evictor:
     def _look(self, now: float) -> None:
         """Find all who may go."""
         watched, self._watched = self._watched, {}
-        for _, front in self._clients():
+        for greenlet, front in self._clients():
             request = front.request
             if request is not None and not self._is_exempt(request):
                 progress = front.progress()
@@ -133,7 +136,7 @@ class Evictor:
                     self._watched[request] = self._watch(watched.get(request), progress, now)
             why = self._why(front, now)
             if why is not None:
-                self._line.append((*why, front))
+                self._line.append((*why, front, greenlet))
         self._line.sort(key=lambda entry: entry[:2], reverse=True)
 
     def _watch(self, before: tuple[float, int] | None, progress: int, now: float) -> tuple[float, int]:

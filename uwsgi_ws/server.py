@@ -127,6 +127,7 @@ class Server:
         self._evictor = Evictor(
             self.hub,
             self.clients,
+            self._is_served,
             self._is_wanted,
             self._look_again,
             lambda request: self.websocket_of(request) is not None,
@@ -265,6 +266,9 @@ class Server:
         finally:
             self._free_cores.append(lane.core)
             self.pool.give_back(greenlet)
+
+    def _is_served(self, greenlet: Any, front: Front) -> bool:
+        return greenlet in self.pool.greenlets and greenlet.front is front
 
     def _is_wanted(self) -> bool:
         """Return whether somebody waits for a place, and there is none."""

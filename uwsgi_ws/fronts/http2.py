@@ -77,6 +77,8 @@ _FIRST_REQUEST = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
+#: Bytes of a head that is kept for the next request like it.
+_KEPT_HEAD = 4_096
 #: Seconds after which a greenlet that serves one request after the other lets the loop look at other clients.
 _SPELL = 0.005
 
@@ -254,6 +256,7 @@ class Http2Front(Receiver):
     def evict(self) -> None:
         """See Front: the request that this greenlet answers, or, while there is no stream, the connection."""
         if self._lane.request is not None:
+            self._is_evicted = True  # once its streams have ended: it is this greenlet's place that is needed
             self._lane.evict()
         elif not self._streams:
             self._is_evicted = True
@@ -391,6 +394,7 @@ class Http2Front(Receiver):
         if not self._is_lost:
             if not self._is_leaving:
                 self._say_goodbye(ErrorCodes.NO_ERROR)  # for whom this greenlet was ended
+            self.flush()
             self._is_lost = True
             self._stream.close()
             self._lose_streams()
@@ -485,6 +489,7 @@ class Http2Front(Receiver):
 
     def _take_request(self, event: RequestReceived) -> int:
         stream = self._streams[event.stream_id] = Http2Stream(self, event.stream_id)
+        self._is_silent = False
         if self._is_leaving:
             self.drop(stream, REFUSED_STREAM)  # RFC 9113 8.7: the client may try again elsewhere
             return 0
@@ -511,7 +516,7 @@ class Http2Front(Receiver):
             key = base64.b64encode(os.urandom(16)).decode()
             head = read_head(fields, key, self.settings.limits)
             head.variables.update(self._variables)
-            if not head.is_websocket:
+            if not head.is_websocket and head.size <= _KEPT_HEAD:
                 fields.head = replace(head, variables=dict(head.variables))
             return head
         return Head(dict(head.variables), head.size, head.expects_continue, False, head.content_length)
@@ -634,7 +639,7 @@ class Http2Front(Receiver):
             self._idle_since = monotonic()
             if self._timer is None:
                 self._watch_silence()
-            if self._is_leaving:
+            if self._is_leaving or self._is_evicted:
                 self._wake()
 
     def line_up(self, stream: Http2Stream) -> None:
@@ -664,8 +669,8 @@ class Http2Front(Receiver):
     # Bytes go
 
     def _flush(self) -> None:
-        """Have sent what h2 has made: at once, unless more comes in a moment."""
-        if not self._is_receiving:
+        """Have sent what h2 has made: at once, unless the hub is about to, when all that came has been seen to."""
+        if not self._is_receiving or getcurrent() is not self.hub:
             self.flush()
 
     def flush(self, last: bytes = b"") -> None:

@@ -58,6 +58,8 @@ class Listener(StreamServer):
         if not self.pool.full():
             return False
         self._when_full()
+        if not self.pool.full():
+            return False
         # Its base stops to look, and links this once more.
         self.pool._semaphore.unlink(self._start_accepting_if_started)  # type: ignore[attr-defined]
         return True
