@@ -175,10 +175,11 @@ class StreamFront:
         if request is None:
             return False
         self.request = request
-        self._handle(request)
-        may_go_on = self.stream is not None and request.leave()
-        self.request = None  # they know each other: a cycle, if it stayed
-        return may_go_on
+        try:
+            self._handle(request)
+            return self.stream is not None and request.leave()
+        finally:
+            self.request = None  # they know each other: a cycle, if it stayed
 
     def _refuse(self, error: RequestError) -> None:
         """Answer a request that never became one, and leave."""

@@ -214,6 +214,7 @@ class Http2Front(Receiver):
             self._linger()
         finally:
             self._lose()
+            del self._lane.front  # they know each other
 
     @property
     def request(self) -> Request | None:
@@ -397,6 +398,9 @@ class Http2Front(Receiver):
             self.flush()
             self._is_lost = True
             self._stream.close()
+            self._h2.receive_no_more()
+            self._output.clear()
+            self._line.clear()
             self._lose_streams()
             self._wake()
             self._watch_silence()

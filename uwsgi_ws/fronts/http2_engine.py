@@ -107,6 +107,10 @@ class Engine(H2Connection):
                 event.headers = self.decoder.fields.as_trailers()
         return frames, events
 
+    def receive_no_more(self) -> None:
+        """Let the engine go as soon as nobody needs it: h2's keeps its own methods, and so itself, in this table."""
+        self._frame_dispatch_table.clear()
+
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
         event.error_code = frame.error_code

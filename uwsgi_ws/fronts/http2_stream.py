@@ -92,7 +92,7 @@ class Http2Stream:
     raw = None
 
     def __init__(self, carrier: Carrier, number: int) -> None:
-        self._carrier = carrier
+        self._carrier: Any = carrier  # None once closed: whoever still knows the stream keeps no connection in memory
         self._hub: Any = carrier.hub
         self.number = number
         self._chunks: deque[tuple[bytes, int]] = deque()  # data, and what it took of the window
@@ -291,7 +291,8 @@ class Http2Stream:
     def stop_writing(self) -> None:
         """See Stream."""
         self._on_writable = None
-        self._carrier.step_out(self)
+        if self._carrier is not None:
+            self._carrier.step_out(self)
 
     def _check_writable(self) -> None:
         if self._is_lost or self._is_closed or self.is_shut:
@@ -324,3 +325,4 @@ class Http2Stream:
         self._chunks.clear()
         is_over = self._is_lost or (self.is_shut and self._at_end)
         self._carrier.drop(self, None if is_over else error_code)
+        self._carrier = None

@@ -26,6 +26,11 @@ class Clock:
         if self._wheel.schedule(item, due):
             self._arm()
 
+    def cancel(self, item: Scheduled) -> None:
+        """Undo ``schedule``: whatever ends is known no more. Without effect when nothing is to be undone."""
+        if item.wheel_slot:
+            self._wheel.remove(item)
+
     def _arm(self) -> None:
         due = self._wheel.next_due()
         if due is None or (self._timer is not None and self._armed_for <= due):

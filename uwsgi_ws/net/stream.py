@@ -382,11 +382,21 @@ class SocketStream(Watched):
         if self._io is not None:
             self.flush()
             self._held = None
+            self._early = None
             self._receiver = None
             self._is_reading = False
+            self._clock.cancel(self)
             self._io.stop()
             self._io.close()
             self._io = None
             self.stop_writing()
+            if self._parked is not None or self._reader is not None:
+                self._poller.hub.loop.run_callback(self._wake)  # nothing else would wake them any more
             self.raw.close()  # the compiled one knows only the descriptor's number, soon to be somebody else's
             self._sock.close()
+
+    def _wake(self) -> None:
+        """Have whoever waits find that the socket is closed."""
+        waiter = self._parked if self._reader is None else self._reader
+        if waiter is not None:
+            waiter.switch()

@@ -70,9 +70,9 @@ class TlsStream(Receiver):
     def __init__(self, stream: ClientStream, context: ssl.SSLContext, hub: Hub) -> None:
         self._stream = stream
         self._hub: Any = hub
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._incoming: Any = ssl.MemoryBIO()
+        self._outgoing: Any = ssl.MemoryBIO()
+        self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._held: bytes | memoryview = b""  # ciphertext that the kernel has not taken
         self._at_end = False  # the peer has said that nothing more comes, or the stream below has ended
         self._is_shut = False
@@ -116,7 +116,7 @@ class TlsStream(Receiver):
     @property
     def protocol(self) -> str | None:
         """What was agreed on by ALPN; None if nothing was."""
-        return self._tls.selected_alpn_protocol()
+        return self._tls.selected_alpn_protocol()  # type: ignore[no-any-return]  # of ssl.SSLObject
 
     def client_name(self) -> str | None:
         """Return the subject of the client's certificate as OpenSSL's ``X509_NAME_oneline`` spells it; None without."""
@@ -227,9 +227,9 @@ class TlsStream(Receiver):
             OSError: it is not what the peer encrypted, or demands more than it takes.
         """
         parts: list[bytes] = []
-        incoming, read = self._incoming, self._tls.read
         if self._at_end:
             return b""
+        incoming, read = self._incoming, self._tls.read
         try:
             for start in range(0, len(ciphertext) or 1, _RECORD):
                 incoming.write(ciphertext[start : start + _RECORD])
@@ -305,11 +305,13 @@ class TlsStream(Receiver):
             self._stream.stop_writing()
 
     def _encrypt(self, data: Any) -> bytes:
+        if self._tls is None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         outgoing, write = self._outgoing, self._tls.write
         if len(data) <= _RECORD:
             if data:
                 write(data)
-            return outgoing.read()
+            return outgoing.read()  # type: ignore[no-any-return]  # of ssl.MemoryBIO
         parts = []
         view = memoryview(data)
         for start in range(0, len(view), _RECORD):
@@ -378,15 +380,22 @@ class TlsStream(Receiver):
 
     def reset(self) -> None:
         """See Stream."""
-        self._receiver = None
         self._stream.reset()
+        self._forget()
 
     def close(self) -> None:
         """See Stream; says goodbye if the kernel has room for it."""
         if self._stream.fileno() >= 0:
             self.shutdown()
-        self._receiver = self._on_writable = None
         self._stream.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Give back what OpenSSL holds, some 50 KiB and what it has not decrypted: others may know us for longer."""
+        self._receiver = self._on_writable = None
+        self._held = b""
+        self._at_end = self._is_shut = True
+        self._tls = self._incoming = self._outgoing = None
 
 
 def _printable(text: str) -> str:

@@ -2,6 +2,9 @@
 
 A connection is in the wheel at most once. Moving its due time later costs nothing: it is asked when its old time
 comes, and says its new one. So "alive" is a timestamp that the receiving side writes, never a timer restarted.
+
+Whatever ends must ``remove`` itself: an item keeps all that it knows in memory, and peers that come and go leave
+thousands of them in a second.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ __all__ = ["Scheduled", "Wheel"]
 
 
 class Scheduled(Protocol):
-    """Something with a due time; ``wheel_slot`` belongs to the wheel (0: not in it)."""
+    """Something with a due time, hashed by its identity; ``wheel_slot`` belongs to the wheel (0: not in it)."""
 
     wheel_slot: int
 
@@ -30,22 +33,34 @@ class Wheel:
 
     def __init__(self, resolution: float = 0.05) -> None:
         self._resolution = resolution
-        self._buckets: dict[int, list[Scheduled]] = {}
+        # The items of a slot are a dict's keys: it keeps their order, and lets any of them go at once.
+        self._buckets: dict[int, dict[Scheduled, None]] = {}
         self._slots: list[int] = []  # heap of the buckets' keys
 
     def schedule(self, item: Scheduled, due: float) -> bool:
         """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays, and it is False."""
         slot = int(due / self._resolution) + 1
-        if 0 < item.wheel_slot <= slot:
-            return False
+        if item.wheel_slot:
+            if item.wheel_slot <= slot:
+                return False
+            self.remove(item)
         item.wheel_slot = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
-            self._buckets[slot] = [item]
+            self._buckets[slot] = {item: None}
             heapq.heappush(self._slots, slot)
         else:
-            bucket.append(item)
+            bucket[item] = None
         return True
+
+    def remove(self, item: Scheduled) -> None:
+        """Ask an item no more, and know it no more; without effect when it is not in the wheel."""
+        slot, item.wheel_slot = item.wheel_slot, 0
+        if slot:
+            bucket = self._buckets[slot]
+            del bucket[item]
+            if not bucket:
+                bucket.clear()  # its memory; the slot itself stays until it is due, as a heap gives up only its first
 
     def next_due(self) -> float | None:
         """Return when ``advance`` has something to do; None while the wheel is empty."""
@@ -59,9 +74,7 @@ class Wheel:
             bucket = self._buckets[slot]
             # Taken one by one: should a tick raise, the others are still there next time.
             while bucket:
-                item = bucket.pop()
-                if item.wheel_slot != slot:
-                    continue  # it has moved to an earlier time since
+                item, _ = bucket.popitem()
                 item.wheel_slot = 0
                 due = item.tick(now)
                 if due is not None:

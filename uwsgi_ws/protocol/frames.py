@@ -175,5 +175,6 @@ def parse_close(payload: bytes) -> tuple[int | None, str]:
         raise FrameError(f"close frame with code {code}")
     try:
         return code, payload[2:].decode()
-    except UnicodeDecodeError as exc:
-        raise InvalidText("close reason is not UTF-8") from exc
+    except UnicodeDecodeError:
+        pass  # raised below: a connection remembers its fault, but not by which frames of the stack it came
+    raise InvalidText("close reason is not UTF-8")

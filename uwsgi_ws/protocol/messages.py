@@ -63,11 +63,29 @@ def check_text(payload: bytes) -> None:
 
     ``bytes.decode`` validates some 20 GB/s of ASCII, wsaccel's table walk 0.4; ``isascii`` makes no string.
     """
-    if not payload.isascii():
-        try:
-            payload.decode()
-        except UnicodeDecodeError as exc:
-            raise InvalidText("text message is not UTF-8") from exc
+    if not payload.isascii() and not _is_utf8(payload):
+        raise InvalidText("text message is not UTF-8")
+
+
+# InvalidText is raised outside of the `except`: a connection remembers what failed it, and UnicodeDecodeError, as cause
+# or as context, knows the whole payload.
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _goes_on(decoder: codecs.IncrementalDecoder, piece: bytes, final: bool = False) -> bool:
+    """Have a decoder check the next piece of a text."""
+    try:
+        decoder.decode(piece, final)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Assembler:
@@ -77,7 +95,7 @@ class Assembler:
     ``limit`` bytes, and ``take`` empties it, so that a streamed message is never held whole.
     """
 
-    __slots__ = ("_decoder", "_frame", "_parts", "_size", "_small", "limit", "opcode")
+    __slots__ = ("_decoder", "_frame", "_is_dropped", "_parts", "_size", "_small", "limit", "opcode")
 
     def __init__(self, opcode: int, limit: int) -> None:
         self.opcode = opcode
@@ -89,6 +107,15 @@ class Assembler:
         self._small = bytearray()
         self._frame: Payload | None = None  # the present frame's, if it is large
         self._decoder: codecs.IncrementalDecoder | None = None  # made at the first byte that is not ASCII
+        self._is_dropped = False
+
+    def drop(self) -> None:
+        """Hold nothing of the message any more, neither what has come nor what will; its size still counts."""
+        self._is_dropped = True
+        self._parts = []
+        self._small = bytearray()
+        self._frame = None
+        self._decoder = None
 
     def announce(self, length: int) -> None:
         """Take note of a frame's header before its payload comes.
@@ -99,11 +126,13 @@ class Assembler:
         self._size += length
         if self._size > self.limit:
             raise MessageTooBig(self._size, self.limit)
-        if Payload is not None and length in _LARGE:
+        if Payload is not None and length in _LARGE and not self._is_dropped:
             self._frame = Payload(length)
 
     def add_masked(self, masker: Masker, piece: bytes) -> None:
         """Append bytes of the present frame's payload as they came. Raises as ``add``."""
+        if self._is_dropped:
+            return
         frame = self._frame
         if frame is None:
             self.add(masker.process(piece))
@@ -130,10 +159,8 @@ class Assembler:
         """Check the next piece of a text, the first that is not ASCII or one behind it."""
         if self._decoder is None:
             self._decoder = _new_decoder()
-        try:
-            self._decoder.decode(piece)
-        except UnicodeDecodeError as exc:
-            raise InvalidText("text message is not UTF-8") from exc
+        if not _goes_on(self._decoder, piece):
+            raise InvalidText("text message is not UTF-8")
         # CPython's decoder waits for a surrogate's third byte, which cannot make it valid.
         unfinished = self._decoder.getstate()[0]
         if unfinished[:1] == b"\xed" and unfinished[1:2] >= b"\xa0":
@@ -164,9 +191,6 @@ class Assembler:
         Raises:
             InvalidText: the text ends inside a character.
         """
-        if self._decoder is not None:
-            try:
-                self._decoder.decode(b"", True)
-            except UnicodeDecodeError as exc:
-                raise InvalidText("text message ends inside a character") from exc
+        if self._decoder is not None and not _goes_on(self._decoder, b"", True):
+            raise InvalidText("text message ends inside a character")
         return self.take()

@@ -4,6 +4,9 @@ Bytes from the peer go into ``receive``; whole messages come out of ``messages``
 (pongs, close frames) collects in ``output``, already encoded and in order. Nothing is raised for a peer's fault:
 the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
 
+An unfinished message is held only while somebody may still want it: our close frame, a failure and the end of the
+stream each drop it.
+
 The closing handshake, as the table below has it. A connection is OPEN until either side closes. The peer's close
 frame is answered at once, with its own code; ours waits in CLOSING for the peer's. Once a close frame has gone
 both ways, or the connection has failed, ``finished`` is true: the server shuts the TCP connection first (7.1.1),
@@ -170,14 +173,16 @@ class WebSocket:
                     stop = start + size
                     if stop > end or size - 6 > self.max_message_size:
                         break
-                    body = start + 6
-                    payload = Masker(data[start + 2 : body]).process(data[body:stop])
-                    if opcode == TEXT and not payload.isascii():
-                        check_text(payload)
                     if self.state is OPEN:
+                        body = start + 6
+                        payload = Masker(data[start + 2 : body]).process(data[body:stop])
+                        if opcode == TEXT and not payload.isascii():
+                            check_text(payload)
                         self._put((opcode, payload))
                     start = stop
                 if start == end:
+                    if not self.is_idle:
+                        self._note_idle()
                     return False
             attention = self._receive_frames(data, start)
         except FrameError as exc:
@@ -240,11 +245,12 @@ class WebSocket:
         """Take a whole message in one frame; nothing of it needs to be kept while more comes."""
         if header.length > self.max_message_size:
             raise MessageTooBig(header.length, self.max_message_size)
+        if self.state is not OPEN:
+            return  # data that crosses our close frame is legal, and nobody's any more
         payload = unmask(header.key, masked)
         if header.opcode == TEXT:
             check_text(payload)
-        if self.state is OPEN:
-            self._put((header.opcode, payload))
+        self._put((header.opcode, payload))
 
     def _begin_data_frame(self, header: frames.FrameHeader) -> None:
         assembler = self._assembler
@@ -255,6 +261,8 @@ class WebSocket:
             raise FrameError("new message inside a fragmented one")
         else:
             assembler = self._assembler = Assembler(header.opcode, self.max_message_size)
+            if self.state is not OPEN:
+                assembler.drop()
         assembler.announce(header.length)
         self._frame_left = header.length
         self._frame_fin = header.fin
@@ -283,7 +291,7 @@ class WebSocket:
     def _deliver(self, assembler: Assembler, *, final: bool) -> None:
         payload = assembler.finish() if final else assembler.take()
         if self.state is not OPEN:
-            return  # data that crosses our close frame is legal, and nobody's any more
+            return
         if not self.streaming:
             self._put((assembler.opcode, payload))
         elif payload or final:
@@ -312,10 +320,17 @@ class WebSocket:
         """End by the peer's doing: now, or once the messages that came before have been taken."""
         self._is_deaf = True
         self.is_idle = False
-        self._assembler = self._masker = None
+        self._forget()
+        if isinstance(ending, FrameError):
+            ending.__traceback__ = None  # its frames know what the peer sent
         self.ending = ending
         if not self.messages or self.state is not OPEN:
             self.settle()
+
+    def _forget(self) -> None:
+        """Hold nothing of what the peer has begun: it will not be finished."""
+        self._assembler = self._masker = None
+        self._pending = b""
 
     def settle(self) -> None:
         """Carry out the ending that is held back; without effect when there is none."""
@@ -340,6 +355,8 @@ class WebSocket:
             self.close_code, self.close_reason = 1006, ""
         self._move(Input.RECEIVE_EOF)
         self.finished = self._is_deaf = True
+        self._forget()
+        self.output.clear()  # nobody is there to read it
 
     # Sending
 
@@ -382,8 +399,7 @@ class WebSocket:
             self._end(Input.FAIL, cause.close_code, cause.close_reason)
             self._put_close(frames.encode_close(cause.close_code, cause.close_reason))
         self.finished = self._is_deaf = True
-        self._assembler = self._masker = None
-        self._pending = b""
+        self._forget()
 
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells an application how the connection ended."""
@@ -403,6 +419,8 @@ class WebSocket:
     def _end(self, by: Input, code: int, reason: str) -> None:
         self._move(by)
         self.close_code, self.close_reason = code, reason
+        if self._assembler is not None:
+            self._assembler.drop()
 
     def _put_close(self, frame: bytes) -> None:
         self.output.append(frame)

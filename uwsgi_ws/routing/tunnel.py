@@ -80,8 +80,11 @@ class Tunnel:
             self._end.wait()
         finally:
             self._end.set()
+            self._clock.cancel(self)
             for stream in self._streams:
                 stream.close()
+            self._up.forget()
+            self._down.forget()
 
     def close(self, code: int, reason: str) -> None:
         """Have the client told to close, as soon as the backend's frame under way has passed, and return.
@@ -142,6 +145,11 @@ class _Way(Receiver):
         """Begin with bytes that were read already."""
         if self._write(memoryview(self._passed(data))):
             self._source.start_receiving(self)
+
+    def forget(self) -> None:
+        """Nothing passes any more."""
+        self._rest = memoryview(b"")
+        self._tunnel = None  # it knows us, too
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""

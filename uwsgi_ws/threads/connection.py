@@ -313,7 +313,7 @@ class ThreadConnection(Connection):
             self._told = self._engine.closed_error()
         self.take_back()
         if self._is_closed:
-            self._bell = None  # the wheel may know us for some seconds more
+            self._bell = None  # an application may know us for longer
 
     def _park(self, deadline: float | None) -> Any:
         with outside(self._gate):

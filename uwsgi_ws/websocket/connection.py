@@ -767,6 +767,7 @@ class Connection(Receiver):
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None  # they know each other
+        self._clock.cancel(self)
         self._stream.close()
         self._cease()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -218,3 +219,39 @@ def test_an_answer_to_somebody_who_has_gone_is_forgotten(
     assert not stream.has_unsent
     with pytest.raises(BrokenPipeError):
         stream.send_all(b"two", 5.0)
+
+
+@pytest.mark.parametrize(("is_writing", "timeout"), [(False, None), (False, 60), (True, 60)])
+def test_whoever_waits_for_a_stream_is_told_when_another_greenlet_closes_it(
+    pair: tuple[SocketStream, socket.socket], is_writing: bool, timeout: float | None
+) -> None:
+    stream, _ = pair
+    if is_writing:
+        waiting = gevent.spawn(stream.send_all, bytes(10_000_000), timeout)
+    else:
+        waiting = gevent.spawn(stream.recv, timeout)
+    gevent.sleep(0)
+    assert not waiting.ready()
+    stream.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        waiting.get(timeout=5)
+
+
+def test_a_closed_stream_is_known_to_nobody(poller: Poller) -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    clock = Clock(gevent.get_hub())
+    stream = SocketStream(near, poller, clock)
+
+    def wait_in_vain() -> None:
+        try:
+            stream.recv(0.001)
+        except TimeoutError:
+            pass
+
+    with far:
+        gevent.spawn(wait_in_vain).get(timeout=5)
+    clock.schedule(stream, monotonic() + 60)
+    stream.close()
+    assert stream.wheel_slot == 0
+    assert sys.getrefcount(stream) == 2

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,3 +181,65 @@ def test_no_item_is_asked_early_or_more_than_one_slot_late(
     for number, item in enumerate(items):
         assert len(item.asked_at) == (number in earliest)
         assert item.wheel_slot == 0
+
+
+def test_an_item_that_is_removed_is_neither_asked_nor_known() -> None:
+    class Weak(Item):
+        """A class of its own, so that a weak reference can be made."""
+
+    wheel, gone, other = Wheel(), Weak(5.0), Item()
+    wheel.schedule(gone, 1.0)
+    wheel.schedule(other, 1.0)
+    wheel.remove(gone)
+    wheel.remove(gone)
+    assert gone.wheel_slot == 0
+    known = weakref.ref(gone)
+    del gone
+    assert known() is None
+    wheel.advance(2.0)
+    assert other.asked_at == [2.0]
+
+
+def test_an_item_that_moves_to_an_earlier_time_is_known_there_only() -> None:
+    wheel, item = Wheel(), Item()
+    wheel.schedule(item, 50.0)
+    wheel.schedule(item, 10.0)
+    wheel.remove(item)
+    wheel.advance(60.0)
+    assert item.asked_at == []
+    assert wheel.next_due() is None
+
+
+def test_an_item_may_remove_itself_and_others_while_it_is_asked() -> None:
+    wheel, other = Wheel(), Item()
+
+    class Leaving(Item):
+        def tick(self, now: float) -> float | None:
+            wheel.remove(self)
+            wheel.remove(other)
+            return super().tick(now)
+
+    leaving = Leaving()
+    wheel.schedule(other, 1.0)
+    wheel.schedule(leaving, 1.0)  # the last of a slot is asked first
+    wheel.advance(2.0)
+    assert (leaving.asked_at, other.asked_at) == ([2.0], [])
+
+
+def test_what_comes_and_goes_leaves_no_memory_behind() -> None:
+    """Thousands of connections in a second, each of which is gone long before it is due."""
+    wheel = Wheel(RESOLUTION)
+
+    def come_and_go() -> None:
+        for number in range(20_000):
+            item = Item()
+            wheel.schedule(item, 30.0 + number % 7)
+            wheel.remove(item)
+
+    come_and_go()
+    tracemalloc.start()
+    try:
+        come_and_go()
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()

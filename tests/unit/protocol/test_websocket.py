@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -891,6 +891,69 @@ def test_a_streamed_text_fails_in_the_piece_that_is_no_utf8() -> None:
     engine.messages.clear()
     engine.receive(frame(CONTINUATION, b"\xf4\x90", fin=False))
     assert engine.close_code == 1007
+
+
+# What is held
+
+BIG = 200_000
+
+
+def unfinished() -> WebSocket:
+    engine = WebSocket(LIMIT)
+    engine.receive(
+        frame(BINARY, b"x" * BIG, fin=False) + frame(CONTINUATION, b"y" * BIG, fin=False, length=2 * BIG)[:BIG]
+    )
+    return engine
+
+
+ENDINGS: dict[str, Callable[[WebSocket], object]] = {
+    "the end of the stream": lambda engine: engine.receive_eof(),
+    "our close frame": lambda engine: engine.close(1000),
+    "our close frame, and all that the peer goes on to send": lambda engine: (
+        engine.close(1000),
+        engine.receive(b"z" * BIG),
+        engine.receive(frame(CONTINUATION, b"z" * BIG, fin=False)),
+    ),
+    "a failure of ours": lambda engine: engine.fail(KeepaliveTimeout("no answer")),
+    "a fault": lambda engine: engine.receive(b"y" * (BIG + 14) + frame(TEXT, b"z" * BIG)),
+    "a text that is none": lambda engine: (
+        engine.receive(b"y" * (BIG + 14)),
+        engine.receive(frame(CONTINUATION)),
+        engine.messages.clear(),
+        engine.receive(frame(TEXT, b"z" * BIG + b"\xff")),
+    ),
+    "a fragment that is no text": lambda engine: (
+        engine.receive(b"y" * (BIG + 14)),
+        engine.receive(frame(CONTINUATION)),
+        engine.messages.clear(),
+        engine.receive(frame(TEXT, b"z" * BIG, fin=False)),
+        engine.receive(frame(CONTINUATION, b"z" * BIG + b"\xff", fin=False)),
+    ),
+    "a closing handshake": lambda engine: engine.receive(b"y" * (BIG + 14) + close_frame(1000)),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_ended_connection_holds_no_payload(ending: str) -> None:
+    """Nor does what remembers the fault: its traceback, or the decoder's own exception behind it."""
+    ENDINGS[ending](unfinished())  # what is made once is made
+    tracemalloc.start()
+    try:
+        engine = unfinished()
+        assert tracemalloc.get_traced_memory()[0] > BIG
+        ENDINGS[ending](engine)
+        assert engine.state is not State.OPEN
+        assert tracemalloc.get_traced_memory()[0] < BIG / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_message_that_crosses_our_close_frame_still_has_a_limit() -> None:
+    engine = WebSocket(1_000)
+    engine.close(1000)
+    engine.receive(frame(BINARY, b"x" * 600, fin=False) + frame(CONTINUATION, b"x" * 600, fin=False))
+    assert engine.cause is not None
+    assert engine.cause.close_code == 1009
 
 
 # The table
