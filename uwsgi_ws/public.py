@@ -89,7 +89,7 @@ def subscribe(*channels: str, slow: str = "close", max_bytes: int = _MAX_WAITING
         channels: Any names.
         slow: What gives when ``max_bytes`` wait: ``close`` the subscription, which ``recv`` tells by a ChannelError;
             ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
-        max_bytes: Bytes that may wait, 64 counted for each message beside its payload.
+        max_bytes: Bytes that may wait, 136 counted for each message beside its payload.
 
     Raises:
         InvalidState: this process is no worker.

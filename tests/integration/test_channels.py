@@ -72,7 +72,7 @@ def subscribe(ws, *channels, **options):
 
 
 def flood(ws, count, size, slow):
-    with uwsgi_ws.subscribe("flood", slow=slow, max_bytes=10 * (size + 64)) as messages:
+    with uwsgi_ws.subscribe("flood", slow=slow, max_bytes=10 * (size + 136)) as messages:
         for number in range(count):
             uwsgi_ws.publish("flood", str(number).ljust(size))
         came = []

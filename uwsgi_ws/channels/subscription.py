@@ -15,16 +15,13 @@ from gevent.event import Event
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.net.crossing import in_hub
 from uwsgi_ws.protocol.frames import TEXT
-from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Message
 from uwsgi_ws.websocket.outbox import Overflow
 
 if TYPE_CHECKING:
     from uwsgi_ws.channels.bus import Bus
 
 __all__ = ["Subscription"]
-
-#: Counted for each message that waits beside its payload.
-MESSAGE_OVERHEAD = 64
 
 
 class Subscription:
@@ -34,7 +31,7 @@ class Subscription:
 
     Args:
         bus: The worker's.
-        max_bytes: Bytes that may wait, 64 counted for each message beside its payload.
+        max_bytes: Bytes that may wait, ``MESSAGE_OVERHEAD`` counted for each message beside its payload.
 
     Attributes:
         dropped: Messages lost so far because too much waited.

@@ -24,6 +24,9 @@ __all__ = ["Carrier", "Http2Stream"]
 _TIMED_OUT = object()
 #: Bytes read from a file at once.
 _FILE_PIECE = 65_536
+#: Data below is joined with what comes behind it: kept by themselves, 131,072 bytes of window, each in a frame of its
+#: own, would take 11 MiB.
+_SMALL = 4_096
 #: RST_STREAM's error codes (RFC 9113 7).
 NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0x0, 0x2, 0x7, 0x8
 
@@ -120,6 +123,9 @@ class Http2Stream:
     def take(self, data: bytes, size: int) -> None:
         """Data has come; ``size`` is what it took of the window."""
         self._moved += len(data)
+        if self._chunks and len(self._chunks[-1][0]) < _SMALL:
+            before, size_before = self._chunks.pop()
+            data, size = before + data, size_before + size
         self._chunks.append((data, size))
         self._wake_reader()
 

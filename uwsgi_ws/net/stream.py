@@ -39,7 +39,7 @@ _WRITE = 2
 #: A longer answer is not held.
 _HOLD_LIMIT = 16_384
 #: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
-#: one that fills its buffer gets a large one, so that a message of 1 MiB takes some six reads.
+#: one that fills its buffer gets a large one, until it reads little again: a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
 _TIMED_OUT = object()
 #: tcpi_bytes_acked and tcpi_bytes_received of Linux's struct tcp_info.
@@ -139,6 +139,8 @@ class SocketStream(Watched):
             return None
         if len(data) == size:
             self._read_size = _BULK_READ_SIZE
+        elif len(data) < _READ_SIZE:
+            self._read_size = _READ_SIZE
         return data  # type: ignore[no-any-return]  # as in fileno
 
     def peek(self, timeout: float | None) -> bytes:

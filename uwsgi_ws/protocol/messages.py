@@ -14,7 +14,11 @@ from uwsgi_ws.plain import octets
 from uwsgi_ws.protocol.frames import BINARY, TEXT
 from uwsgi_ws.protocol.masking import Masker, Payload
 
-__all__ = ["Assembler", "Message", "Piece", "Sendable", "as_message", "check_text"]
+__all__ = ["MESSAGE_OVERHEAD", "Assembler", "Message", "Piece", "Sendable", "as_message", "check_text"]
+
+#: Bytes that a message takes beside its payload while it waits: CPython's tuple 72, its bytes object 33, the slot of a
+#: deque 8, and what malloc rounds up. A flood of short messages takes little else.
+MESSAGE_OVERHEAD = 136
 
 #: Pieces below are copied together.
 _SMALL = 4_096

@@ -11,6 +11,7 @@ cdef class WebSocket:
     cdef public bint finished
     cdef public object ending
     cdef public object cause
+    cdef public bint has_rest
     cdef public bint is_idle
     cdef public Py_ssize_t max_message_size
     cdef bytes _pending

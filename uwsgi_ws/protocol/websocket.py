@@ -4,8 +4,10 @@ Bytes from the peer go into ``receive``; whole messages come out of ``messages``
 (pongs, close frames) collects in ``output``, already encoded and in order. Nothing is raised for a peer's fault:
 the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
 
-An unfinished message is held only while somebody may still want it: our close frame, a failure and the end of the
-stream each drop it.
+What it holds of the peer's is bounded. An unfinished message takes as much as it may have of bytes, and only while
+somebody may still want it: our close frame, a failure and the end of the stream each drop it. Of ``MAX_WAITING``
+messages that nobody has taken yet, further bytes are not made messages: they are kept as they came (``has_rest``) until
+``receive`` is called again.
 
 The closing handshake, as the table below has it. A connection is OPEN until either side closes. The peer's close
 frame is answered at once, with its own code; ours waits in CLOSING for the peer's. Once a close frame has gone
@@ -28,9 +30,14 @@ from uwsgi_ws.plain import octets, plain_str
 from uwsgi_ws.protocol import frames
 from uwsgi_ws.protocol.frames import CLOSE, CONTINUATION, PING, SHORT_MESSAGES, TEXT
 from uwsgi_ws.protocol.masking import Masker, unmask
-from uwsgi_ws.protocol.messages import Assembler, Message, Piece, check_text
+from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Assembler, Message, Piece, check_text
 
-__all__ = ["OPEN", "Input", "State", "WebSocket"]
+__all__ = ["HIGH_WATER", "OPEN", "Input", "State", "WebSocket"]
+
+#: Bytes of whole messages that may wait for the application before no more is read from the peer.
+HIGH_WATER = 65_536
+#: Messages that may wait, however short they are.
+MAX_WAITING = HIGH_WATER // MESSAGE_OVERHEAD
 
 
 class State(Enum):
@@ -103,6 +110,7 @@ class WebSocket:
         "close_sent",
         "ending",
         "finished",
+        "has_rest",
         "has_unmasked",
         "is_idle",
         "max_message_size",
@@ -134,7 +142,10 @@ class WebSocket:
         self.ending: FrameError | tuple[int | None, str] | None = None
         #: What made us fail the connection, if we did.
         self.cause: FrameError | None = None
-        self._pending = b""  # the beginning of a frame that cannot be judged yet: a header or a control frame
+        #: There are bytes that have not been looked at, as too many messages wait.
+        self.has_rest = False
+        # The beginning of a frame that cannot be judged yet: a header or a control frame. Or the rest.
+        self._pending = b""
         self._assembler: Assembler | None = None  # of the message in progress
         # Of the data frame whose payload is arriving: bytes still to come, its FIN bit, its unmasking state.
         self._frame_left = 0
@@ -148,17 +159,18 @@ class WebSocket:
     # Receiving
 
     def receive(self, data: bytes) -> bool:
-        """Take bytes from the peer, in order and cut anywhere.
+        """Take bytes from the peer, in order and cut anywhere; ``b""`` goes on with a rest.
 
         Returns:
             True when something other than messages came of it: look at ``output``, ``ping_payload``, ``ending``,
-            ``finished``.
+            ``finished``, ``has_rest``.
         """
         if self._is_deaf:
             return False  # 7.1.7: after failing, further data is not processed
         if self._pending:
             data = self._pending + data
             self._pending = b""
+            self.has_rest = False
         start = 0
         try:
             if self._assembler is None and not self.streaming:
@@ -174,6 +186,8 @@ class WebSocket:
                     if stop > end or size - 6 > self.max_message_size:
                         break
                     if self.state is OPEN:
+                        if len(self.messages) >= MAX_WAITING:
+                            break
                         body = start + 6
                         payload = Masker(data[start + 2 : body]).process(data[body:stop])
                         if opcode == TEXT and not payload.isascii():
@@ -196,10 +210,15 @@ class WebSocket:
         attention = False
         end = len(data)
         while True:
+            if len(self.messages) >= MAX_WAITING and start < end and self.state is OPEN:
+                self._pending = data[start:]
+                self.has_rest = True
+                return True
             if self._masker is not None:
                 start = self._receive_payload(data, start)
                 if self._masker is not None:
                     return attention
+                continue
             header = frames.parse_header(data, start, self._takes_unmasked)
             if header is None:
                 break
@@ -331,6 +350,7 @@ class WebSocket:
         """Hold nothing of what the peer has begun: it will not be finished."""
         self._assembler = self._masker = None
         self._pending = b""
+        self.has_rest = False
 
     def settle(self) -> None:
         """Carry out the ending that is held back; without effect when there is none."""

@@ -124,8 +124,10 @@ class ThreadConnection(Connection):
     def _take_waiting(self) -> Message | None:
         """Take a message that needs nothing else done; inside the gate."""
         messages: Any = self._engine.messages
-        if not messages or len(messages[0]) != 2 or self._is_paused or self._readiness is not None:
+        if not messages or len(messages[0]) != 2:
             return None
+        if len(messages) == 1 and (self._is_paused or self._readiness is not None):
+            return None  # somebody waits for the last one to be taken
         self.messages_received += 1
         return messages.popleft()  # type: ignore[no-any-return]  # no Piece: two items
 
@@ -303,7 +305,7 @@ class ThreadConnection(Connection):
     def _attend(self) -> None:
         self._is_unattended = False
         super()._attend()
-        if self._engine.ending is not None:
+        if self._engine.ending is not None or self._is_paused:
             self.take_back()
 
     def _cease(self) -> None:

@@ -3,7 +3,7 @@
 Bytes come whenever the stream has some, wherever the application is: pings are answered, pongs noted and the closing
 handshake completed without its help. A short message that the application waits for goes straight to it
 (``hand_over``). Others wait for ``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the
-peer down.
+peer down. What one read has brought beyond that stays in the engine as it came.
 
 Frames go out by one ``send`` on the spot. What the kernel does not take, and what may wait for the end of the loop's
 turn, goes by way of an outbox (see there).
@@ -37,9 +37,9 @@ from uwsgi_ws.net.poller import Poller, Receiver
 from uwsgi_ws.own import refuse_copies
 from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
 from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
-from uwsgi_ws.protocol.messages import Message, Sendable, as_message
+from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Message, Sendable, as_message
 from uwsgi_ws.protocol.short import short_message
-from uwsgi_ws.protocol.websocket import OPEN, WebSocket
+from uwsgi_ws.protocol.websocket import HIGH_WATER, OPEN, WebSocket
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox, Overflow
 from uwsgi_ws.websocket.readiness import Readiness
@@ -48,10 +48,6 @@ __all__ = ["Connection", "ConnectionSettings"]
 
 greenlets.prepare()
 
-#: Bytes of whole messages that may wait for the application before the stream is left alone.
-HIGH_WATER = 65_536
-#: Counted for each of them beside its payload: a flood of empty messages takes memory too.
-MESSAGE_OVERHEAD = 64
 #: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
 PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
@@ -645,6 +641,9 @@ class Connection(Receiver):
             self._stream.pause_receiving()
             self._close_by = monotonic() + PATIENCE
             self._clock.schedule(self, self._close_by)
+        elif engine.has_rest and not self._is_closed:
+            self._is_paused = True
+            self._stream.pause_receiving()
 
     def _settle(self) -> None:
         """The application has answered what came before the peer's ending, or had its time."""
@@ -668,7 +667,28 @@ class Connection(Receiver):
             self._readiness.set(False)
         if self._is_paused and not self._is_closed:
             self._is_paused = False
-            self._stream.start_receiving(self)
+            if engine.has_rest:
+                self._receive_rest()
+            if not self._is_paused and not self._is_closed:
+                self._stream.start_receiving(self)
+
+    def _receive_rest(self) -> None:
+        """Go on with what was read before; any greenlet may call it."""
+        engine = self._engine
+        try:
+            needs_attention = engine.receive(b"")
+        except Exception:
+            self._engine_failed()
+            return
+        if needs_attention:
+            self._attend()
+        if engine.messages:
+            if self._backlog() > HIGH_WATER:
+                self._is_paused = True
+            if self._waiter is not None:
+                self._poller.hub.loop.run_callback(self._wake_waiter)
+            if self._readiness is not None:
+                self._readiness.set(True)
 
     def _write_output(self) -> None:
         """Send the control frames that the engine has made; what does not go now waits in the outbox."""
@@ -754,7 +774,7 @@ class Connection(Receiver):
                 data = self._stream.recv_now()
             except OSError:
                 break
-            if not data or self._engine.finished:
+            if not data or self._engine.finished or self._engine.has_rest:
                 break
             self._engine.receive(data)
         self._engine.receive_eof()

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections import deque
 
+from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD
+
 __all__ = ["Lanes"]
 
 #: Buffers per sendmsg; the kernel takes 1,024 at most (IOV_MAX).
 _MAX_BUFFERS = 64
-#: Control bytes kept for a peer that does not read: past it only its latest ping is answered, as 5.5.3 allows.
+#: Bytes that control frames may take for a peer that does not read: past it only its latest ping is answered, as 5.5.3
+#: allows.
 _MAX_CONTROL = 65_536
 
 
 class Lanes:
     """The unsent bytes of one connection; made when a write falls short, dropped when it is empty.
 
-    ``size`` is the bytes held. ``completed`` counts the awaited data frames that have gone out whole, in the order of
-    ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
+    ``size`` is the bytes to be sent. ``completed`` counts the awaited data frames that have gone out whole, in the order
+    of ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
     """
 
     __slots__ = ("_control", "_control_size", "_data", "_partial", "_tickets", "completed", "is_dropped", "size")
@@ -35,6 +38,11 @@ class Lanes:
         self.completed = 0
         self.size = 0
         self.is_dropped = False
+
+    @property
+    def held(self) -> int:
+        """The bytes of memory that it all takes, however short the frames."""
+        return self.size + (len(self._control) + len(self._data)) * MESSAGE_OVERHEAD
 
     def put_partial(self, rest: memoryview, *, is_awaited: bool) -> int:
         """Hold the rest of what is half-way out; only into empty lanes. Returns as ``put_data``."""
@@ -52,7 +60,7 @@ class Lanes:
 
     def put_control(self, frame: bytes) -> None:
         """Queue a control frame before all queued data frames."""
-        if self._control_size + len(frame) > _MAX_CONTROL:
+        if self._control_size + len(self._control) * MESSAGE_OVERHEAD + len(frame) > _MAX_CONTROL:
             self.size -= self._control_size
             self._control.clear()
             self._control_size = 0

@@ -158,7 +158,7 @@ class Outbox:
         if lanes is None:
             self.hold(frame)
             return True
-        if lanes.size + len(frame) > self._limit:
+        if lanes.held + len(frame) > self._limit:
             stats = self._stats
             if overflow is Overflow.CLOSE:
                 stats.slow_closed += 1

@@ -27,10 +27,10 @@ from support.websocket_client import (
 )
 
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, KeepaliveTimeout
-from uwsgi_ws.protocol.messages import Message
+from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Message
 from uwsgi_ws.protocol.short import _short_message as python_short_message
 from uwsgi_ws.protocol.short import short_message
-from uwsgi_ws.protocol.websocket import TRANSITIONS, Input, State, WebSocket
+from uwsgi_ws.protocol.websocket import MAX_WAITING, TRANSITIONS, Input, State, WebSocket
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "websocket"
 VALID = sorted((VECTORS / "valid").glob("*.bin"))
@@ -954,6 +954,76 @@ def test_a_message_that_crosses_our_close_frame_still_has_a_limit() -> None:
     engine.receive(frame(BINARY, b"x" * 600, fin=False) + frame(CONTINUATION, b"x" * 600, fin=False))
     assert engine.cause is not None
     assert engine.cause.close_code == 1009
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 7, 64, 125, 126, 500])
+def test_what_waits_is_counted_as_what_it_takes(size: int) -> None:
+    """Of a flood of short messages the bytes that make them messages are nearly all."""
+    data = frame(BINARY, b"x" * size)
+    count = min(MAX_WAITING, 100)
+    WebSocket(LIMIT).receive(data)
+    engine = WebSocket(LIMIT)
+    used_up = [(number, data) for number in range(5_000)]  # the tuples that CPython has ready
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(count):
+            engine.receive(data)
+        taken = (tracemalloc.get_traced_memory()[0] - before) / count
+    finally:
+        tracemalloc.stop()
+    assert len(engine.messages) == count
+    assert len(used_up) > count
+    assert 0.5 * (size + MESSAGE_OVERHEAD) < taken < 1.05 * (size + MESSAGE_OVERHEAD)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("piece", [text("x"), frame(BINARY), frame(TEXT, b"x", fin=False) + frame(CONTINUATION)])
+def test_of_a_flood_in_one_read_no_more_become_messages_than_may_wait(piece: bytes, streaming: bool) -> None:
+    engine = WebSocket(LIMIT)
+    engine.stream_next(streaming)
+    flood = piece * 30_000
+    assert engine.receive(flood + frame(PING, b"at last")), "there is a rest to be told of"
+    seen = 0
+    while engine.has_rest:
+        assert 0 < len(engine.messages) <= MAX_WAITING
+        assert not engine.is_idle
+        seen += len(engine.messages)
+        engine.messages.clear()
+        engine.receive(b"")
+    assert len(engine.messages) <= MAX_WAITING
+    assert seen + len(engine.messages) == 30_000 + (streaming and len(piece) > 12)
+    assert engine.output == [server_frame(PONG, b"at last")]
+    assert engine.is_idle
+
+
+def test_bytes_that_come_behind_a_rest_wait_behind_it() -> None:
+    engine = WebSocket(LIMIT)
+    engine.receive(text("x") * (MAX_WAITING + 1))
+    engine.receive(text("y"))
+    assert len(engine.messages) == MAX_WAITING
+    engine.messages.clear()
+    engine.receive(b"")
+    assert list(engine.messages) == [(TEXT, b"x"), (TEXT, b"y")]
+
+
+def test_behind_our_close_frame_nothing_waits() -> None:
+    """The peer's may be in the rest."""
+    engine = WebSocket(LIMIT)
+    engine.receive(text("x") * (MAX_WAITING + 100) + close_frame(1000))
+    assert not engine.close_received
+    engine.close(1000)
+    engine.receive(b"")
+    assert engine.is_clean
+    assert len(engine.messages) == MAX_WAITING
+
+
+def test_a_frame_that_came_in_two_reads_leaves_it_idle() -> None:
+    engine = WebSocket(LIMIT)
+    engine.receive(text("hello")[:4])
+    assert not engine.is_idle
+    engine.receive(text("hello")[4:])
+    assert engine.is_idle
 
 
 # The table
