@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from support.carriers import CARRIERS, Carrier
 from support.eventually import eventually
 from support.server import EXAMPLES, Server
-from support.websocket_client import CLOSE, TEXT, RawClient, close_frame, frame, handshake, text
+from support.websocket_client import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    RawClient,
+    close_frame,
+    frame,
+    handshake,
+    text,
+)
 from support.workers import APPLICATION, address, open_chat, whose
 
 
@@ -116,3 +129,65 @@ def test_a_peer_that_sends_too_many_bytes_is_told_so(serve: Callable[..., Server
         while (came := client.read_frame()).opcode == TEXT:
             pass
         assert came == (True, CLOSE, b"\x03\xf0too much data")
+
+
+FLOODS = {
+    "texts": text("too many") * 400,
+    "fragments": text("t", fin=False) + frame(CONTINUATION, b"oo", fin=False) * 400,
+    "empty fragments": frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 400,
+    "pings": frame(PING, b"?") * 400,
+    "pongs": frame(PONG, b"!") * 400,
+    "pings in a message": text("t", fin=False) + frame(PING) * 400,
+}
+POLLING = """\
+import time
+import uwsgi
+
+def application(environ, start_response):
+    uwsgi.websocket_handshake()
+    while True:
+        while message := uwsgi.websocket_recv_nb():
+            uwsgi.websocket_send(message)
+        time.sleep(0.001)
+"""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *[(name, model) for name in ("http1", "tls", "http2", "uwsgi") for model in ("--gevent", "--threads")],
+        ("http1", "polling"),
+    ],
+    ids=" ".join,
+)
+def limited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carrier]:
+    name, model = request.param
+    carry = next(each for each in CARRIERS if each.__name__ == name)
+    with contextlib.ExitStack() as stack:
+
+        def start(*more: str) -> Server:
+            application = POLLING if model == "polling" else EXAMPLES / "seed.py"
+            places = ("--gevent" if model == "polling" else model, "20")
+            return stack.enter_context(Server(application, "--websockets-messages-per-second", "50", *places, *more))
+
+        with carry(start, tmp_path_factory.mktemp("carrier")) as carrier:
+            yield carrier
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_of_any_frames_is_ended(limited: Carrier, kind: str) -> None:
+    with limited.open("/") as client:
+        client.send(FLOODS[kind])
+        while (came := RawClient.read_frame(client)).opcode in (TEXT, PONG):
+            pass
+        assert came == (True, CLOSE, b"\x03\xf0too many messages")
+
+
+def test_a_peer_within_its_limit_may_send_frames_of_any_kind(limited: Carrier) -> None:
+    with limited.open("/") as client:
+        for _ in range(5):
+            client.send(text("a", fin=False) + frame(PING, b"?") + frame(PONG) + frame(CONTINUATION, b"b"))
+            client.expect(PONG, b"?")
+            client.expect_text("ab")
+        client.send(close_frame(1000))
+        client.expect_close(1000)

@@ -246,6 +246,7 @@ WAYS = [
     ("http1", ("--threads", "16")),
     ("tls", ("--threads", "16")),
     ("http2", ("--threads", "16")),
+    ("http1", ("--websockets-messages-per-second", "1000")),
 ]
 
 

@@ -523,7 +523,8 @@ class Options:
         0,
         aliases=("websocket-messages-per-second",),
         group="WebSocket",
-        help="Messages that a peer may send in a second, in the long run; past them it gets 1008. 0 is no limit.",
+        help="Messages that a peer may send in a second, in the long run, each fragment, ping and pong counted as one; "
+        "past them it gets 1008. 0 is no limit.",
     )
     websockets_bytes_per_second: int = option(
         0,

@@ -9,6 +9,7 @@ cdef class WebSocket:
     cdef public bint close_sent
     cdef public bint close_received
     cdef public bint finished
+    cdef public Py_ssize_t frames_received
     cdef public object ending
     cdef public object cause
     cdef public bint has_rest

@@ -110,6 +110,7 @@ class WebSocket:
         "close_sent",
         "ending",
         "finished",
+        "frames_received",
         "has_rest",
         "has_unmasked",
         "is_idle",
@@ -151,6 +152,8 @@ class WebSocket:
         self._frame_left = 0
         self._frame_fin = False
         self._masker: Masker | None = None
+        #: Frames whose headers have come, of all kinds. (What ``protocol.short`` delivers does not pass here.)
+        self.frames_received = 0
         self._is_deaf = False  # the peer has ended it: what comes after that is not processed
         #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without asking
         #: the machine (see ``protocol.short``).
@@ -193,6 +196,7 @@ class WebSocket:
                         if opcode == TEXT and not payload.isascii():
                             check_text(payload)
                         self._put((opcode, payload))
+                    self.frames_received += 1
                     start = stop
                 if start == end:
                     if not self.is_idle:
@@ -228,12 +232,14 @@ class WebSocket:
             if header.opcode >= CLOSE:
                 if body + header.length > end:
                     break
+                self.frames_received += 1
                 start = body + header.length
                 self._receive_control(header.opcode, unmask(header.key, data[body:start]))
                 attention = True
                 if self._is_deaf:
                     return True
             else:
+                self.frames_received += 1
                 start = body
                 stop = body + header.length
                 if header.fin and stop <= end and header.opcode and self._assembler is None and not self.streaming:

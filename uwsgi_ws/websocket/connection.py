@@ -70,7 +70,7 @@ class ConnectionSettings:
         send_timeout: Seconds that a peer may take no bytes while some wait for it.
         max_outbox: Bytes of broadcast messages that may wait for a slow peer.
         close_timeout: Seconds for the peer to answer our close frame.
-        messages_per_second: Messages that a peer may send in a second; 0 is no limit.
+        messages_per_second: Frames that a peer may send in a second, of any kind; 0 is no limit.
         bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
         takes_unmasked: Whether a peer's frames may come unmasked.
     """

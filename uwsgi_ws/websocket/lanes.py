@@ -22,8 +22,8 @@ _MAX_CONTROL = 65_536
 class Lanes:
     """The unsent bytes of one connection; made when a write falls short, dropped when it is empty.
 
-    ``size`` is the bytes to be sent. ``completed`` counts the awaited data frames that have gone out whole, in the order
-    of ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
+    ``size`` is the bytes to be sent. ``completed`` counts the awaited data frames that have gone out whole, in the
+    order of ``put_data``, so that a blocked sender knows when it may go on; ``is_dropped`` says that it never may.
     """
 
     __slots__ = ("_control", "_control_size", "_data", "_partial", "_tickets", "completed", "is_dropped", "size")

@@ -1,5 +1,7 @@
 """How fast a peer may send: messages and bytes in a second, past which its connection is closed with 1008.
 
+Each frame counts as a message, fragments and control frames too: to take one costs as much, whatever it carries.
+
 It stands between the stream and the connection, where bytes come in, and only on connections that have a limit:
 the others never pass here.
 """
@@ -54,16 +56,17 @@ class PacedStream(Receiver):
         bytes_per_second: 0 is no limit.
 
     Attributes:
-        connection: What the stream belongs to; set before it receives.
+        connection: What the stream belongs to, until it is closed; set before it receives.
     """
 
-    connection: Connection
+    connection: Connection | None = None
 
     def __init__(self, stream: Stream, messages_per_second: int, bytes_per_second: int) -> None:
         self._stream = stream
         now = monotonic()
         self._messages = Bucket(messages_per_second, now)
         self._bytes = Bucket(bytes_per_second, now)
+        self._handed = 0  # messages that went past the engine
         self._counted = 0
         self._receiver: Receiver | None = None
 
@@ -82,18 +85,42 @@ class PacedStream(Receiver):
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
-        assert self._receiver is not None, "set before anything is received"
-        self._receiver.receive(data)
+        receiver = self._receiver
+        assert receiver is not None, "set before anything is received"
+        waiter = receiver.hand_over(data) if data else None
+        if waiter is None:
+            receiver.receive(data)
+        else:
+            self._handed += 1
+            waiter.switch()
+        self._charge(len(data))
+
+    def recv_now(self) -> bytes | None:
+        """See Stream; what is returned is counted once the caller has taken it apart."""
+        data = self._stream.recv_now()
+        if data and self.connection is not None:
+            self.connection._poller.hub.loop.run_callback(self._charge, len(data))
+        return data
+
+    def _charge(self, size: int) -> None:
+        """Count what has come."""
         connection = self.connection
-        counted = connection.messages_received + len(connection._engine.messages)  # read, and still to be read
+        if connection is None:
+            return
+        counted = connection._engine.frames_received + self._handed
         new, self._counted = counted - self._counted, counted
         now = monotonic()
         if not self._messages.take(new, now):
-            self._end("too many messages")
-        elif not self._bytes.take(len(data), now):
-            self._end("too much data")
+            self._end(connection, "too many messages")
+        elif not self._bytes.take(size, now):
+            self._end(connection, "too much data")
 
-    def _end(self, reason: str) -> None:
-        if self.connection.is_open:
-            _log.warning("%s: %s in a second", self.connection.path, reason)
-            self.connection.close(1008, reason)
+    def _end(self, connection: Connection, reason: str) -> None:
+        if connection.is_open:
+            _log.warning("%s: %s in a second", connection.path, reason)
+            connection.close(1008, reason)
+
+    def close(self) -> None:
+        """See Stream."""
+        self._stream.close()
+        self.connection = self._receiver = None  # they know it, too

@@ -1026,6 +1026,15 @@ def test_a_frame_that_came_in_two_reads_leaves_it_idle() -> None:
     assert engine.is_idle
 
 
+def test_every_frame_is_counted() -> None:
+    engine = WebSocket(LIMIT)
+    engine.receive(text("short") + frame(BINARY, b"x" * 70_000) + frame(PING) + frame(PONG))
+    engine.receive(text("He", fin=False) + frame(PING) + frame(CONTINUATION, b"llo", fin=False))
+    engine.receive(frame(CONTINUATION)[:3])
+    engine.receive(frame(CONTINUATION)[3:] + close_frame(1000))
+    assert engine.frames_received == 9
+
+
 # The table
 
 
