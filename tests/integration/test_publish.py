@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -132,6 +134,15 @@ def test_what_cannot_be_published_is_said(server: Server, address: str, tmp_path
         (encode_record(b"\xff", 1, b"hello"), b"error not a record: the channel's name is not UTF-8\n"),
         (encode_record(b"a", 1, b"") * 3, b"ok\nok\nok\n"),
         (encode_record(b"a", 1, b"hello")[:-1], b""),
+        (encode_record(b"a", 1, b"") + b"GET / HTTP/1.1", b"ok\nerror not a record: opcode 71\n"),
+        (
+            encode_record(b"a", 1, b"") + encode_record(b"a", 1, b"\xff"),
+            b"ok\nerror the message is text, but not in UTF-8\n",
+        ),
+        (
+            encode_record(b"a", 1, b"") * 2 + encode_record(b"a", 2, b"x" * 1_025)[:9],
+            b"ok\nok\nerror message of 1025 bytes, 1024 allowed\n",
+        ),
     ],
 )
 @pytest.mark.usefixtures("server")
@@ -158,6 +169,77 @@ def test_a_client_that_hangs_up_early_does_no_harm(client: RawClient, address: s
             sock.sendall(encode_record(b"a", 1, b"hello")[:5])
     eventually(lambda: uwsgi_ws.publish_to(address, "lobby", "hello") is None)
     client.expect_text("hello")
+
+
+def test_what_comes_before_an_error_is_published(client: RawClient, address: str) -> None:
+    with publisher(address) as sock:
+        sock.sendall(encode_record(b"lobby", 1, b"first") + b"\x09 nonsense")
+    client.expect_text("first")
+
+
+def test_whoever_sends_and_goes_without_reading_is_heard(client: RawClient, address: str) -> None:
+    """The answer to the first cannot be written any more when the others are still to be read."""
+    numbers = range(2_000)
+    with publisher(address) as sock:
+        sock.sendall(b"".join(encode_record(b"lobby", 1, b"%d %d" % (number, 10**60)) for number in numbers))
+    for number in numbers:
+        client.expect_text(f"{number} {10**60}")
+
+
+def publisher(address: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(address)  # without a timeout it waits for room in the backlog
+    except BaseException:
+        sock.close()
+        raise
+    sock.settimeout(10)
+    return sock
+
+
+@pytest.mark.parametrize("unfinished", [b"", encode_record(b"a", 1, b"hello")[:-1]], ids=["idle", "half-way"])
+def test_those_who_say_nothing_hold_up_nobody(client: RawClient, address: str, unfinished: bytes) -> None:
+    """More of them than there are places; the one that speaks now and then keeps its own."""
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(publisher(address))
+        for number in range(400):
+            stack.enter_context(publisher(address)).sendall(unfinished)
+            if number % 100 == 0:
+                busy.sendall(encode_record(b"lobby", 1, b"still here"))
+                assert busy.recv(10) == b"ok\n"
+                client.expect_text("still here")
+        uwsgi_ws.publish_to(address, "lobby", "hello", timeout=10)
+        client.expect_text("hello")
+
+
+def test_a_full_backlog_is_waited_for(tmp_path: Path) -> None:
+    """The kernel refuses at once; the one that waits is served when there is room."""
+    address = str(tmp_path / "busy.sock")
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as stack:
+        listener.bind(address)
+        listener.listen(0)
+        stack.enter_context(publisher(address))
+        with pytest.raises(uwsgi_ws.ChannelError, match="temporarily unavailable"):
+            uwsgi_ws.publish_to(address, "lobby", "hello", timeout=0.05)
+        waiting = threading.Thread(target=uwsgi_ws.publish_to, args=(address, "lobby", "hello"))
+        waiting.start()
+        for _ in range(2):
+            came, _ = listener.accept()
+            stack.enter_context(came).sendall(b"ok\n")
+        waiting.join(10)
+        assert not waiting.is_alive()
+
+
+def test_nor_do_those_who_read_no_answers(client: RawClient, address: str) -> None:
+    flood = encode_record(b"a", 1, b"") * 10_000
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            sock = stack.enter_context(publisher(address))
+            sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sock.send(flood)
+        uwsgi_ws.publish_to(address, "lobby", "hello", timeout=10)
+        client.expect_text("hello")
 
 
 @pytest.mark.parametrize("where", ["127.0.0.1:9999", "/nonexistent/channels.sock"])

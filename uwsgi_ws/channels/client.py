@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
+import time
 from collections.abc import Sequence
 
 from uwsgi_ws.channels.records import encode_name, encode_record
@@ -17,6 +18,8 @@ from uwsgi_ws.protocol.messages import Sendable, as_message
 __all__ = ["main", "publish_to"]
 
 _LONGEST_ANSWER = 4_096
+#: Seconds between two attempts to get in.
+_PAUSE = 0.01
 
 
 def publish_to(address: str, channel: str, message: Sendable, *, timeout: float = 5.0) -> None:
@@ -39,7 +42,7 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
     try:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(timeout)
-            sock.connect(target)
+            _connect(sock, target, timeout)
             try:
                 sock.sendall(record)
             except ConnectionError:
@@ -49,6 +52,20 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         raise ChannelError(f"cannot publish to {address}: {exc.strerror or exc}") from exc
     if answer != "ok":
         raise ChannelError(f"cannot publish to {address}: {answer.removeprefix('error ') or 'it gave no answer'}")
+
+
+def _connect(sock: socket.socket, target: str, timeout: float) -> None:
+    """Connect, waiting for room in the backlog: of a unix socket's the kernel says at once that there is none."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            sock.connect(target)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _read_line(sock: socket.socket) -> str:

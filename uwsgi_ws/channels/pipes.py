@@ -250,6 +250,10 @@ class PipeBackend(Backend):
                 # Ours: a worker writes nothing but records, and a delivery raises nothing. The worker goes on.
                 _log.exception("a message from another worker could not be delivered")
                 self._stats.channel_drops += 1
+            if self._assembler.error is not None:
+                _log.error("what another worker sends is no stream of records any more: %s", self._assembler.error)
+                self._stats.channel_drops += 1
+                self._assembler.error = None
             if self._assembler.torn:
                 self._stats.channel_drops += self._assembler.torn
                 self._assembler.torn = 0

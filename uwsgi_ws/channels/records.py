@@ -83,9 +83,9 @@ def encode_name(channel: str) -> bytes:
     return name
 
 
-def _decode_name(name: memoryview) -> str:
+def _decode_name(name: bytes) -> str:
     try:
-        return str(name, "utf-8", "surrogatepass")
+        return name.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
         raise ChannelError("not a record: the channel's name is not UTF-8") from None
 
@@ -113,14 +113,18 @@ class Decoder:
 
     Args:
         max_size: Bytes allowed in a payload.
+
+    Attributes:
+        error: What makes it no stream of records, once that has come; nothing behind it is looked at.
     """
 
-    __slots__ = ("_buffer", "_max_size", "_needed")
+    __slots__ = ("_buffer", "_max_size", "_needed", "error")
 
     def __init__(self, max_size: int) -> None:
         self._buffer = bytearray()
         self._needed = _RECORD.size  # bytes without which there is nothing to be done
         self._max_size = max_size
+        self.error: ChannelError | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -128,17 +132,32 @@ class Decoder:
         return not self._buffer
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take bytes; return the records that they complete, in order.
+        """Take bytes; return the records that they complete, in order: those before an ``error``, too.
 
         Raises:
-            ChannelError: this is no stream of records, or a payload is too large. Nothing more may be fed.
+            ChannelError: there was an error before.
         """
+        if self.error is not None:
+            raise self.error
         buffer = self._buffer
         buffer += data
         records: list[Record] = []
         size = len(buffer)
         if size < self._needed:
             return records
+        try:
+            begin = self._read_records(records)
+        except ChannelError as exc:
+            self.error = exc
+            exc.__traceback__ = None  # its frames know the records
+            begin = size
+        del buffer[:begin]
+        return records
+
+    def _read_records(self, records: list[Record]) -> int:
+        """Append the whole records of the buffer; return where the next one begins."""
+        buffer = self._buffer
+        size = len(buffer)
         begin = 0
         with memoryview(buffer) as view:
             while size - begin >= _RECORD.size:
@@ -152,13 +171,12 @@ class Decoder:
                 if end > size:
                     self._needed = end - begin
                     break
-                name = _decode_name(view[begin + _RECORD.size : name_end])
+                name = _decode_name(bytes(view[begin + _RECORD.size : name_end]))
                 records.append(Record(name, opcode, bytes(view[name_end:end])))
                 begin = end
             else:
                 self._needed = _RECORD.size
-        del buffer[:begin]
-        return records
+        return begin
 
 
 class Assembler:
@@ -171,9 +189,10 @@ class Assembler:
     Attributes:
         stale: Packets dropped because they were a predecessor's, or came after what was no record.
         torn: Records lost because their writer died before it had written all of them.
+        error: Why the rest of a writer's stream is dropped, for whoever reads to take.
     """
 
-    __slots__ = ("_generation", "_max_size", "_streams", "stale", "torn")
+    __slots__ = ("_generation", "_max_size", "_streams", "error", "stale", "torn")
 
     def __init__(self, generation: int, max_size: int) -> None:
         self._generation = generation
@@ -182,13 +201,10 @@ class Assembler:
         self._streams: dict[int, tuple[int, Decoder | None]] = {}
         self.stale = 0
         self.torn = 0
+        self.error: ChannelError | None = None
 
     def feed(self, packet: bytes) -> list[Record]:
-        """Take a packet; return the records that it completes.
-
-        Raises:
-            ChannelError: what its writer sends are no records; the rest of its stream is dropped.
-        """
+        """Take a packet; return the records that it completes: those before an ``error``, too."""
         writer, generation, reader_generation = _PACKET.unpack_from(packet)
         if reader_generation != self._generation:
             self.stale += 1
@@ -202,8 +218,8 @@ class Assembler:
         if decoder is None:
             self.stale += 1
             return []
-        try:
-            return decoder.feed(packet[_PACKET.size :])
-        except ChannelError:
+        records = decoder.feed(packet[_PACKET.size :])
+        if decoder.error is not None:
+            self.error = decoder.error
             self._streams[writer] = (generation, None)
-            raise
+        return records

@@ -80,18 +80,34 @@ def test_any_bytes_are_records_or_a_documented_error(data: bytes, piece: int) ->
 def test_a_payload_above_the_limit_is_refused_before_it_has_come() -> None:
     decoder = Decoder(LIMIT)
     assert decoder.feed(encode(Record("a", 1, b"x" * LIMIT)))
-    with pytest.raises(ChannelError, match="message of 1001 bytes, 1000 allowed"):
-        decoder.feed(encode(Record("a", 1, b"x" * (LIMIT + 1)))[:7])
+    assert decoder.feed(encode(Record("a", 1, b"x" * (LIMIT + 1)))[:7]) == []
+    assert str(decoder.error) == f"message of {LIMIT + 1} bytes, {LIMIT} allowed"
 
 
 def test_an_opcode_of_neither_text_nor_binary_is_no_record() -> None:
-    with pytest.raises(ChannelError, match="opcode 9"):
-        Decoder(LIMIT).feed(encode_record(b"a", 9, b""))
+    decoder = Decoder(LIMIT)
+    assert decoder.feed(encode_record(b"a", 9, b"")) == []
+    assert str(decoder.error) == "not a record: opcode 9"
 
 
 def test_a_name_that_is_not_utf_8_is_no_record() -> None:
-    with pytest.raises(ChannelError, match="name is not UTF-8"):
-        Decoder(LIMIT).feed(encode_record(b"\xff", 1, b""))
+    decoder = Decoder(LIMIT)
+    assert decoder.feed(encode_record(b"\xff", 1, b"")) == []
+    assert str(decoder.error) == "not a record: the channel's name is not UTF-8"
+
+
+@given(st.lists(records, max_size=4), st.integers(1, 90))
+def test_the_records_before_an_error_are_whole_however_it_is_cut(before: list[Record], size: int) -> None:
+    data = b"".join(map(encode, before)) + encode_record(b"a", 9, b"") + encode(Record("a", 1, b"too late"))
+    decoder = Decoder(LIMIT)
+    came: list[Record] = []
+    for start in range(0, len(data), size):
+        if decoder.error is None:
+            came += decoder.feed(data[start : start + size])
+    assert came == before
+    assert decoder.is_idle, "nothing of it is kept"
+    with pytest.raises(ChannelError, match="opcode 9"):
+        decoder.feed(b"")
 
 
 def test_a_name_may_be_anything_up_to_its_limit() -> None:
@@ -153,8 +169,9 @@ def test_a_successor_drops_what_its_predecessor_left_in_the_inbox(taken: int) ->
 
 def test_a_writer_of_no_records_is_ignored_until_another_takes_its_place() -> None:
     assembler = Assembler(1, LIMIT)
-    with pytest.raises(ChannelError):
-        assembler.feed(encode_packet(3, 1, 1, b"\x09 nonsense"))
+    whole = Record("a", 1, b"before")
+    assert assembler.feed(encode_packet(3, 1, 1, encode(whole) + b"\x09 nonsense")) == [whole]
+    assert str(assembler.error) == "not a record: opcode 9"
     assert assembler.feed(encode_packet(3, 1, 1, encode(Record("a", 1, b"late")))) == []
     assert assembler.stale == 1
     assert assembler.feed(encode_packet(4, 1, 1, encode(Record("a", 1, b"other")))) == [Record("a", 1, b"other")]
