@@ -156,7 +156,7 @@ def websocket_handshake(
 
 
 def _accept(request: Request, headers: Headers, subprotocol: str | None) -> None:
-    check_head("101", headers)
+    check_head("101", list(headers))
     assert request.acceptor is not None, "a request that runs an application has an acceptor"
     request.acceptor.accept(request, headers, subprotocol, "Web Socket Protocol Handshake")
 

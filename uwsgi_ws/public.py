@@ -12,7 +12,7 @@ from uwsgi_ws.protocol import handshake
 from uwsgi_ws.protocol.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request, is_serving
-from uwsgi_ws.wsgi.response import check_head, plain_headers
+from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["accept", "count", "publish", "subscribe"]
 
@@ -51,8 +51,7 @@ def accept(
     if origins is not None and not handshake.is_origin_allowed(environ, environ["wsgi.url_scheme"], tuple(origins)):
         raise HandshakeError(403, "this Origin may not connect here")
     subprotocol = handshake.choose_subprotocol(environ, subprotocols)
-    answer = plain_headers(list(headers))
-    check_head("101", answer)
+    answer = [*check_head("101", list(headers))[1]]
     if subprotocol is not None:
         answer.append(("Sec-WebSocket-Protocol", subprotocol))
     assert request.acceptor is not None, "a request that runs an application has an acceptor"

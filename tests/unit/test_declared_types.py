@@ -21,7 +21,7 @@ WIRE = "comes from a socket: RawSocket and its like make plain bytes"
 PARSED = "made by a parser out of the wire's bytes"
 FRAME = "a frame that protocol.frames has encoded"
 OURS = "made in this class, and no application gets at it"
-PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.write or plain_headers"
+PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.write or check_head"
 
 #: By reason and file: a function's argument in parentheses, its local name after a colon, a class's attribute.
 ALLOWED_BY_REASON = {
@@ -68,7 +68,7 @@ ALLOWED_BY_REASON = {
         "net/_raw.pxd": ("RawSocket.sendmsg(buffers)",),
         "net/poller.pxd": ("Poller.ready",),
         "net/turn.pxd": ("Turn._touched", "_flush: touched"),
-        "wsgi/response.pxd": ("plain_headers() returns",),
+        "wsgi/response.pxd": ("check_head() returns",),
     },
     PLAIN: {
         "websocket/broadcast.pxd": ("_offer(connections)",),

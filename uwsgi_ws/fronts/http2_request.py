@@ -27,9 +27,6 @@ _T = TypeVar("_T")
 
 _log = logging.getLogger("uwsgi_ws.http2")
 
-#: RFC 9113 8.2.2: "MUST NOT generate" them; answers that the server makes for HTTP/1.1 have some.
-_CONNECTION_SPECIFIC = frozenset(("connection", "upgrade", "keep-alive", "proxy-connection", "transfer-encoding"))
-
 
 class Http2Request(Request):
     """Made by ``Http2Front``; ``leave`` must be called when it has been handled."""
@@ -235,7 +232,7 @@ def _fields(status: str, headers: Headers) -> list[tuple[bytes, bytes]]:
 def _name(name: str) -> bytes:
     """Return a field's name as it is sent; nothing for one that is not."""
     name = name.lower()
-    return b"" if name in _CONNECTION_SPECIFIC else name.encode("latin-1")
+    return b"" if name in HOP_BY_HOP else name.encode("latin-1")
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ cdef class StreamRequest(Request):
 
     @cython.locals(environ=dict)
     cdef object _begin(self, object front, Head head)
-    @cython.locals(code=int, has_date=bint, lines=list)
+    @cython.locals(code=int, has_date=bint, lines=list, size=Py_ssize_t)
     cpdef object write_head(self, object status, object headers, object body_length)
     cpdef object write_body(self, object data)
     cdef object _write(self, object data)

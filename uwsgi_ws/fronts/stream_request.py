@@ -26,6 +26,7 @@ _log = logging.getLogger("uwsgi_ws.http")
 _DRAIN_LIMIT = 65_536
 #: A head and a first piece of body up to here go out in one write.
 _JOIN_LIMIT = 65_536
+_CLOSE_LINE = "Connection: close\r\n"
 
 
 class StreamRequest(Request):
@@ -55,7 +56,7 @@ class StreamRequest(Request):
     )
 
     #: The header line of a response after which the connection ends.
-    _CLOSE = "Connection: close\r\n"
+    _CLOSE = _CLOSE_LINE
 
     def __init__(self, front: StreamFront, head: Head) -> None:
         self._begin(front, head)
@@ -165,12 +166,18 @@ class StreamRequest(Request):
         self.header_count = len(headers)
         lines = [f"HTTP/1.1 {status}\r\n"]
         has_date = False
+        close = self._CLOSE
         for name, value in headers:
+            size = len(name)
+            if size == 10 and name.lower() == "connection":  # its only value: who answers wants no further request here
+                self._must_close = True
+                close = _CLOSE_LINE
+                continue
             lines.append(f"{name}: {value}\r\n")
-            if len(name) == 4 and name.lower() == "date":
+            if size == 4 and name.lower() == "date":
                 has_date = True
-        if code == 426:
-            lines.append("Connection: Upgrade\r\n")  # RFC 9110 7.8: it goes with the Upgrade header
+            elif size == 7 and name.lower() == "upgrade":
+                lines.append("Connection: Upgrade\r\n")  # RFC 9110 7.8: they go together
         if not has_date:
             lines.append(_date_line())
         if self._is_head or code in (204, 304):
@@ -187,7 +194,7 @@ class StreamRequest(Request):
         if self._needs_continue or (not self._must_close and not self._front.may_keep_alive()):
             self._must_close = True
         if self._must_close:
-            lines.append(self._CLOSE)
+            lines.append(close)
         elif not self._takes_chunks:
             lines.append("Connection: keep-alive\r\n")
         lines.append("\r\n")

@@ -8,6 +8,7 @@ Source: RFC 9112 4, 6 and 9; uWSGI's backends answer in HTTP/1.0 or 1.1, whateve
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 from weakref import proxy
@@ -15,13 +16,14 @@ from weakref import proxy
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol.hop_by_hop import end_to_end
 
 __all__ = ["ResponseHead", "ResponseParser"]
 
 #: Bytes of a head, interim ones (100, 103) included.
 _HEAD_SIZE: Final = 65_536
-#: RFC 9110 7.6.1: they concern the connection that they came on, and end there.
-_HOP_BY_HOP: Final = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+#: A Content-Length field that may list its number more than once.
+_LENGTHS: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,20}(?:[ \t]*,[ \t]*[0-9]{1,20})*)[ \t]*(?=\r\n)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,11 @@ class ResponseParser:
         "__weakref__",
         "_body",
         "_fields",
+        "_held",
+        "_is_doubtful",
         "_is_head",
         "_parser",
         "_reason",
-        "_size",
         "head",
         "is_complete",
         "rest",
@@ -72,7 +75,8 @@ class ResponseParser:
         self._reason = b""
         self._fields: list[tuple[str, str]] = []
         self._body: list[bytes] = []
-        self._size = 0  # bytes before the end of the head
+        self._held = bytearray()  # the head so far
+        self._is_doubtful = False  # llhttp has refused its Content-Length
         self.head: ResponseHead | None = None
         self.is_complete = False
         self.rest = b""
@@ -88,17 +92,52 @@ class ResponseParser:
         if not data:
             self._end()
             return
+        if self.head is not None:
+            self._feed(data)
+            return
+        self._held += data
+        if not self._is_doubtful:
+            self._feed(data)
+        if self._is_doubtful:
+            self._begin_again()
+        if self.head is not None:
+            self._held.clear()
+        elif len(self._held) > _HEAD_SIZE:
+            raise RequestError(502, "the head of the backend's response is too long")
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as exc:
             self.rest = data[exc.args[0] :]
         except HttpParserError as exc:
-            if not self.is_complete:
-                raise RequestError(502, "the backend's response is malformed") from exc
-        if self.head is None:
-            self._size += len(data)
-            if self._size > _HEAD_SIZE:
-                raise RequestError(502, "the head of the backend's response is too long")
+            if self.is_complete:
+                return
+            if self.head is None and not self._is_doubtful and "Content-Length" in str(exc):
+                self._is_doubtful = True
+                return
+            raise RequestError(502, "the backend's response is malformed") from exc
+
+    def _begin_again(self) -> None:
+        """Once the head is whole, read it anew with one Content-Length, if all that it has are equal."""
+        held = bytes(self._held)
+        begin = 0
+        while True:
+            end = held.find(b"\r\n\r\n", begin)
+            if end < 0:
+                return
+            # An interim response, "HTTP/1.1 1xx", has come through.
+            if held[begin + 9 : begin + 10] != b"1" or held.startswith(b"101", begin + 9):
+                break
+            begin = end + 4
+        head = held[begin : end + 2]
+        numbers = {int(number) for field in _LENGTHS.findall(head) for number in field.split(b",")}
+        if len(numbers) != 1:
+            raise RequestError(502, "the backend's response has no proper Content-Length")
+        self._parser = HttpResponseParser(_Events(proxy(self)))
+        self._fields.clear()
+        one = b"\r\nContent-Length: %d" % numbers.pop()
+        self._feed(held[:begin] + _LENGTHS.sub(b"", head)[:-2] + one + held[end:])
 
     def take_body(self) -> bytes:
         """Return what has come of the body, and forget it."""
@@ -119,14 +158,11 @@ class ResponseParser:
         if code < 200 and code != 101:
             self._fields.clear()  # an interim response: the one that counts is still to come
             return
-        ours = set(_HOP_BY_HOP)
         length: int | None = None
         for name, value in self._fields:
-            if name.lower() == "connection":
-                ours.update(word.strip().lower() for word in value.split(","))
-            elif name.lower() == "content-length":
+            if name.lower() == "content-length":
                 length = int(value)  # llhttp has let digits pass only, and one length only
-        headers = [(name, value) for name, value in self._fields if name.lower() not in ours]
+        headers = end_to_end(self._fields, code)
         self.head = ResponseHead(code, self._reason.decode("latin-1"), headers, length)
         if self._is_head or code in (204, 304):
             self.is_complete = True

@@ -29,6 +29,7 @@ from uwsgi_ws.addresses import Address, parse_address
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Headers
 from uwsgi_ws.log import escape
+from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
 from uwsgi_ws.routing.conditions import is_in, network_of
 from uwsgi_ws.routing.request import RoutedRequest
@@ -396,15 +397,19 @@ def _add_header(argument: str, site: Site) -> Action:
     if name.lower() == "content-length":
         raise ValueError("Content-Length is the application's to say")
     check_head("200", [(name, "")])
+    lowered = name.lower()
+    if lowered in HOP_BY_HOP and lowered != "connection":
+        _log.warning("addheader: %s is the server's to send: without effect", name)
+        return lambda request: NEXT
     template = Template(value.strip(" \t"))
 
     def add(request: RoutedRequest) -> int:
         text = template.expand(request)
         try:
-            check_head("200", [(name, text)])
+            _, headers, _, _ = check_head("200", [(name, text)])
         except ValueError as exc:
             raise RequestError(400, "a route would put a control character into a header") from exc
-        request.added_headers.append((name, text))
+        request.added_headers.extend(headers)  # of Connection's nothing but "close"
         return NEXT
 
     return add

@@ -27,6 +27,7 @@ from uwsgi_ws.net.poller import Poller
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.own import OwnSocket
 from uwsgi_ws.protocol.handshake import is_websocket
+from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
 from uwsgi_ws.routing.request import RoutedRequest
@@ -39,19 +40,8 @@ _log = logging.getLogger("uwsgi_ws.routing")
 
 #: Headers that concern the client's connection, or that this side says itself.
 _NOT_FORWARDED = frozenset(
-    (
-        "HTTP_CONNECTION",
-        "HTTP_EXPECT",
-        "HTTP_HOST",
-        "HTTP_KEEP_ALIVE",
-        "HTTP_PROXY_CONNECTION",
-        "HTTP_TE",
-        "HTTP_TRAILER",
-        "HTTP_TRANSFER_ENCODING",
-        "HTTP_UPGRADE",
-        "HTTP_X_FORWARDED_FOR",
-        "HTTP_X_FORWARDED_PROTO",
-    )
+    "HTTP_" + name.upper().replace("-", "_")
+    for name in (*HOP_BY_HOP, "expect", "host", "x-forwarded-for", "x-forwarded-proto")
 )
 _SPLITTERS = re.compile(r"[\0\r\n]")
 #: What a request target may hold (RFC 3986), percent signs included: it is encoded already.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
+from uwsgi_ws.protocol.hop_by_hop import end_to_end
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -112,7 +113,8 @@ class RoutedRequest(Request):
         """
         if self._has_other_response(101):
             raise OSError("a response route has answered instead")
-        return self.front_request.upgrade(reason, self._changed(headers))
+        # Its Connection is the carrier's to say.
+        return self.front_request.upgrade(reason, end_to_end([*self._changed(headers)], 101))
 
     def disconnect(self) -> None:
         """See Request."""

@@ -9,6 +9,7 @@ cdef class Response:
     cdef bint _is_head
     cdef Request _request
     cdef object _status
+    cdef public object dropped
 
     cdef object _send_head(self, object body_length)
     @cython.locals(has_begun=bint, complained=bint, request=Request)
@@ -16,8 +17,5 @@ cdef class Response:
     cdef bint _send_file(self, object wrapper) except? True
 
 
-cpdef list plain_headers(object headers)
-
-
-@cython.locals(is_length=bint)
-cpdef object check_head(object status, object headers)
+@cython.locals(has_hop_by_hop=bint, kept=list, kind=int)
+cpdef tuple check_head(object status, object headers)

@@ -7,15 +7,16 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.plain import plain_bytes, plain_str
+from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP, connection_options, end_to_end
 
-__all__ = ["FileWrapper", "Response", "check_head", "plain_headers"]
+__all__ = ["FileWrapper", "Response", "check_head"]
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 
@@ -25,9 +26,10 @@ _STATUS = re.compile(r"[1-9][0-9]{2}( [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: RFC 9110 5.5: visible characters, space and tab; a CR or LF here would split the response.
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
-_HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
-)
+_LENGTH = re.compile(r"[0-9]+")
+_CLOSE = ("Connection", "close")
+#: What a header's name means to the server.
+_ORDINARY, _CONTENT_LENGTH, _HOP_BY_HOP = range(3)
 
 
 class FileWrapper:
@@ -63,9 +65,12 @@ class Response:
 
     Args:
         request: To be answered; nothing has been sent.
+
+    Attributes:
+        dropped: Names of the application's headers that are not sent, as they concern a connection only.
     """
 
-    __slots__ = ("_content_length", "_headers", "_is_head", "_request", "_status")
+    __slots__ = ("_content_length", "_headers", "_is_head", "_request", "_status", "dropped")
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -73,6 +78,7 @@ class Response:
         self._status: str | None = None
         self._headers: Headers = ()
         self._content_length: int | None = None  # the application's own
+        self.dropped: Sequence[str] = ()
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
@@ -84,13 +90,12 @@ class Response:
             raise OSError("headers already sent")  # uWSGI's words
         if self._status is not None and exc_info is None:
             raise AssertionError("start_response called a second time without exc_info")
-        status = plain_str(status, "a status is str")
-        headers = plain_headers(headers)
-        self._content_length = check_head(status, headers)
+        status, kept, length, self.dropped = check_head(status, headers)
         if status[0] == "1":
             raise ValueError(f"not the status of a final response: {status!r}")
         self._status = f"{status} " if len(status) == 3 else status  # RFC 9112 4: the space is not optional
-        self._headers = headers
+        self._headers = kept
+        self._content_length = length
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -183,15 +188,26 @@ class Response:
         return True
 
 
-def plain_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return a list of an application's response headers that no subclass of its can change any more.
+def check_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, Headers, int | None, Sequence[str]]:
+    """Return what of an application's status and headers may go out.
+
+    Nothing that its own subclasses of ``str`` do counts any more: what was checked is what goes out.
+
+    Returns:
+        The status; the headers, of those for a connection only ``Connection: close``; the Content-Length in them; and
+        the names of those left out.
 
     Raises:
-        TypeError: it is no list of pairs of str.
+        TypeError: something is not of the type that PEP 3333 wants.
+        ValueError: something would break the response.
     """
+    status = plain_str(status, "a status is str")
+    _check_status(status)
     if not isinstance(headers, list):
         raise TypeError(f"response headers are a list, not {type(headers).__name__}")
-    plain = []
+    kept: list[tuple[str, str]] = []
+    length: int | None = None
+    has_hop_by_hop = False
     for header in headers:
         if not isinstance(header, (tuple, list)) or len(header) != 2:
             raise TypeError(f"a response header is a pair of str, not {header!r}")
@@ -200,29 +216,41 @@ def plain_headers(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
             name, value = plain_str(name, "a name is str"), plain_str(value, "a value is str")
-        plain.append((name, value))
-    return plain
-
-
-def check_head(status: str, headers: Iterable[tuple[str, str]]) -> int | None:
-    """Raise unless an application's status and headers may go out as they are; return the Content-Length in them."""
-    if not isinstance(status, str):
-        raise TypeError(f"a status is str, not {type(status).__name__}")
-    _check_status(status)
-    if not isinstance(headers, list):
-        raise TypeError(f"response headers are a list, not {type(headers).__name__}")
-    length: int | None = None
-    for name, value in headers:
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
-        is_length = _check_name(name)
+        kind = _kind_of(name)
         if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
             raise ValueError(f"control or non-latin-1 characters in the response header {name!r}")
-        if is_length:
-            if length is not None or not (value.isascii() and value.isdigit()):
-                raise ValueError(f"not a length, or not the only one: Content-Length {value!r}")
-            length = int(value)
-    return length
+        if kind == _CONTENT_LENGTH:
+            number = int(value) if value.isascii() and value.isdigit() else _listed_length(value)
+            if length is not None:
+                if number != length:
+                    raise ValueError(f"Content-Length is {length}, and {number} as well")
+                continue
+            length = number
+            if "," in value:
+                value = str(number)
+        elif kind == _HOP_BY_HOP:
+            has_hop_by_hop = True
+        kept.append((name, value))
+    if not has_hop_by_hop:
+        return status, kept, length, ()
+    passing = end_to_end(kept, int(status[:3]))
+    dropped = [name for name, value in kept if (name, value) not in passing]
+    if "close" in connection_options(kept) and not status.startswith("1"):
+        passing.append(_CLOSE)
+        dropped = [name for name in dropped if name.lower() != "connection"]
+    return status, passing, length, dropped
+
+
+def _listed_length(value: str) -> int:
+    """Return the Content-Length that a list has more than once (RFC 9110 8.6).
+
+    Raises:
+        ValueError: It has none, or several.
+    """
+    numbers = [number.strip(" \t") for number in value.split(",")]
+    if not all(map(_LENGTH.fullmatch, numbers)) or len({int(number) for number in numbers}) != 1:
+        raise ValueError(f"not a length: Content-Length {value!r}")
+    return int(numbers[0])
 
 
 # An application uses the same few again and again.
@@ -233,11 +261,10 @@ def _check_status(status: str) -> None:
 
 
 @lru_cache(maxsize=1_024)
-def _check_name(name: str) -> bool:
-    """Return whether it is Content-Length's."""
+def _kind_of(name: str) -> int:
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a header name: {name!r}")
     lowered = name.lower()
-    if lowered in _HOP_BY_HOP:
-        raise ValueError(f"{name!r} is the server's to send, not the application's")
-    return lowered == "content-length"
+    if lowered in HOP_BY_HOP:
+        return _HOP_BY_HOP
+    return _CONTENT_LENGTH if lowered == "content-length" else _ORDINARY

@@ -26,6 +26,8 @@ Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
 
+_told: set[int] = set()  # applications about whose headers something has been said
+
 
 def run(application: Application, request: Request) -> bool:
     """Call ``application`` here and send its answer. Never raises: errors are logged and answered.
@@ -42,6 +44,8 @@ def run(application: Application, request: Request) -> bool:
             result = application(request.environ, response)
             if own.is_copy:
                 own.end_copy()
+            if response.dropped:
+                _say_dropped(application, request, response)
             if request.websocket is None:
                 response.send(result)
         finally:
@@ -68,6 +72,14 @@ def run(application: Application, request: Request) -> bool:
         if request.websocket is not None:
             request.websocket.release(close_code)
     return True
+
+
+def _say_dropped(application: Application, request: Request, response: Response) -> None:
+    """Say once that an application sends headers that are not its to send; applications are few, and stay."""
+    if id(application) not in _told:
+        _told.add(id(application))
+        names = ", ".join(response.dropped)
+        _log.warning("%s: %s: the server's to send, dropped; not said again", request.environ.get("REQUEST_URI"), names)
 
 
 def fail(request: Request) -> None:

@@ -127,3 +127,27 @@ def test_where_the_bytes_are_cut_changes_nothing(cuts: list[int]) -> None:
     parser, body = parse(*pieces)
     assert parser.head is not None
     assert (parser.head.reason, parser.head.headers, body, parser.is_complete) == ("Fine", [("A", "b")], b"abc", True)
+
+
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 5\r\ncontent-length:5 ", b"Content-Length: 5, 5", b"Content-Length: 05,5"]
+)
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n"])
+def test_equal_lengths_are_one_however_they_are_cut(fields: bytes, interim: bytes) -> None:
+    """RFC 9110 8.6."""
+    raw = interim + b"HTTP/1.1 200 OK\r\nX-A: 1\r\n" + fields + b"\r\nX-B: 2\r\n\r\nhello"
+    for cut in range(len(raw)):
+        parser, body = parse(*filter(None, (raw[:cut], raw[cut:])))
+        assert parser.head is not None
+        assert sorted(parser.head.headers) == [("Content-Length", "5"), ("X-A", "1"), ("X-B", "2")]
+        assert (parser.head.content_length, body, parser.is_complete) == (5, b"hello", True)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: 5, 6", b"Content-Length: 5 5", b"Content-Length: x"],
+)
+def test_lengths_that_differ_are_malformed(fields: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n\r\nhello")
+    assert caught.value.status == 502
