@@ -157,6 +157,11 @@ class Request:
         """Whether ``write_file`` may be used for a body of known length."""
         raise NotImplementedError
 
+    @property
+    def takes_body(self) -> bool:
+        """Whether what is written of a body goes anywhere: no route has answered instead."""
+        return True
+
     def fileno(self) -> int:
         """Return the descriptor of the client's socket; -1 when there is none."""
         raise NotImplementedError

@@ -206,10 +206,9 @@ class StreamRequest(Request):
         left = self._left
         if left is not None:
             if len(data) > left:
+                data = data[:left]  # whoever writes says so in the log
                 if not self._is_head and self.status not in (204, 304):
-                    _log.error("%s: the body is longer than its Content-Length", self._target)
                     self._must_close = True
-                data = data[:left]
             self._left = left - len(data)
         if data:
             self.body_bytes += len(data)

@@ -69,6 +69,11 @@ class RoutedRequest(Request):
         """See Request."""
         return self.front_request.can_sendfile
 
+    @property
+    def takes_body(self) -> bool:
+        """See Request."""
+        return not self._is_replaced
+
     def fileno(self) -> int:
         """See Request."""
         return self.front_request.fileno()

@@ -54,6 +54,11 @@ class ThreadRequest(Request):
         """See Request."""
         return self._request.can_sendfile
 
+    @property
+    def takes_body(self) -> bool:
+        """See Request."""
+        return self._request.takes_body
+
     def fileno(self) -> int:
         """See Request."""
         return -1 if self._is_cut_off else self._request.fileno()

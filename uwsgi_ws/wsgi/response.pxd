@@ -5,15 +5,31 @@ from uwsgi_ws.fronts.base cimport Request
 
 cdef class Response:
     cdef object _content_length
+    cdef bint _has_no_body
     cdef object _headers
+    cdef bint _is_finished
     cdef bint _is_head
+    cdef object _left
     cdef Request _request
     cdef object _status
+    cdef double _turn_ends_at
     cdef public object dropped
+    cdef public bint has_failed
 
+    @cython.locals(asked=object)
+    cdef bint _is_websocket(self) except? True
+    cdef bint _put(self, object data) except? True
+    @cython.locals(now=double)
+    cdef object _end_turn(self)
+    @cython.locals(is_bodiless=bint)
     cdef object _send_head(self, object body_length)
-    @cython.locals(has_begun=bint, complained=bint, request=Request)
+    @cython.locals(request=Request)
     cpdef object send(self, object result)
+    @cython.locals(asked=object, has_begun=bint, complained=bint, spare_until=double)
+    cdef object _send_pieces(self, object result, object length)
+    @cython.locals(asked=object)
+    cdef object _complain(self)
+    cpdef object finish(self)
     cdef bint _send_file(self, object wrapper) except? True
 
 

@@ -9,10 +9,15 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from gevent import sleep
+
+from uwsgi_ws.errors import ClientGone
 from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.net.crossing import in_hub
 from uwsgi_ws.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP, connection_options, end_to_end
 
@@ -26,6 +31,8 @@ _STATUS = re.compile(r"[1-9][0-9]{2}( [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 #: RFC 9110 5.5: visible characters, space and tab; a CR or LF here would split the response.
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
+#: Seconds that a response may take without a break, and that an iterable may go on behind its last byte.
+_TURN, _SPARE = 0.001, 1.0
 _LENGTH = re.compile(r"[0-9]+")
 _CLOSE = ("Connection", "close")
 #: What a header's name means to the server.
@@ -63,14 +70,30 @@ class FileWrapper:
 class Response:
     """What a request is answered with; itself the ``start_response`` that the application is called with.
 
+    It counts the body against its Content-Length. Once nothing more may be sent, an iterable is not read for ever, and
+    one that costs nothing to go on with, such as endless empty pieces, leaves the others their turns.
+
     Args:
         request: To be answered; nothing has been sent.
 
     Attributes:
         dropped: Names of the application's headers that are not sent, as they concern a connection only.
+        has_failed: After an opening handshake it was answered with a 5xx: how frameworks tell of an exception.
     """
 
-    __slots__ = ("_content_length", "_headers", "_is_head", "_request", "_status", "dropped")
+    __slots__ = (
+        "_content_length",
+        "_has_no_body",
+        "_headers",
+        "_is_finished",
+        "_is_head",
+        "_left",
+        "_request",
+        "_status",
+        "_turn_ends_at",
+        "dropped",
+        "has_failed",
+    )
 
     def __init__(self, request: Request) -> None:
         self._request = request
@@ -78,13 +101,30 @@ class Response:
         self._status: str | None = None
         self._headers: Headers = ()
         self._content_length: int | None = None  # the application's own
+        self._has_no_body = False  # whatever is written goes nowhere
+        self._left: int | None = None  # bytes of the body still to come, once the head has been sent; None: not known
+        self._is_finished = False
+        self._turn_ends_at = 0.0  # monotonic
         self.dropped: Sequence[str] = ()
+        self.has_failed = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the client has all that it will get: what goes wrong now concerns only the log."""
+        return self._is_finished or self._left == 0
 
     def __call__(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Callable[[bytes], None]:
-        """``start_response`` (PEP 3333)."""
+        """``start_response`` (PEP 3333).
+
+        After an opening handshake it takes anything and sends nothing: a framework makes a response of whatever its
+        view returns.
+        """
         if self._request.is_head_written:
+            if exc_info is None and self._is_websocket():
+                self.has_failed = isinstance(status, str) and status.startswith("5")
+                return self.write
             if exc_info is not None:
                 raise exc_info[1].with_traceback(exc_info[2])
             raise OSError("headers already sent")  # uWSGI's words
@@ -99,14 +139,52 @@ class Response:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """The callable that ``start_response`` returns: send now."""
+        """The callable that ``start_response`` returns: send now.
+
+        Raises:
+            OSError: The body would be longer than its Content-Length (PEP 3333), or the client is gone.
+        """
+        self._end_turn()  # first: an application may go on whatever is raised
+        if self._request.is_head_written and self._is_websocket():
+            return
         if not isinstance(data, bytes):
             raise TypeError(f"a response body is bytes, not {type(data).__name__}")
         if type(data) is not bytes:
             data = plain_bytes(data)
         self._send_head(None)
-        if data:
-            self._request.write_body(data)
+        if data and not self._put(data) and not self._has_no_body:
+            raise OSError("the body is longer than its Content-Length")
+
+    def _is_websocket(self) -> bool:
+        # Compiled, a request that stands in front of another has attributes of its own too, which nobody has set.
+        asked: Any = self._request
+        return asked.websocket is not None
+
+    def _put(self, data: bytes) -> bool:
+        """Send a piece of the body, as far as it may go; False when that was not all."""
+        if self._has_no_body:
+            return False
+        self._request.write_body(data)  # which cuts it where it must end
+        left = self._left
+        if left is None:
+            return True
+        self._left = max(0, left - len(data))
+        return len(data) <= left
+
+    def _end_turn(self) -> None:
+        """Let others run if this response has kept them waiting: many writes never have to wait for their client.
+
+        Raises:
+            ClientGone: Nobody is left to answer.
+        """
+        now = monotonic()
+        if now >= self._turn_ends_at:
+            if self._turn_ends_at:
+                in_hub(sleep, 0)
+                if self._request.fileno() < 0 and not self._is_websocket():
+                    raise ClientGone("the connection is closed")
+                now = monotonic()
+            self._turn_ends_at = now + _TURN
 
     def _send_head(self, body_length: int | None) -> None:
         """Send the head, unless it has gone; a Content-Length of the application's wins over ``body_length``."""
@@ -120,10 +198,13 @@ class Response:
         # For HEAD, no body says nothing about the length that GET's would have.
         elif body_length is not None and (body_length or not self._is_head):
             headers = [*headers, ("Content-Length", str(body_length))]
-        if self._status.startswith(("204", "304")):
+        is_bodiless = self._status.startswith(("204", "304"))
+        if is_bodiless:
             # RFC 9110 8.6: a 204 MUST NOT have it; a 304's would have to be that of the 200.
             headers = [header for header in headers if header[0].lower() != "content-length"]
         self._request.write_head(self._status, headers, body_length)
+        self._has_no_body = is_bodiless or self._is_head or not self._request.takes_body
+        self._left = 0 if self._has_no_body else body_length
 
     def send(self, result: Iterable[bytes] | None) -> None:
         """Send what the application has returned, and end the response."""
@@ -133,7 +214,7 @@ class Response:
         if isinstance(result, bytes):
             result = [plain_bytes(result)]  # uWSGI sends it as it is
         if isinstance(result, FileWrapper) and self._send_file(result):
-            request.finish()
+            self.finish()
             return
         length: int | None = None
         if isinstance(result, (list, tuple)) and len(result) <= 1:
@@ -145,26 +226,63 @@ class Response:
                 if type(body) is not bytes:
                     body = plain_bytes(body)
                 self._send_head(len(body))
+                left = self._left
+                if left is not None and len(body) > left and not self._has_no_body:
+                    self._complain()
                 request.write_last(body)
+                self._is_finished = True
                 return
             length = 0 if len(result) <= 1 else None
+        self._send_pieces(result, length)
+
+    def _send_pieces(self, result: Iterable[bytes], length: int | None) -> None:
+        """Send a body piece by piece; ``length`` is what is known of it before the first."""
+        asked: Any = self._request  # see _is_websocket
         has_begun = complained = False
-        for chunk in result:
-            if isinstance(chunk, bytes):
-                if type(chunk) is not bytes:
-                    chunk = plain_bytes(chunk)
-                if chunk:
+        spare_until = 0.0  # once there is nothing more to send
+        for piece in result:
+            if asked.websocket is not None:
+                # The iterable is the application itself, which has made a WebSocket of the request meanwhile.
+                if not asked.websocket.is_open:
+                    break
+            elif isinstance(piece, bytes):
+                if type(piece) is not bytes:
+                    piece = plain_bytes(piece)
+                if piece:
                     if not has_begun:
                         has_begun = True
                         self._send_head(length)
-                    request.write_body(chunk)
+                    if not self._put(piece) and not self._has_no_body:
+                        self._complain()
+                        break
             elif not complained:
                 # uWSGI sends nothing of it and goes on; its own text. Once: a str is as many chunks as characters.
                 complained = True
-                _log.error("[ERROR] Unhandled object from iterator: %r", type(chunk))
+                _log.error("[ERROR] Unhandled object from iterator: %r", type(piece))
+            if self._left == 0:
+                # PEP 3333 has us stop here. But the end is most often next, and what the application does there shall
+                # be done.
+                if not spare_until:
+                    spare_until = monotonic() + _SPARE
+                elif monotonic() >= spare_until:
+                    break
+            self._end_turn()
+        if asked.websocket is not None:
+            return
         if not has_begun:
             self._send_head(0 if length is None else length)
-        request.finish()
+        self.finish()
+
+    def _complain(self) -> None:
+        """Say that a body is too long, once for each request: nothing more is taken of it then."""
+        asked: Any = self._request  # see _is_websocket
+        _log.error("%s: the body is longer than its Content-Length", asked.environ.get("REQUEST_URI"))
+
+    def finish(self) -> None:
+        """End the response; without effect the second time."""
+        if not self._is_finished:
+            self._request.finish()
+            self._is_finished = True
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Send a regular file by the kernel; False when it must be read instead."""

@@ -44,8 +44,6 @@ def run(application: Application, request: Request) -> bool:
             result = application(request.environ, response)
             if own.is_copy:
                 own.end_copy()
-            if response.dropped:
-                _say_dropped(application, request, response)
             if request.websocket is None:
                 response.send(result)
         finally:
@@ -55,23 +53,41 @@ def run(application: Application, request: Request) -> bool:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-        close_code = 1000
+        close_code = 1011 if response.has_failed else 1000
     except Dismissed:
         raise  # the server stops
     except ClientGone as gone:
         _log.info("%s: %s", request.environ.get("REQUEST_URI"), gone)
         request.abandon()
-    except RequestError as error:
-        respond_error(request, error)
     except BaseException as exc:  # gevent.Timeout, GreenletExit and SystemExit too: they end the request only
+        if response.is_complete:
+            _log_exception(request)
+            _finish(request, response)
+            return False
+        if isinstance(exc, RequestError):
+            respond_error(request, exc)
+            return True
         if request.websocket is not None and isinstance(exc, ConnectionClosed):
             return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
         fail(request)
         return False
     finally:
+        if response.dropped:
+            _say_dropped(application, request, response)
         if request.websocket is not None:
             request.websocket.release(close_code)
     return True
+
+
+def _finish(request: Request, response: Response) -> None:
+    try:
+        response.finish()
+    except OSError:
+        request.abandon()
+
+
+def _log_exception(request: Request) -> None:
+    _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
 
 
 def _say_dropped(application: Application, request: Request, response: Response) -> None:
@@ -84,7 +100,7 @@ def _say_dropped(application: Application, request: Request, response: Response)
 
 def fail(request: Request) -> None:
     """Log the exception that is being handled, and answer 500 or close the WebSocket with 1011."""
-    _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
+    _log_exception(request)
     if request.websocket is None:
         _answer(request, 500, (), "")
     else:

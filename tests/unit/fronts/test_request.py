@@ -12,7 +12,7 @@ from uwsgi_ws.threads.request import ThreadRequest
 
 KINDS = [StreamRequest, Http2Request, RoutedRequest, ThreadRequest]
 #: What Request does itself.
-GIVEN = {"end", "is_head_written", "scheme", "write_last"}
+GIVEN = {"end", "is_head_written", "scheme", "takes_body", "write_last"}
 
 
 def test_these_are_all_kinds() -> None:
