@@ -28,6 +28,8 @@ __all__ = ["AccessLog", "Selection", "configure", "escape", "mark_lines", "reope
 _file: Path | None = None
 
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+#: What makes a terminal do something; lines and their indentation stay.
+_TERMINAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
 
 
@@ -90,11 +92,24 @@ def configure(logto: str | None, option: str = "--logto") -> None:
         except OSError as exc:
             raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("[%(name)s] %(levelname)s: %(message)s"))
+    handler.setFormatter(_LineFormatter("[%(name)s] %(levelname)s: %(message)s"))
     logger = logging.getLogger("uwsgi_ws")
     logger.handlers = [handler]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+class _LineFormatter(logging.Formatter):
+    """Escapes control characters in messages, which hold request targets: bytes beyond ASCII, among others."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line; what an application's traceback says comes behind it, as it is."""
+        record.message = _TERMINAL.sub(_escaped, record.message)
+        return super().formatMessage(record)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
 
 
 def _write_to(path: Path) -> None:

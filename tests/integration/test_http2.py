@@ -219,7 +219,7 @@ def test_a_body_over_the_limit_gets_413(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "headers", "authority", "status"),
     [
-        ("BREW", "/", [], "127.0.0.1", 501),
+        ("BR(EW", "/", [], "127.0.0.1", 400),
         ("GET", "relative", [], "127.0.0.1", 400),
         ("GET", "/#fragment", [], "127.0.0.1", 400),
         ("GET", "/", [], "user@127.0.0.1", 400),

@@ -30,7 +30,7 @@ def variables(method: str = "GET", target: str = "/", headers: Pairs = (), more:
         ("CONTENT_TYPE", ""),
         ("CONTENT_LENGTH", lengths[0] if lengths else ""),
         ("REQUEST_URI", target),
-        ("PATH_INFO", unquote_to_bytes(path).decode("latin-1")),
+        ("PATH_INFO", unquote_to_bytes(path.encode("latin-1")).decode("latin-1")),
         ("SERVER_PROTOCOL", "HTTP/1.1"),
         ("REMOTE_ADDR", "192.0.2.7"),
         ("REMOTE_PORT", "4711"),

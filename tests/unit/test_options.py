@@ -57,6 +57,7 @@ SAMPLES = {  # a good value for each type
     "str": ("text", "text"),
     "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),
     "Dialect": ("http", "http"),
+    "HeaderMap": ("keep", "keep"),
     "Trusted": ("10.1.0.0/16", ip_network("10.1.0.0/16")),
     "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
     "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),

@@ -6,6 +6,7 @@ from time import monotonic
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.bytestream import StreamFront
+from uwsgi_ws.fronts.header_names import say_dropped
 from uwsgi_ws.fronts.stream_request import StreamRequest
 from uwsgi_ws.protocol.http1 import RequestParser
 
@@ -63,6 +64,9 @@ class Http1Front(StreamFront):
                 return None
             parser.receive(data)
             head = parser.next_head()
+        if parser.dropped_names is not None:
+            say_dropped(parser.dropped_names)
+            parser.dropped_names = None
         self._has_served = True
         self._head_due = None
         return StreamRequest(self, head)

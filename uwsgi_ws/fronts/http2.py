@@ -48,6 +48,7 @@ from h2.exceptions import ProtocolError
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
+from uwsgi_ws.fronts.header_names import say_dropped
 from uwsgi_ws.fronts.http2_engine import MAX_STREAMS, Engine, what
 from uwsgi_ws.fronts.http2_headers import FieldList
 from uwsgi_ws.fronts.http2_request import Http2Request
@@ -508,6 +509,8 @@ class Http2Front(Receiver):
             self.send_head(stream, fields, is_end=True)
             stream.close()
             return 0
+        if head.dropped_names is not None:
+            say_dropped(head.dropped_names)
         self._waiting.append(Http2Request(self, stream, head))
         self._dispatch()
         return 0

@@ -16,6 +16,7 @@ from uwsgi_ws.errors import BodyError, ClientGone
 from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.fronts.http2_stream import Http2Stream
 from uwsgi_ws.net.base import Stream
+from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.http2 import Head
 
 if TYPE_CHECKING:
@@ -72,14 +73,17 @@ class Http2Request(Request):
         return self._read_piece(self.stream.recv_now)
 
     def _read_piece(self, receive: Callable[[], bytes | None]) -> bytes | None:
+        piece = None
         try:
             if self._needs_continue:
-                # RFC 9110 10.1.1: only once somebody wants the body.
+                # RFC 9110 10.1.1: only once somebody wants the body, and not when it is there already.
                 self._needs_continue = False
-                if not self.status:
+                piece = self.stream.recv_now()
+                if piece is None and not self.status:
                     self._front.send_head(self.stream, [(b":status", b"100")])
                     self._front.flush()
-            piece = receive()
+            if piece is None:
+                piece = receive()
         except TimeoutError as exc:
             raise BodyError(408, "the request's body did not come in time") from exc
         except OSError as exc:

@@ -26,6 +26,7 @@ _log = logging.getLogger("uwsgi_ws.http")
 _DRAIN_LIMIT = 65_536
 #: A head and a first piece of body up to here go out in one write.
 _JOIN_LIMIT = 65_536
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE_LINE = "Connection: close\r\n"
 
 
@@ -116,13 +117,16 @@ class StreamRequest(Request):
             raise BodyError(400, "the connection is closed")
         parser = self._front.parser  # there is none any more without a stream
         try:
-            if self._needs_continue:
-                # RFC 9110 10.1.1: only once somebody wants the body.
-                self._needs_continue = False
-                if not self.status:
-                    stream.send_all(b"HTTP/1.1 100 Continue\r\n\r\n", self._front.settings.io_timeout)
             while (piece := parser.next_body()) is None:
-                data = receive(stream)
+                data = None
+                if self._needs_continue:
+                    # RFC 9110 10.1.1: only once somebody wants the body, and not when it is there already.
+                    self._needs_continue = False
+                    data = stream.recv_now()
+                    if data is None and not self.status:
+                        stream.send_all(_CONTINUE, self._front.settings.io_timeout)
+                if data is None:
+                    data = receive(stream)
                 if data is None:
                     return None
                 if not data:
@@ -137,6 +141,7 @@ class StreamRequest(Request):
         except OSError as exc:
             self._must_close = True
             raise BodyError(400, "the client is gone") from exc
+        self._needs_continue = False
         if not piece:
             self._body_is_read = True
         return piece

@@ -24,6 +24,7 @@ from uwsgi_ws.options.values import (
     Expiry,
     FileMode,
     Header,
+    HeaderMap,
     HeaderName,
     Hook,
     KeyedDaemon,
@@ -397,6 +398,12 @@ class Options:
         group="HTTP",
         help="Largest request line and headers together; uwsgi packets may have their 64 KiB in any case. "
         "uWSGI's default, 4096, is too small for the cookies and tokens of today.",
+    )
+    header_map: HeaderMap = option(  # noqa: RUF009  # ruff takes only built-in types for immutable
+        "drop",
+        group="HTTP",
+        help="What becomes of request headers with '_' in their name, which an application cannot tell from those with "
+        "'-': drop them, keep them, or refuse the request. Proxies that check X-Real-IP let X_Real_IP pass.",
     )
     socket_timeout: float = option(
         30.0,  # what uWSGI raises its 4 to under --gevent

@@ -16,6 +16,7 @@ __all__ = [
     "Expiry",
     "FileMode",
     "Header",
+    "HeaderMap",
     "HeaderName",
     "Hook",
     "KeyedDaemon",
@@ -32,6 +33,7 @@ __all__ = [
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
 HeaderName = NewType("HeaderName", str)  #: of a header
+HeaderMap = NewType("HeaderMap", str)  #: ``drop``, ``keep`` or ``refuse``
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
 
 
@@ -278,6 +280,12 @@ def _dialect(text: str) -> Dialect:
     return Dialect(text)
 
 
+def _header_map(text: str) -> HeaderMap:
+    if text not in ("drop", "keep", "refuse"):
+        raise ValueError(f"{text!r} is neither drop, keep nor refuse")
+    return HeaderMap(text)
+
+
 def _origin(text: str) -> Origin:
     if not re.fullmatch(r"same|[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
         raise ValueError(f"{text!r} is neither 'same' nor of the form https://example.org[:port]")
@@ -365,6 +373,7 @@ TYPES = {
     "Redirect": Type(parse_redirect, "ADDRESS[,PORT]"),
     "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
     "FileMode": Type(_mode, "MODE"),
+    "HeaderMap": Type(_header_map, "drop|keep|refuse"),
     "Mount": Type(_mount, lenient=_mount_of_file),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),

@@ -218,6 +218,7 @@ def make_server(
                 head_size=options.buffer_size,
                 target_size=options.buffer_size,
                 body_size=options.limit_post or None,
+                underscores=options.header_map,
             ),
             head_timeout=options.socket_timeout,
             idle_timeout=options.http_timeout,

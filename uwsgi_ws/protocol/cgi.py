@@ -11,10 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from uwsgi_ws.errors import RequestError
 
-__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "is_target", "split_target"]
+__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "is_target", "method_of", "split_target"]
 
-# llhttp's HTTP methods; it refuses all others, so 501 (RFC 9110 15.6.2). Not here: CONNECT, as
-# we are no proxy; PRI, HTTP/2's preface; SOURCE, Icecast's; the RTSP ones.
+# The methods that every environ may share. Any other token is one as well (RFC 9110 9.1): the application judges it.
 # fmt: off
 METHODS: Final = {name: name for name in (
     "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY",
@@ -22,6 +21,12 @@ METHODS: Final = {name: name for name in (
     "ACL", "REPORT", "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE",
     "PURGE", "MKCALENDAR", "LINK", "UNLINK",
 )}
+
+# Not the application's to judge: we are no proxy (RFC 9110 9.3.6), and PRI is HTTP/2's preface (RFC 9113 3.4).
+_NOT_OURS: Final = frozenset({"CONNECT", "PRI"})
+
+# No method in use has half of it. RFC 9112 3: one "longer than any that it implements SHOULD" get 501.
+_METHOD_SIZE: Final = 64
 
 # The field names every environ may share from the start; others are learnt.
 _USUAL_NAMES: Final = (
@@ -52,6 +57,16 @@ HOST: Final = re.compile(
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?")
 
 _SINGLE: Final = frozenset({"HTTP_HOST", "CONTENT_TYPE"})
+
+# A request target that is not plain ASCII: browsers encode it, other clients often do not, and mean UTF-8.
+# Not a longer form of an ASCII character than UTF-8's own (RFC 3629 3): nobody but an attacker sends one.
+_WIDE_TARGET: Final = re.compile(r"(?!.*(?:[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f])[\x80-\xbf])[!\"$-~\x80-\xff]+")
+
+# Names that must not come by way of one with an underscore, whatever is done with those: they frame a request, or say
+# whom and what it is for.
+_NEVER_BY_UNDERSCORE: Final = frozenset(
+    {b"CONNECTION", b"CONTENT_LENGTH", b"CONTENT_TYPE", b"EXPECT", b"HOST", b"TRANSFER_ENCODING", b"UPGRADE"}
+)
 
 
 class _Keys(dict[bytes, str]):
@@ -136,22 +151,35 @@ _VALUES: Final = _Values()
 
 
 class Fields:
-    """Puts each field of one head where it belongs in ``variables``; llhttp calls it, and whoever has fields."""
+    """Puts each field of one head where it belongs in ``variables``; llhttp calls it, and whoever has fields.
 
-    __slots__ = ("variables",)
+    Args:
+        variables: CGI names to values.
+        underscores: What becomes of a field with ``_`` in its name, which CGI names cannot tell from one with ``-``:
+            ``drop``, ``keep`` or ``refuse``.
 
-    def __init__(self, variables: dict[str, str]) -> None:
+    Attributes:
+        dropped: The names of fields that were dropped; None for none.
+    """
+
+    __slots__ = ("dropped", "underscores", "variables")
+
+    def __init__(self, variables: dict[str, str], underscores: str = "drop") -> None:
         self.variables = variables
+        self.underscores = underscores
+        self.dropped: list[bytes] | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field.
 
         Raises:
-            RequestError: 400, it is repeated and must not be.
+            RequestError: 400, it is repeated and must not be, or its name is refused.
         """
         key = _KEYS[name]
         if not key:
-            return
+            key = self._key_of_underscored(name)
+            if not key:
+                return
         text = _VALUES[value] if key in _COMMON else _text(value)
         variables = self.variables
         if key not in variables:
@@ -161,13 +189,45 @@ class Fields:
         else:
             variables[key] += ("; " if key == "HTTP_COOKIE" else ", ") + text
 
+    def _key_of_underscored(self, name: bytes) -> str:
+        """Return the CGI name of a field with an underscore, empty if it is dropped."""
+        if self.underscores == "refuse":
+            raise RequestError(400, "a header field has an underscore in its name")
+        upper = name.upper()
+        if self.underscores == "keep" and upper.replace(b"-", b"_") not in _NEVER_BY_UNDERSCORE:
+            return "HTTP_" + upper.replace(b"-", b"_").decode("latin-1")
+        if self.dropped is None:
+            self.dropped = []
+        self.dropped.append(name)
+        return ""
+
+
+def method_of(name: str) -> str | None:
+    """Return a request's method, one object for all requests if it is a usual one; None, it is no token.
+
+    Raises:
+        RequestError: 501, it is not for an origin server, or too long.
+    """
+    method = METHODS.get(name)
+    if method is None and TOKEN.fullmatch(name):
+        if name in _NOT_OURS or len(name) > _METHOD_SIZE:
+            raise RequestError(501, "the request method is not implemented")
+        return name
+    return method
+
 
 def is_target(text: str) -> bool:
-    """Return whether a request target has only characters that it may: any visible ASCII but ``#``.
+    """Return whether a request target has only characters that it may: any visible ASCII but ``#``, and other bytes.
 
-    Browsers send some of them (``| " { }``) bare which RFC 3986 wants encoded.
+    Browsers send some of them (``| " { }``) bare which RFC 3986 wants encoded; a backslash only behind the ``?``, as
+    they take it for a slash before. Bytes beyond ASCII reach the application as they are (PEP 3333).
     """
-    return bool(text) and text.isascii() and text.isprintable() and "#" not in text and " " not in text
+    if text.isascii() and text.isprintable():
+        if not text or "#" in text or " " in text:
+            return False
+    elif not _WIDE_TARGET.fullmatch(text):
+        return False
+    return "\\" not in text or "\\" not in text.partition("?")[0]
 
 
 def split_target(method: str, target: str) -> tuple[str, str, str]:
@@ -189,4 +249,4 @@ def split_target(method: str, target: str) -> tuple[str, str, str]:
         path = ""  # PEP 3333 knows only paths with a slash and the empty one
     else:
         raise RequestError(400, "the request target has a form that does not fit the method")
-    return authority, unquote_to_bytes(path).decode("latin-1") if "%" in path else path, query
+    return authority, unquote_to_bytes(path.encode("latin-1")).decode("latin-1") if "%" in path else path, query

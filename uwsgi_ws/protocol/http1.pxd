@@ -1,8 +1,9 @@
 cimport cython
 
-from uwsgi_ws.protocol.cgi cimport is_target, split_target
+from uwsgi_ws.protocol.cgi cimport is_target, method_of, split_target
 
 
+cdef int _AT_START, _IN_NAME, _IN_VALUE, _BEHIND_CR
 cdef int _LINE, _FIELDS, _LAST, _COUNTED, _CHUNK_SIZE, _CHUNK_DATA, _CHUNK_END, _TRAILERS
 
 
@@ -22,6 +23,9 @@ cdef class RequestParser:
     cdef public object _body_left
     cdef object _body_size
     cdef object _buffer
+    cdef Py_ssize_t _checked
+    cdef Py_ssize_t _checked_lines
+    cdef int _checked_part
     cdef object _error
     cdef dict _given
     cdef Py_ssize_t _head_limit
@@ -36,6 +40,7 @@ cdef class RequestParser:
     cdef Py_ssize_t _scanned
     cdef public int _stage
     cdef Py_ssize_t _target_limit
+    cdef public list dropped_names
 
     cpdef object receive(self, bytes data)
     cpdef object next_head(self)
@@ -54,10 +59,13 @@ cdef class RequestParser:
         variables=dict, head=Head,
     )
     cdef Head _read_fields(self)
+    @cython.locals(at=Py_ssize_t, pos=Py_ssize_t, part=int, byte=int)
+    cdef object _check_fields(self, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t most)
     cdef object _end_message(self, Py_ssize_t pos)
 
 
-cdef object _parse(object data, dict variables)
+cdef Py_ssize_t _end_of(object part, object buffer, Py_ssize_t at, Py_ssize_t end) except -1
+cdef object _parse(object data, object listener)
 
 @cython.locals(modern=bint, keep_alive=bint, host=str, declared=str, codings=str, connection=str)
 cdef object _head(dict variables, str authority, Py_ssize_t size)

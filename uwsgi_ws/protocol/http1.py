@@ -7,11 +7,13 @@ sent ahead (pipelining) simply wait in the buffer until they are asked for.
 One module because it is one grammar: every part decides where the next message begins. Who decides what:
 
 - The request line is read here, as soon as its line end is in. It must have what llhttp does not
-  insist on: exactly two spaces, a method we know, HTTP/1.0 or 1.1, a target in a form that fits
-  its method.
+  insist on: exactly two spaces, a method that is a token, HTTP/1, a target in a form that fits its
+  method. llhttp gets another line in its place.
 - The header fields are llhttp's: a head is given to a fresh parser once its CRLFCRLF is in, never
   a byte more, so that no event of the next message can appear. What llhttp lets pass and we do not
-  (Host, Transfer-Encoding, Expect, repeated fields) is checked on its result.
+  (Host, Transfer-Encoding, Expect, repeated fields) is checked on its result. A head that comes in
+  pieces is looked at before, as far as it has come: it may have ended already as its sender sees
+  it, by LF LF, and would be waited for until it is late.
 - Bodies never reach llhttp. A declared length is counted off. Chunks are framed here, because
   httptools hides the chunk line, whose length could not be bounded, and does not tell at which byte
   a message ended. Trailers go through llhttp again and are dropped (RFC 9110 6.5.1 allows it).
@@ -44,9 +46,9 @@ from typing import Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from uwsgi_ws.errors import InvalidState, RequestError
-from uwsgi_ws.protocol.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, is_target, split_target
+from uwsgi_ws.protocol.cgi import HOST, TCHAR, TOKEN, Fields, is_target, method_of, split_target
 
-__all__ = ["Head", "Limits", "RequestParser"]
+__all__ = ["Head", "Limits", "RequestParser", "expects_100"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Limits:
             Trailers are dropped, so this only bounds what is kept until their end.
         body_size: Body bytes, declared or counted; past it 413. None is no limit: whoever reads
             the body decides.
+        underscores: What becomes of fields with ``_`` in their name: ``drop``, ``keep`` or ``refuse``.
     """
 
     head_size: int = 65_536
@@ -70,6 +73,7 @@ class Limits:
     header_count: int = 128
     trailer_size: int = 4_096
     body_size: int | None = None
+    underscores: str = "drop"
 
 
 class Head:
@@ -80,8 +84,9 @@ class Head:
             REQUEST_URI (as sent), PATH_INFO (percent-decoded; empty for ``OPTIONS *``),
             QUERY_STRING, SERVER_PROTOCOL; CONTENT_TYPE and CONTENT_LENGTH only if sent; HTTP_* for
             the other fields. A repeated field is joined with ``", "`` (Cookie with ``"; "``).
-            Fields with an underscore in their name are missing: in CGI form nobody could tell
-            them from those with a hyphen. The dict is the caller's to keep and change.
+            Fields with an underscore in their name are missing, unless ``Limits.underscores`` says
+            otherwise: in CGI form nobody could tell them from those with a hyphen. The dict is the
+            caller's to keep and change.
         size: Bytes of the head, its last line end included.
         keep_alive: Whether the connection may be used again after this request.
         expects_continue: The client waits for ``100 Continue`` before it sends the body.
@@ -112,8 +117,11 @@ class Head:
         self.chunked = chunked
 
 
-# What ends a request line of a version that we speak, and that version.
-_VERSIONS: Final = {f"{version}\r\n": version for version in ("HTTP/1.1", "HTTP/1.0")}
+# What ends a request line of a version that we speak, and that version. RFC 9110 6.2: a later one of the same major
+# version is to be "processed as if it were in the highest minor version ... to which the recipient is conformant".
+_VERSIONS: Final = {f"HTTP/1.{minor}\r\n": f"HTTP/1.{min(minor, 1)}" for minor in range(10)}
+# What llhttp reads in the place of a request line, whose method and target it would judge by a list and in ASCII.
+_LLHTTP_LINES: Final = {version: f"GET / {version}\r\n".encode() for version in ("HTTP/1.0", "HTTP/1.1")}
 _VERSION: Final = re.compile(r"HTTP/[0-9]\.[0-9]")
 
 # A line holds this much beside its target: "UNSUBSCRIBE", two spaces, "HTTP/1.1", CR and some room.
@@ -124,6 +132,19 @@ _QUOTED: Final = r"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
 _CHUNK_LINE: Final = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:;{TCHAR}+(?:=(?:{TCHAR}+|{_QUOTED}))?)*\r\n")
 # Line end included. No client in use sends extensions; a signature of 64 digits would still fit.
 _CHUNK_LINE_SIZE: Final = 256
+
+# No further byte makes a request line of what has one of these; its own line end comes off before.
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+# What may still become a chunk's size line.
+_CHUNK_LINE_BEGINNING: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[\t -~\x80-\xff]*)?\r?")
+
+# The parts of a field line, for heads and trailers that come in pieces.
+_NAME: Final = re.compile(TCHAR.encode() + b"*")
+_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
+_AT_START: Final = 0  # of a line
+_IN_NAME: Final = 1
+_IN_VALUE: Final = 2
+_BEHIND_CR: Final = 3
 
 # Brings llhttp into its trailer state, where it also refuses what must not be there.
 _BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
@@ -155,6 +176,9 @@ class RequestParser:
     Args:
         limits: What one request may cost.
         given: CGI variables that every request has besides those that its head says; never ``HTTP_*``.
+
+    Attributes:
+        dropped_names: Of fields that were dropped for an underscore in them, since somebody has set it to None.
     """
 
     __slots__ = (
@@ -163,6 +187,9 @@ class RequestParser:
         "_body_left",
         "_body_size",
         "_buffer",
+        "_checked",
+        "_checked_lines",
+        "_checked_part",
         "_error",
         "_given",
         "_head_limit",
@@ -177,6 +204,7 @@ class RequestParser:
         "_scanned",
         "_stage",
         "_target_limit",
+        "dropped_names",
     )
 
     def __init__(self, limits: Limits = Limits(), given: dict[str, str] | None = None) -> None:
@@ -200,6 +228,11 @@ class RequestParser:
         self._body_left = 0  # bytes of the body or chunk still to come
         self._body_size = 0  # bytes of all chunks so far
         self._error: RequestError | None = None
+        # How far an unfinished head or trailer section has been looked at, counted from _pos; 0 for not at all.
+        self._checked = 0
+        self._checked_lines = 0
+        self._checked_part = _AT_START
+        self.dropped_names: list[bytes] | None = None
 
     @classmethod
     def of_body(cls, limits: Limits, head: Head) -> RequestParser:
@@ -329,6 +362,8 @@ class RequestParser:
     def _advance(self, pos: int, stage: int) -> None:
         self._pos = self._scanned = pos
         self._stage = stage
+        self._checked = self._checked_lines = 0
+        self._checked_part = _AT_START
 
     def _find(self, mark: bytes) -> int:
         """Return the index after ``mark``, or -1; looks at no byte twice."""
@@ -358,14 +393,12 @@ class RequestParser:
         if len(words) != 3:
             return self._no_line(end)
         name, target, ending = words
-        method, version = METHODS.get(name), _VERSIONS.get(ending)
-        # llhttp checks the target once more.
-        if version is None or not is_target(target) or (method is None and not TOKEN.fullmatch(name)):
+        version = _VERSIONS.get(ending)
+        if version is None or not is_target(target) or not TOKEN.fullmatch(name):
             return self._no_line(end)
         if end - pos > self._line_limit:
             raise _too_long(self._buffer[pos : pos + _LINE_ROOM])
-        if method is None:
-            raise RequestError(501, "the request method is not implemented")
+        method = method_of(name) or name
         if len(target) > self._target_limit:
             raise RequestError(414, "the request target is too long")
         path, query = target, ""
@@ -396,14 +429,24 @@ class RequestParser:
         # A TLS hello, a WebSocket frame, an HTTP/0.9 guess: no need to wait for a line end.
         if not TOKEN.match(chr(buffer[pos])):
             raise RequestError(400, "the first byte is not that of an HTTP request")
-        if (end - pos if end >= 0 else size) > self._line_limit:
+        limit = self._line_limit
+        length = end - pos if end >= 0 else size
+        # Its own line end is none of them; the CR may be the last byte so far.
+        ending = buffer[max(pos, pos + length - 2) : pos + length]
+        text_end = pos + length - (2 if ending == b"\r\n" else 1 if end < 0 and ending[-1:] == b"\r" else 0)
+        checked = pos + self._checked
+        text_end = min(text_end, pos + limit)
+        if _CONTROL.search(buffer, checked, text_end):
+            raise RequestError(400, "the request line is malformed")
+        self._checked = max(text_end, checked) - pos
+        if length > limit:
             raise _too_long(buffer[pos : pos + _LINE_ROOM])
         if end < 0:
             return False
         words = buffer[pos:end].decode("latin-1").split(" ")
         if len(words) == 3 and words[2].endswith("\r\n"):
             version = words[2][:-2]
-            if TOKEN.fullmatch(words[0]) and _VERSION.fullmatch(version) and version not in ("HTTP/1.0", "HTTP/1.1"):
+            if TOKEN.fullmatch(words[0]) and _VERSION.fullmatch(version) and not version.startswith("HTTP/1."):
                 raise RequestError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
         raise RequestError(400, "the request line is malformed")
 
@@ -418,8 +461,10 @@ class RequestParser:
         is_known = bool(is_usual and known and buffer.startswith(known, begin))
         end = begin + len(known) if is_known else self._find(b"\r\n\r\n")
         if (end if end >= 0 else len(buffer)) - pos > self._head_limit:
+            self._check_fields(begin, pos + self._head_limit, self._limits.header_count)
             raise RequestError(431, "the request head is too big")
         if end < 0:
+            self._check_fields(begin, len(buffer), self._limits.header_count)
             return None
         variables = self._known.copy() if is_known else self._given.copy()
         variables["REQUEST_METHOD"] = self._line[0]
@@ -433,8 +478,15 @@ class RequestParser:
             return Head(variables, end - pos, True, False, None, None, False)
         fields = buffer[begin:end]
         if fields.count(b"\r\n") > self._limits.header_count + 1:
-            raise RequestError(431, "the request has too many header fields")
-        _parse(buffer[pos:end], variables)
+            self._check_fields(begin, end, self._limits.header_count)
+            raise AssertionError("it has counted them, too")
+        listener = Fields(variables, self._limits.underscores)
+        error = _parse(_LLHTTP_LINES[version] + fields, listener)
+        if error is not None:
+            self._check_fields(begin, end, self._limits.header_count)  # what it finds comes first, as in pieces
+            raise error
+        if listener.dropped is not None:
+            self.dropped_names = listener.dropped
         head = _head(variables, self._authority, end - pos)
         length = head.content_length
         most = self._limits.body_size
@@ -453,6 +505,45 @@ class RequestParser:
                 self._known_fields = fields
                 self._known = variables.copy()
         return head
+
+    def _check_fields(self, begin: int, end: int, most: int) -> None:
+        """Look at the fields of a section that is not in yet, each byte once: what is wrong is wrong already.
+
+        Args:
+            begin: Where they begin in the buffer.
+            end: How far to look.
+            most: Lines that there may be.
+
+        Raises:
+            RequestError: 400, no further byte can make fields of it; 431, there are too many.
+        """
+        buffer, pos = self._buffer, self._pos
+        at = max(begin, pos + self._checked)
+        part = self._checked_part
+        while at < end:
+            if part == _IN_VALUE:
+                at = _end_of(_VALUE, buffer, at, end)
+            elif part == _IN_NAME:
+                at = _end_of(_NAME, buffer, at, end)
+            if at == end:
+                break
+            byte = buffer[at]
+            if part == _AT_START and (byte == 0x0D or _end_of(_NAME, buffer, at, at + 1) > at):
+                part = _BEHIND_CR if byte == 0x0D else _IN_NAME
+            elif part == _IN_NAME and byte == 0x3A:
+                part = _IN_VALUE
+            elif part == _IN_VALUE and byte == 0x0D:
+                part = _BEHIND_CR
+            elif part == _BEHIND_CR and byte == 0x0A:
+                part = _AT_START
+                self._checked_lines += 1
+                if self._checked_lines > most:
+                    raise RequestError(431, "the request has too many header fields")
+            else:
+                raise RequestError(400, "a header field is malformed")
+            at += 1
+        self._checked = at - pos
+        self._checked_part = part
 
     def _end_message(self, pos: int) -> None:
         self._blank_seen = False
@@ -485,9 +576,12 @@ class RequestParser:
         """Read a chunk's size; False if more bytes are needed."""
         buffer, pos = self._buffer, self._pos
         end = self._find(b"\n")
-        if (end if end >= 0 else len(buffer)) - pos > _CHUNK_LINE_SIZE:
-            raise RequestError(400, "a chunk's size line is too long")
-        if end < 0:
+        is_too_long = (end if end >= 0 else len(buffer)) - pos > _CHUNK_LINE_SIZE
+        if end < 0 or is_too_long:
+            if pos < len(buffer) and not _CHUNK_LINE_BEGINNING.fullmatch(buffer, pos, pos + _CHUNK_LINE_SIZE):
+                raise RequestError(400, "a chunk's size line is malformed")
+            if is_too_long:
+                raise RequestError(400, "a chunk's size line is too long")
             return False
         match = _CHUNK_LINE.fullmatch(buffer[pos:end].decode("latin-1"))
         if not match:
@@ -507,11 +601,17 @@ class RequestParser:
             self._end_message(pos + 2)
             return b""
         end = self._find(b"\r\n\r\n")
-        if (end if end >= 0 else len(buffer)) - pos > self._limits.trailer_size:
+        limit = self._limits.trailer_size
+        if (end if end >= 0 else len(buffer)) - pos > limit:
+            self._check_fields(pos, pos + limit, limit)
             raise RequestError(431, "the trailers are too big")
         if end < 0:
+            self._check_fields(pos, len(buffer), limit)
             return None
-        _parse(_BEFORE_TRAILERS + buffer[pos:end], {})
+        error = _parse(_BEFORE_TRAILERS + buffer[pos:end], Fields({}))
+        if error is not None:
+            self._check_fields(pos, end, limit)
+            raise error
         self._end_message(end)
         return b""
 
@@ -526,21 +626,32 @@ def _too_long(start: bytes | bytearray) -> RequestError:
     return RequestError(414, "the request line is too long")
 
 
-def _parse(data: bytes | bytearray, variables: dict[str, str]) -> None:
-    """Give ``data``, which ends with its head or trailers, to llhttp; fields go into ``variables``."""
+def _end_of(part: re.Pattern[bytes], buffer: bytes | bytearray, at: int, end: int) -> int:
+    match = part.match(buffer, at, end)
+    assert match is not None, "it may be empty"
+    return match.end()
+
+
+def _parse(data: bytes | bytearray, listener: Fields) -> Exception | None:
+    """Give ``data``, which ends with its head or trailers, to llhttp, which calls ``listener``; return what is wrong.
+
+    What is returned has no traceback, which would keep the peer's bytes alive.
+    """
     try:
-        HttpRequestParser(Fields(variables)).feed_data(data)
-        return
+        HttpRequestParser(listener).feed_data(data)
+        return None
     except HttpParserUpgrade:
-        return  # whatever the upgrade is: the head is complete, and nothing follows it in data
+        return None  # whatever the upgrade is: the head is complete, and nothing follows it in data
     except HttpParserCallbackError as exc:
         cause = exc.__context__
         assert cause is not None, "httptools sets the context of a callback's error"
     except HttpParserError as exc:
         # llhttp's reasons are its own constants, never the peer's text.
         cause = RequestError(400, f"the request is malformed: {exc}")
-    # Raised out here, so that no chained traceback keeps the peer's bytes alive.
-    raise cause.with_traceback(None)
+    cause.__context__ = None
+    if not isinstance(cause, Exception):
+        raise cause.with_traceback(None)
+    return cause.with_traceback(None)
 
 
 def _head(variables: dict[str, str], authority: str, size: int) -> Head:
@@ -581,9 +692,7 @@ def _head(variables: dict[str, str], authority: str, size: int) -> Head:
     if modern:  # RFC 9110 10.1.1: "MUST ignore" it in an HTTP/1.0 request
         expectation = get("HTTP_EXPECT")
         if expectation is not None:
-            if expectation.lower() != "100-continue":
-                raise RequestError(417, "the expectation cannot be met")
-            expects_continue = bool(length) or codings is not None
+            expects_continue = expects_100(expectation) and (bool(length) or codings is not None)
 
     upgrade: str | None = None
     if modern:  # RFC 9110 7.8: "MUST ignore" it in an HTTP/1.0 request
@@ -595,6 +704,18 @@ def _head(variables: dict[str, str], authority: str, size: int) -> Head:
             if length or codings is not None:
                 raise RequestError(400, "a WebSocket handshake has no body")
     return Head(variables, size, keep_alive, expects_continue, upgrade, length, codings is not None)
+
+
+def expects_100(expectation: str) -> bool:
+    """Return whether an Expect field asks for ``100 Continue``; one without a member asks for nothing.
+
+    Raises:
+        RequestError: 417, it asks for anything else.
+    """
+    members = {member for member in _items(expectation) if member}
+    if members - {"100-continue"}:
+        raise RequestError(417, "the expectation cannot be met")
+    return bool(members)
 
 
 def _check_codings(codings: str, modern: bool) -> None:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.cgi import HOST, METHODS, TOKEN, Fields, is_target, split_target
-from uwsgi_ws.protocol.http1 import Limits
+from uwsgi_ws.protocol.cgi import HOST, TOKEN, Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.http1 import Limits, expects_100
 
 __all__ = ["Budget", "Head", "read_head"]
 
@@ -37,6 +37,7 @@ class Head:
         expects_continue: The client waits for a 100 before it sends the body.
         is_websocket: It asks for a WebSocket.
         content_length: Bytes of the body, None if not told.
+        dropped_names: Of fields that were dropped for an underscore in them.
     """
 
     variables: dict[str, str]
@@ -44,6 +45,7 @@ class Head:
     expects_continue: bool
     is_websocket: bool
     content_length: int | None
+    dropped_names: list[bytes] | None = None
 
 
 def read_head(fields: Iterable[tuple[bytes, bytes]], key: str, limits: Limits) -> Head:
@@ -60,7 +62,7 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], key: str, limits: Limits) -
     """
     pseudo: dict[bytes, str] = {}
     variables: dict[str, str] = {}
-    listener = Fields(variables)
+    listener = Fields(variables, limits.underscores)
     size = count = 0
     for name, value in fields:
         size += len(name) + len(value) + _FIELD_OVERHEAD
@@ -79,9 +81,9 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], key: str, limits: Limits) -
         variables["HTTP_CONNECTION"] = "Upgrade"
         variables["HTTP_SEC_WEBSOCKET_KEY"] = key
     expectation = variables.get("HTTP_EXPECT")
-    if expectation is not None and expectation.lower() != "100-continue":
-        raise RequestError(417, "the expectation cannot be met")
-    return Head(variables, size, expectation is not None, is_websocket, _content_length(variables, limits))
+    expects_continue = expectation is not None and expects_100(expectation)
+    length = _content_length(variables, limits)
+    return Head(variables, size, expects_continue, is_websocket, length, listener.dropped)
 
 
 def _set_target(variables: dict[str, str], pseudo: dict[bytes, str], limits: Limits) -> bool:
@@ -94,8 +96,8 @@ def _set_target(variables: dict[str, str], pseudo: dict[bytes, str], limits: Lim
             raise RequestError(501, "only WebSocket is tunnelled here")
         is_websocket = True
         method = "GET"
-    elif method not in METHODS:
-        raise RequestError(501, "the request method is not implemented")
+    elif method_of(method) is None:
+        raise RequestError(400, "the request method is malformed")
     if pseudo[b":scheme"] not in ("http", "https"):
         raise RequestError(400, "the request has another scheme than http and https")
     target = pseudo[b":path"]

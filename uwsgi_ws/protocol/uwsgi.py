@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol.cgi import TOKEN
 from uwsgi_ws.protocol.handshake import is_websocket
 from uwsgi_ws.protocol.http1 import Head, Limits
 
@@ -132,8 +133,11 @@ class PacketParser:
 
     def _head(self, variables: dict[str, str], size: int) -> Head:
         """Check what the server relies on, and fill in what a front server may leave out."""
-        if not variables.get("REQUEST_METHOD"):
+        method = variables.get("REQUEST_METHOD")
+        if not method:
             raise RequestError(400, "the uwsgi packet has no REQUEST_METHOD")
+        if not TOKEN.fullmatch(method):
+            raise RequestError(400, "the REQUEST_METHOD is malformed")
         path = variables.setdefault("PATH_INFO", "")
         query = variables.setdefault("QUERY_STRING", "")
         variables.setdefault("REQUEST_URI", f"{path}?{query}" if query else path)

@@ -84,8 +84,44 @@ def test_a_target_that_does_not_fit_is_refused(target: str) -> None:
         cgi.split_target("GET", target)
 
 
-def test_a_target_has_visible_ascii_characters_but_the_number_sign() -> None:
-    assert [code for code in range(256) if cgi.is_target(f"/{chr(code)}")] == [
-        code for code in range(0x21, 0x7F) if code != ord("#")
-    ]
+def test_a_target_has_visible_ascii_characters_but_the_number_sign_and_bytes_beyond_them() -> None:
+    for place, not_here in (("/{}", "#\\"), ("/?{}", "#")):
+        assert [code for code in range(256) if cgi.is_target(place.format(chr(code)))] == [
+            code for code in range(0x21, 0x100) if code != 0x7F and chr(code) not in not_here
+        ]
+        assert not cgi.is_target(place.format("\xe9 "))
     assert not cgi.is_target("")
+
+
+def test_bytes_beyond_ascii_are_decoded_as_pep_3333_has_it() -> None:
+    target = "/caf\u00e9%C3%A9?\u00e9".encode().decode("latin-1")
+    assert cgi.split_target("GET", target) == ("", "/caf\u00e9\u00e9".encode().decode("latin-1"), "\xc3\xa9")
+
+
+@pytest.mark.parametrize("name", ["CONNECT", "PRI", "A" * 65])
+def test_a_method_that_is_not_for_an_origin_server_is_refused(name: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        cgi.method_of(name)
+    assert caught.value.status == 501
+
+
+def test_any_other_token_is_a_method() -> None:
+    assert [cgi.method_of(name) for name in ("GET", "get", "BREW", "A" * 64)] == ["GET", "get", "BREW", "A" * 64]
+    assert [cgi.method_of(name) for name in ("", "A B", "A\xe9", "A:")] == [None] * 4
+
+
+UNDERSCORED = (b"X_A", b"1"), (b"x-a", b"2"), (b"Content_Length", b"3"), (b"transfer_encoding", b"x"), (b"HO_ST", b"y")
+
+
+def test_a_name_with_an_underscore_is_dropped_kept_or_refused() -> None:
+    results = {}
+    for way in ("drop", "keep"):
+        listener = cgi.Fields({}, way)
+        for name, value in UNDERSCORED:
+            listener.on_header(name, value)
+        results[way] = listener.variables, listener.dropped
+    assert results["drop"] == ({"HTTP_X_A": "2"}, [name for name, _ in UNDERSCORED if b"_" in name])
+    assert results["keep"] == ({"HTTP_X_A": "1, 2", "HTTP_HO_ST": "y"}, [b"Content_Length", b"transfer_encoding"])
+    with pytest.raises(RequestError) as caught:
+        cgi.Fields({}, "refuse").on_header(b"X_A", b"1")
+    assert caught.value.status == 400

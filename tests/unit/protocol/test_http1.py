@@ -276,7 +276,7 @@ def test_a_foreign_exception_in_a_field_callback_comes_out_as_itself(monkeypatch
         parser.next_head()
 
 
-def test_every_method_of_the_table_is_accepted_by_llhttp() -> None:
+def test_every_method_of_the_table_is_accepted() -> None:
     for method in cgi.METHODS:
         outcome = drive([f"{method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode()])
         assert [head.variables["REQUEST_METHOD"] for head, _ in outcome.requests] == [method]
@@ -593,9 +593,12 @@ def test_any_bytes_give_requests_or_a_documented_error(raw: bytes, limits: Limit
 @given(mutated())
 def test_a_single_head_we_accept_is_one_llhttp_accepts(raw: bytes) -> None:
     end = raw.find(b"\r\n\r\n") + 4
-    if end < 4 or not drive([raw[:end]]).requests:
+    if end < 4 or not (requests := drive([raw[:end]]).requests):
         return
+    # The request line is not llhttp's to judge: it knows some methods, two versions, and ASCII.
+    line = f"GET / {requests[0][0].variables['SERVER_PROTOCOL']}".encode()
+    fields = raw[:end].removeprefix(b"\r\n").partition(b"\r\n")[2]
     try:
-        httptools.HttpRequestParser(Listener()).feed_data(raw[:end])
+        httptools.HttpRequestParser(Listener()).feed_data(line + b"\r\n" + fields)
     except httptools.HttpParserUpgrade:
         pass
