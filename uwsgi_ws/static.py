@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import re
@@ -25,7 +26,7 @@ class File(NamedTuple):
 
 
 class Directory:
-    """A directory that nothing leads out of: neither ``..`` nor a symbolic link.
+    """A directory that nothing leads out of: neither ``..`` nor a symbolic link. Or a file, which has nothing below.
 
     Args:
         path: Where it is.
@@ -47,16 +48,44 @@ class Directory:
         if "\0" in path:
             return None
         name = os.fsdecode(path.lstrip("/").encode("latin-1"))
-        real = os.path.realpath(os.path.join(self._path, name))
-        for candidate in (real, *(os.path.realpath(os.path.join(real, index)) for index in self._indexes)):
-            if candidate != self._path and not candidate.startswith(self._prefixes):
-                continue
-            try:
-                info = os.stat(candidate)
-            except OSError:
-                continue
-            if stat.S_ISREG(info.st_mode):
-                return File(candidate, info)
+        found = _resolve(self._prefixes[0] + name if path else self._path)
+        if found is None or not self._holds(found.path):
+            return None
+        if stat.S_ISDIR(found.info.st_mode):
+            for index in self._indexes:
+                of_index = _resolve(os.path.join(found.path, index))
+                if of_index is not None and self._holds(of_index.path) and stat.S_ISREG(of_index.info.st_mode):
+                    return of_index
+        return found if stat.S_ISREG(found.info.st_mode) else None
+
+    def _holds(self, path: str) -> bool:
+        return path == self._path or path.startswith(self._prefixes)
+
+
+def _resolve(path: str) -> File | None:
+    """Return what is at a path by its real path, links followed; None if nothing is, or nobody may look.
+
+    The kernel goes the way, in one call and up to PATH_MAX: a client chooses how long it is, and ``os.path.realpath``
+    asks for each part of it, even where nothing exists. A slash at the end is for directories only.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as exc:
+        return _resolve_slowly(path) if exc.errno in (errno.EMFILE, errno.ENFILE) else None
+    try:
+        info = os.fstat(fd)
+        return File(os.readlink(f"/proc/self/fd/{fd}"), info) if info.st_nlink else None
+    except OSError:
+        return _resolve_slowly(path)  # no /proc here
+    finally:
+        os.close(fd)
+
+
+def _resolve_slowly(path: str) -> File | None:
+    try:
+        info = os.stat(path)  # first: what does not exist costs no more than this
+        return File(os.path.realpath(path, strict=True), info)
+    except OSError:
         return None
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from support.eventually import eventually
 from support.http_client import HttpClient, Response, fetch
 from support.server import Server
 
@@ -253,3 +254,48 @@ def test_an_entity_tag_saves_the_body_until_the_file_changes(server: Server, fol
     changed = get(server, "/static/changing", "GET", ("If-None-Match", etag))
     assert (changed.status, changed.body) == (200, b"other")
     assert get(server, "/static/changing", "GET", ("If-Match", etag)).status == 412
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/static/page.html/",
+        "/static/page.html//",
+        "/static/page.html/.",
+        "/static/page.html/..",
+        "/static/page.html/../page.html",
+        "/static/page.html%2F",
+        "/static/in/",
+        "/static/missing/../page.html",
+        "/favicon.ico/",
+        "/static/" + "a/" * 3_990,
+        "/static/" + "deep/../" * 1_000 + "page.html",
+        "/static/" + "x" * 300,
+    ],
+    ids=lambda target: target[:30],
+)
+def test_what_is_no_path_of_a_file_is_the_applications(server: Server, target: str) -> None:
+    """A slash at the end is a directory's; what the kernel does not find is not there."""
+    assert get(server, target).status == 404
+
+
+def test_files_are_found_without_a_descriptor_left_or_lost(server: Server, folder: Path) -> None:
+    get(server, "/static/page.html")
+    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    for target in ("/static/page.html", "/static/deep/", "/static/deep", "/static/out", "/static/fifo", "/static/gone"):
+        get(server, target)
+    eventually(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) <= before)
+
+
+def test_a_directory_that_is_not_there_is_said_at_the_start_and_may_come_later(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    later, ini = tmp_path / "later", tmp_path / "site.ini"
+    ini.write_text(f"[uwsgi]\ncheck-static = {tmp_path}/none\nstatic-map = /here={tmp_path}\n")
+    server = serve(APPLICATION, "--static-map", f"/s={later}", "--ini", str(ini))
+    server.wait_for_log(rf"--static-map /s={later} .*there is no '{later}'")
+    server.wait_for_log(rf"check-static {tmp_path}/none \({ini}:2\): there is no '{tmp_path}/none'")
+    assert server.log.count("there is no") == 2
+    later.mkdir()
+    (later / "a.txt").write_bytes(b"later")
+    assert get(server, "/s/a.txt").body == b"later"

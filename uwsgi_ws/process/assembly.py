@@ -27,7 +27,7 @@ from uwsgi_ws.fronts.bytestream import StreamSettings
 from uwsgi_ws.log import AccessLog, Selection, say
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.pem import Contents
-from uwsgi_ws.options import Options, opt_dict
+from uwsgi_ws.options import Options, Setting, opt_dict
 from uwsgi_ws.place import Place
 from uwsgi_ws.process import hooks
 from uwsgi_ws.process.boot import print_traceback_of_application
@@ -74,6 +74,9 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     Raises:
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
+    for setting in options.given:
+        if setting.name in ("static-map", "static-map2", "check-static"):
+            _warn_of_nothing(options, setting)
     chains = (options.route, options.error_route, options.response_route, options.final_route)
     has_routes = any(chains) or options.rem_header or options.added_headers
     proxies = None
@@ -90,6 +93,16 @@ def _proxies(rules: tuple[Trusted, ...]) -> Proxies:
             raise ValueError(f"'uid:{rule.name}' is no address: those of unix sockets are believed anyway")
         networks.append(rule)
     return Proxies(networks)
+
+
+def _warn_of_nothing(options: Options, setting: Setting) -> None:
+    """Say that there is nothing where static files shall be; it may come yet, so it is no error."""
+    text = setting.value or ""
+    path = text.partition("=")[2] if "=" in text else text
+    if not os.path.exists(os.path.join(options.chdir2 or "", path)):
+        say(
+            f"*** {setting.spell(setting.name)} {text} ({setting.source}): there is no {path!r}, so it serves nothing ***"
+        )
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
