@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.show_config:
             print(ini_text(options), end="", flush=True)
     started_in = os.getcwd()
-    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize)):
+    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize, options.uid)):
         return status
     if options.has_master:
         return _supervise(options, arguments, started_in)
@@ -77,14 +77,15 @@ def _signal(pidfile: str, number: int) -> int:
     return 0
 
 
-def _go_to_the_background(log: str) -> int:
+def _go_to_the_background(log: str, user: str | None) -> int:
     """Return 0 in the process that goes on, another status when there is none."""
     from uwsgi_ws.log import configure
     from uwsgi_ws.process.daemon import daemonize
+    from uwsgi_ws.users import owners
 
     try:
         # Here already, so that a file that cannot be opened is told where the user looks.
-        configure(log, "--daemonize")
+        configure(log, "--daemonize", owners(user))
     except OptionError as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
         return 1
@@ -93,13 +94,17 @@ def _go_to_the_background(log: str) -> int:
 
 
 def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> int:
+    from uwsgi_ws.log import finish
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.master import Master
 
     def read_options(is_a_reload: bool) -> Options:
         return parse(arguments, os.environ, is_a_reload=is_a_reload)
 
-    return status_of(Master(options, read_options, started_in).run)
+    try:
+        return status_of(Master(options, read_options, started_in).run)
+    finally:
+        finish()
 
 
 def _serve(options: Options, started_in: str) -> int:
@@ -109,9 +114,13 @@ def _serve(options: Options, started_in: str) -> int:
 
         monkey.patch_all()
     # Not before: it imports what must be patched.
+    from uwsgi_ws.log import finish
     from uwsgi_ws.net.shield import shield_signals
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.worker import serve_alone
 
     shield_signals()
-    return status_of(lambda: serve_alone(options, started_in))
+    try:
+        return status_of(lambda: serve_alone(options, started_in))
+    finally:
+        finish()

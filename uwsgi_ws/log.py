@@ -1,31 +1,57 @@
 """The log: where it goes, and the access line in uWSGI's format.
 
-Everything goes to stderr, or to ``--logto``'s file by way of stderr. What a client sent is escaped, so that nobody
-writes lines of his own into the log.
+Everything goes to stderr, or to the file of ``--logto``: what the server says, and what the application prints. A file
+is also descriptor 1 and 2 of the process, for programs that the application starts. What a client sent is escaped, so
+that nobody writes lines of their own into the log.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from uwsgi_ws.errors import OptionError
+from uwsgi_ws.files import open_file
+from uwsgi_ws.log_output import LogOutput, fill_standard_descriptors, flush_streams, install_streams
 from uwsgi_ws.stats import Stats
 
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.base import Request
 
-__all__ = ["AccessLog", "Selection", "configure", "escape", "mark_lines", "reopen", "rotate", "say", "size"]
+__all__ = [
+    "AccessLog",
+    "Selection",
+    "configure",
+    "escape",
+    "finish",
+    "hand_on_log",
+    "log_descriptor",
+    "mark_lines",
+    "output",
+    "reopen",
+    "rotate",
+    "say",
+    "size",
+]
 
 #: The file that all output goes to; None for stderr as it is.
 _file: Path | None = None
+#: Where the log goes; None in a process that is no server, whose lines go to ``sys.stderr``.
+_output: LogOutput | None = None
+#: Users, besides root, whose file the log may be.
+_users: tuple[int, ...] = ()
+
+#: An environment variable for the program that replaces this one by ``exec``: the file, and its descriptor.
+_HANDED_ON = "UWSGI_WS_LOG"
 
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 #: What makes a terminal do something; lines and their indentation stay.
@@ -67,6 +93,9 @@ def say(text: str) -> None:
 
 
 def _write(text: str) -> None:
+    if _output is not None:
+        _output.write(text.encode("utf-8", "backslashreplace") + b"\n")
+        return
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -74,27 +103,34 @@ def _write(text: str) -> None:
         pass
 
 
-def configure(logto: str | None, option: str = "--logto") -> None:
-    """Send our loggers, and with ``logto`` all output of the process, where they belong.
+def configure(logto: str | None, option: str = "--logto", users: tuple[int, ...] = ()) -> None:
+    """Send our loggers, and all that the process prints, where they belong.
+
+    A file that is the log's already stays so if it cannot be opened again: whoever opened it may have been root.
 
     Args:
         logto: The file; None for stderr as it is.
         option: What named the file, for errors.
+        users: Those who may own the file, besides root.
 
     Raises:
         OptionError: the file cannot be opened.
     """
-    global _file
+    global _file, _users
+    _users = users
+    if _output is None:
+        _begin()
     if logto is not None:
-        _file = Path(logto).absolute()  # the application may change the directory later
-        try:
-            _write_to(_file)
-        except OSError as exc:
-            raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter("[%(name)s] %(levelname)s: %(message)s"))
+        before, _file = _file, Path(logto).absolute()  # the application may change the directory later
+        if before != _file:
+            try:
+                _write_to(_file)
+            except OSError as exc:
+                raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
+        elif not _is_open(_file):
+            reopen()
     logger = logging.getLogger("uwsgi_ws")
-    logger.handlers = [handler]  # a process that was forked has its parent's already
+    logger.handlers = [_Handler()]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
@@ -112,11 +148,91 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{ord(match[0]):02x}"
 
 
+class _Handler(logging.Handler):
+    """Writes records as lines of the server's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_LineFormatter("[%(name)s] %(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+def _begin() -> None:
+    """Write to the descriptor of the program before this one, else to stderr."""
+    global _file, _output
+    fill_standard_descriptors()
+    fd, is_shared = 2, True
+    try:
+        handed_on: dict[str, Any] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
+        if handed_on:
+            os.fstat(handed_on["fd"])
+            fd, is_shared = handed_on["fd"], False
+            _file = None if handed_on["file"] is None else Path(handed_on["file"])
+    except (OSError, ValueError):
+        pass  # it is not ours
+    _output = LogOutput(fd, is_shared=is_shared)
+    if fd != 2:
+        os.close(fd)
+    install_streams(_output)
+
+
 def _write_to(path: Path) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.close(fd)
+    assert _output is not None
+    fd = open_file(str(path), os.O_WRONLY | os.O_APPEND, 0o640, _users)
+    try:
+        may_wait = stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)
+        _output.move(fd, is_shared=may_wait and os.get_blocking(fd))
+        # Other programs do not expect that a write fails instead of waiting.
+        for standard in (1, 2):
+            if may_wait and not os.get_blocking(fd):
+                waiting = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+                os.dup2(waiting, standard)
+                os.close(waiting)
+            else:
+                os.dup2(fd, standard)
+    finally:
+        os.close(fd)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether the log goes to this file, as far as one may look."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(log_descriptor()))
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def output() -> LogOutput | None:
+    """Return where the log goes, for an event loop to write on what waits; None in a process that is no server."""
+    return _output
+
+
+def log_descriptor() -> int:
+    """Return the descriptor of the log: the server's own, which no application knows."""
+    return 2 if _output is None else _output.fileno()
+
+
+def finish() -> None:
+    """Write all that waits, as far as the reader takes it in a moment: the process ends, or becomes another program."""
+    flush_streams()
+    if _output is not None:
+        _output.finish()
+
+
+def hand_on_log() -> None:
+    """Leave the log to the program that this process is about to become by ``exec``."""
+    finish()
+    if _output is not None:
+        os.set_inheritable(_output.fileno(), True)
+        file = None if _file is None else str(_file)
+        os.environ[_HANDED_ON] = json.dumps({"file": file, "fd": _output.fileno()})
 
 
 def reopen() -> None:

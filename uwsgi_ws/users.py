@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import pwd
 
-__all__ = ["group_id", "user_id"]
+__all__ = ["group_id", "owners", "user_id"]
 
 
 def user_id(name: str) -> int:
@@ -20,6 +20,14 @@ def user_id(name: str) -> int:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
         raise ValueError(f"there is no user {name!r}") from None
+
+
+def owners(name: str | None) -> tuple[int, ...]:
+    """Return the number of a user whose files are the server's too: none without one, or if there is no such user."""
+    try:
+        return () if name is None else (user_id(name),)
+    except ValueError:
+        return ()  # whoever is about to become that user says so
 
 
 def group_id(name: str) -> int:

@@ -15,7 +15,21 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # all of its modules, unless one is named itself.
 FLOORS = (
     ("plain",),
-    ("errors", "options", "log", "stats", "addresses", "certificates", "users", "tally", "attendance", "_build", "own"),
+    (
+        "errors",
+        "options",
+        "files",
+        "log",
+        "log_output",
+        "stats",
+        "addresses",
+        "certificates",
+        "users",
+        "tally",
+        "attendance",
+        "_build",
+        "own",
+    ),
     ("protocol",),
     ("net",),
     ("fronts", "websocket", "channels"),

@@ -100,9 +100,8 @@ def _warn_of_nothing(options: Options, setting: Setting) -> None:
     text = setting.value or ""
     path = text.partition("=")[2] if "=" in text else text
     if not os.path.exists(os.path.join(options.chdir2 or "", path)):
-        say(
-            f"*** {setting.spell(setting.name)} {text} ({setting.source}): there is no {path!r}, so it serves nothing ***"
-        )
+        what = f"{setting.spell(setting.name)} {text} ({setting.source})"
+        say(f"*** {what}: there is no {path!r}, so it serves nothing ***")
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:

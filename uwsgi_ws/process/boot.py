@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from uwsgi_ws.errors import BootError, OptionError
-from uwsgi_ws.log import configure, mark_lines, reopen, say
+from uwsgi_ws.log import configure, finish, mark_lines, reopen, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.own import keep_signal
 from uwsgi_ws.process.signals import REOPEN
+from uwsgi_ws.users import owners
 
 __all__ = [
     "complain",
     "end",
-    "flush",
     "prepare",
     "print_traceback_of_application",
     "say_concurrency",
@@ -40,14 +40,15 @@ def prepare(options: Options) -> None:
     Raises:
         OptionError: the log cannot be opened, or there is no such directory.
     """
+    users = owners(options.uid)
     if options.umask is not None:
         os.umask(options.umask)
     _enter(options, "force-cwd", options.force_cwd)
     mark_lines(options.log_date, options.log_prefix)
     if options.logto is None and options.daemonize is not None:
-        configure(options.daemonize, "--daemonize")
+        configure(options.daemonize, "--daemonize", users)
     else:
-        configure(options.logto)
+        configure(options.logto, users=users)
     # Whoever is forked from here has it from the first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
     keep_signal(REOPEN)
@@ -143,21 +144,12 @@ def print_traceback_of_application(exc: BaseException) -> None:
 
 def end(status: int) -> NoReturn:
     """End this process at once: neither return into frames that are another's nor wait for anybody's threads."""
-    flush()
+    finish()
     os._exit(status)
-
-
-def flush() -> None:
-    """Write out what the standard streams hold."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # a full disk, a closed pipe, or closed by the application
 
 
 def complain(problem: str, status: int) -> int:
     """Say what is wrong, in a line for each problem; return ``status``."""
     for line in problem.splitlines():
-        print(f"uwsgi_ws: {line}", file=sys.stderr, flush=True)
+        say(f"uwsgi_ws: {line}")
     return status

@@ -30,7 +30,7 @@ from time import monotonic
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.log import reopen, rotate, say
+from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import hooks, notify, nursery
 from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
@@ -144,6 +144,9 @@ class Master:
         # Workers are not our own children (see nursery), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
+        self._log = output()
+        if self._log is not None:
+            self._log.attend(lambda: None)  # each round of the loop looks whether something waits
         hooks.run(self._options, "master-start")
         try:
             self._begin_generation()
@@ -164,6 +167,8 @@ class Master:
     def _loop(self) -> None:
         while self._workers or self._generations or self._daemons.live or not self._is_stopping:
             self._wait()
+            if self._log is not None:
+                self._log.write_on()
             for number in self._signals.take():
                 self._meanings[number]()
             for letter in "".join(fifo.take() for fifo in self._fifos):
@@ -185,6 +190,8 @@ class Master:
         poll.register(self._common.notices, select.POLLIN)
         for fifo in self._fifos:
             poll.register(fifo, select.POLLIN)
+        if self._log is not None and self._log.is_waiting:
+            poll.register(self._log, select.POLLOUT)
         for generation in self._generations:
             if generation.is_loading:
                 assert generation.control is not None, "it is loading"
@@ -497,6 +504,7 @@ class Master:
         if self._coming is not None:
             self._wants_reload = True
             return
+        reopen()  # it may have been moved, and the new workers open it, too
         say("*** reloading ***")
         notify.reloading()
         self._begin_generation()

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from uwsgi_ws import own
 from uwsgi_ws.log import say
-from uwsgi_ws.process.boot import end, flush, prepare, status_of, tell_notes
+from uwsgi_ws.log_output import flush_streams
+from uwsgi_ws.process.boot import end, prepare, status_of, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -125,9 +126,11 @@ class _Nursery:
         from gevent.socket import wait_read
 
         from uwsgi_ws.net.shield import shield
+        from uwsgi_ws.process.attend_log import attend_log
 
         # What the application has started goes on meanwhile, and may fail.
         shield(get_hub())
+        attend_log(get_hub())
         while True:
             wait_read(self._control.fileno())
             order = self._control.recv(1024)
@@ -141,7 +144,7 @@ class _Nursery:
 
         # gevent's version takes its word for children that it has not forked.
         waitpid = get_original("os", "waitpid")
-        flush()
+        flush_streams()
         try:
             between = own.fork()
         except OSError:

@@ -29,7 +29,7 @@ from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.entrance import Entrance
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.errors import BootError
-from uwsgi_ws.log import say
+from uwsgi_ws.log import hand_on_log, log_descriptor, say
 from uwsgi_ws.net.shield import shield
 from uwsgi_ws.options import Options
 from uwsgi_ws.own import keep_signal
@@ -43,6 +43,7 @@ from uwsgi_ws.process.assembly import (
     make_equipment,
     make_server,
 )
+from uwsgi_ws.process.attend_log import attend_log
 from uwsgi_ws.process.boot import end, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
@@ -151,6 +152,7 @@ class _Worker:
         gc.collect()
         gc.freeze()
         shield(self._server.hub)
+        attend_log(self._server.hub)
         for door, sock, is_shared in self._sockets.of(self._worker_id):
             if door.dialect == "channels":
                 entrance = Entrance(sock, self._bus, self._options.max_message_size)
@@ -282,7 +284,7 @@ def serve_for_master(
     if options.py_autoreload and order.worker_id == 1:
         worker.heartbeat.on_beat(_autoreload(options, place))
     # For the master to ask what an event loop that does not run is doing.
-    faulthandler.register(REPORT, file=2, all_threads=True)
+    faulthandler.register(REPORT, file=log_descriptor(), all_threads=True)
     keep_signal(REPORT)
 
     def cease() -> None:
@@ -375,6 +377,7 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
                 os.chdir(started_in)
                 sockets.hand_on()
                 hand_on_keys(keys)
+                hand_on_log()
                 os.execv(sys.executable, sys.orig_argv)
 
             worker.finish(start_again)
