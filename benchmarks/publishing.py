@@ -57,7 +57,7 @@ def free_port() -> int:
 def measure(workers: int, program: Path) -> list[float]:
     """Return the microseconds of processor time that a message took its publisher, once per round."""
     port = free_port()
-    command = [sys.executable, "-m", "uwsgi_ws", "--http", f"127.0.0.1:{port}", "--disable-logging", "--die-on-term"]
+    command = [sys.executable, "-m", "uwsgi_ws", "--http", f"127.0.0.1:{port}", "--disable-logging"]
     command += ["--processes", str(workers), "--wsgi-file", str(program)]
     root = Path(__file__).resolve().parent.parent
     server = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL)

@@ -222,8 +222,13 @@ def test_workers_whose_master_is_killed(serve_many: Any, is_followed: bool) -> N
 
 @pytest.mark.parametrize(
     ("number", "options"),
-    [(signal.SIGINT, ()), (signal.SIGQUIT, ()), (signal.SIGTERM, ("--die-on-term",))],
-    ids=["SIGINT", "SIGQUIT", "SIGTERM with --die-on-term"],
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGQUIT, ()),
+        (signal.SIGTERM, ()),
+        (signal.SIGTERM, ("--die-on-term",)),
+        (signal.SIGTERM, ("--reload-on-term", "--die-on-term")),
+    ],
 )
 def test_a_stop_closes_websockets_with_1001_and_lets_applications_finish(
     serve_many: Any, number: int, options: tuple[str, ...]
@@ -287,7 +292,7 @@ def test_an_application_may_stop_or_reload_the_instance(serve_many: Any, functio
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
-@pytest.mark.parametrize("options", [[], ["--lazy-apps"]], ids=["once", "lazy"])
+@pytest.mark.parametrize("options", [["--reload-on-term"], ["--lazy-apps", "--reload-on-term"]], ids=["once", "lazy"])
 def test_a_reload_serves_new_code_and_refuses_nobody(
     serve_many: Any, tmp_path: Path, number: int, options: list[str]
 ) -> None:

@@ -6,6 +6,7 @@ import ast
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -60,8 +61,13 @@ def wait_for_reload(server: Server, times: int = 1) -> None:
 
 @pytest.mark.parametrize(
     ("number", "options"),
-    [(signal.SIGINT, ()), (signal.SIGQUIT, ()), (signal.SIGTERM, ("--die-on-term",))],
-    ids=["SIGINT", "SIGQUIT", "SIGTERM with --die-on-term"],
+    [
+        (signal.SIGINT, ()),
+        (signal.SIGQUIT, ()),
+        (signal.SIGTERM, ()),
+        (signal.SIGTERM, ("--die-on-term",)),
+        (signal.SIGTERM, ("--reload-on-term", "--die-on-term")),
+    ],
 )
 def test_a_stop_closes_websockets_with_1001_and_lets_applications_finish(
     serve: Any, number: int, options: tuple[str, ...]
@@ -103,6 +109,47 @@ def test_an_application_may_stop_its_server(serve: Any) -> None:
     assert server.wait() == 0
 
 
+@pytest.mark.parametrize("options", [[], ["--master"]], ids=["alone", "master"])
+def test_sigterm_ends_process_1_while_the_application_loads(tmp_path: Path, options: list[str]) -> None:
+    """The kernel keeps from it every signal that has no handler."""
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() != 0 or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs a pid namespace")
+    (tmp_path / "app.py").write_text("import sys, time\nprint('loading')\nwhile True: time.sleep(0.01)\n")
+    command = [*unshare, sys.executable, "-m", "uwsgi_ws", "--http", "a.sock", *options, "app.py"]
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=-1)
+    assert process.stderr is not None
+    try:
+        lines = iter(process.stderr)
+        assert any(line == b"loading\n" for line in lines)
+        (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        assert process.wait(15) == (0 if options else 143)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize("options", [[], ["--master"]], ids=["alone", "master"])
+def test_sigterm_reloads_if_a_file_says_that_it_does_not_stop(serve: Any, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "a.ini").write_text("[uwsgi]\ndie-on-term = false\n")
+    server = serve(APPLICATION, "--ini", str(tmp_path / "a.ini"), *options)
+    send_signal(server, signal.SIGTERM)
+    wait_for_reload(server)
+    assert fetch(address(server)).status == 200
+
+
+def test_a_stop_that_comes_while_the_next_program_begins_is_heard(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\nif 'UWSGI_WS_SOCKETS' in os.environ:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    server = serve(APPLICATION, env={"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    send_signal(server, signal.SIGHUP)
+    assert server.wait() == 143
+    assert "SIGTERM received before it was up" in server.log
+
+
 def test_a_peer_that_does_not_answer_the_close_frame_holds_nobody_up(serve: Any) -> None:
     server = serve(APPLICATION)
     with open_chat(server) as websocket:
@@ -117,9 +164,13 @@ def test_a_peer_that_does_not_answer_the_close_frame_holds_nobody_up(serve: Any)
 # Reloading
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=["SIGHUP", "SIGTERM"])
-def test_a_reload_closes_websockets_with_1012_and_serves_again_under_the_same_pid(serve: Any, number: int) -> None:
-    server = serve(APPLICATION)
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGHUP, ()), (signal.SIGTERM, ("--reload-on-term",))], ids=["SIGHUP", "SIGTERM"]
+)
+def test_a_reload_closes_websockets_with_1012_and_serves_again_under_the_same_pid(
+    serve: Any, number: int, options: tuple[str, ...]
+) -> None:
+    server = serve(APPLICATION, *options)
     busy = HttpClient(address(server))
     busy.send(BEGIN_WAIT)
     with open_chat(server) as websocket:

@@ -827,7 +827,10 @@ class Options:
         False, group="Process", help="End where a reload is asked for; whoever started the server starts it again."
     )
     die_on_term: bool = option(
-        False, group="Process", help="Stop on SIGTERM, which uWSGI otherwise takes for a reload."
+        True, group="Process", help="Stop on SIGTERM, as it is. false in a file is --reload-on-term."
+    )
+    reload_on_term: bool = option(
+        False, group="Process", help="Reload on SIGTERM, as uWSGI 2.0 does without --die-on-term."
     )
     touch_reload: tuple[str, ...] = option(
         (), metavar="FILE", needs_master=True, group="Process", help="Reload when this file changes."
@@ -1071,6 +1074,15 @@ class Options:
         if self.master or self.processes > 1:
             return True
         return any(row.needs_master and getattr(self, row.attribute) != row.default for row in ROWS)
+
+    @property
+    def stops_on_term(self) -> bool:
+        """Whether SIGTERM stops the instance; of two settings that say something about it, the later one wins."""
+        stops = True
+        for setting in self.given:
+            if setting.name in ("die-on-term", "reload-on-term"):
+                stops = BY_NAME[setting.name].value(setting) is (setting.name == "die-on-term")
+        return stops
 
     @property
     def monkey_patch(self) -> bool:

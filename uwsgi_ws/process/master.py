@@ -106,7 +106,7 @@ class Master:
             signal.SIGHUP: self._reload,
             signal.SIGINT: self._stop,
             signal.SIGQUIT: self._stop,
-            signal.SIGTERM: self._stop if self._options.die_on_term else self._reload,
+            signal.SIGTERM: self._stop if self._options.stops_on_term else self._reload,
             signal.SIGCHLD: lambda: None,  # each round of the loop looks for the dead
         }
         functions = {"grace_them_all": self._reload, "reap_them_all": self._reload}

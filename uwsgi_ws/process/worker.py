@@ -71,6 +71,8 @@ _LAST_WORDS = 3.0
 #: A patched one would be a greenlet, and wait as the others do.
 _start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
+#: What asks a process to stop, and may come while it becomes another program.
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 _STOP, _RELOAD, _HURRY = "stop", "reload", "hurry"
 
@@ -329,6 +331,10 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
         BootError: it cannot start.
         OptionError: an option turns out to be unusable, such as a port that is taken.
     """
+    if options.stops_on_term:
+        # Process 1 of a container would not hear it without a handler, and loading may take long.
+        signal.signal(signal.SIGTERM, _end_before_it_is_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     prepare(options)
     say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
     say(f"protocol core: {_build.name()}")
@@ -359,7 +365,7 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
     orders: dict[int, str] = {signal.SIGINT: _STOP, signal.SIGQUIT: _STOP, signal.SIGHUP: _RELOAD}
     if options.exit_on_reload:
         orders[signal.SIGHUP] = _STOP
-    orders[signal.SIGTERM] = _STOP if options.die_on_term else _RELOAD
+    orders[signal.SIGTERM] = _STOP if options.stops_on_term else _RELOAD
 
     def ready() -> None:
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.places})")
@@ -378,6 +384,8 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
                 sockets.hand_on()
                 hand_on_keys(keys)
                 hand_on_log()
+                # Who asks us to stop meanwhile waits until the next program can hear it.
+                signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
                 os.execv(sys.executable, sys.orig_argv)
 
             worker.finish(start_again)
@@ -396,6 +404,11 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
 
     worker.finish(say_goodbye)
     say_goodbye()
+
+
+def _end_before_it_is_up(number: int, frame: object) -> NoReturn:
+    say("SIGTERM received before it was up")
+    raise SystemExit(128 + number)
 
 
 def _autoreload(options: Options, place: Place) -> Callable[[Standing], None]:
