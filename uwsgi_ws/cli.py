@@ -35,8 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return check(arguments[1:], os.environ)
     is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # what a worker without a master hands on to itself
+    files = _handed_on_files()
+    started_in = os.environ.pop("UWSGI_WS_STARTED_IN", None) or os.getcwd()
     try:
-        options = parse(arguments, os.environ, is_a_reload=is_a_reload)
+        options = parse(arguments, os.environ, is_a_reload=is_a_reload, kept=files, started_in=started_in)
     except OptionError as exc:
         for error in exc.each:
             print(f"uwsgi_ws: {error}", file=sys.stderr)
@@ -55,12 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(text)
         if options.show_config:
             print(ini_text(options), end="", flush=True)
-    started_in = os.getcwd()
-    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize, options.uid)):
+    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize, options.uid, started_in)):
         return status
     if options.has_master:
-        return _supervise(options, arguments, started_in)
-    return _serve(options, started_in)
+        return _supervise(options, arguments, files, started_in)
+    return _serve(options, files, started_in)
 
 
 def _signal(pidfile: str, number: int) -> int:
@@ -77,15 +78,24 @@ def _signal(pidfile: str, number: int) -> int:
     return 0
 
 
-def _go_to_the_background(log: str, user: str | None) -> int:
+def _handed_on_files() -> dict[str, bytes]:
+    """Return what configuration files held for the program before this one, which may have been root."""
+    from uwsgi_ws.process.keys import handed_on_files
+
+    return handed_on_files()
+
+
+def _go_to_the_background(log: str, user: str | None, started_in: str) -> int:
     """Return 0 in the process that goes on, another status when there is none."""
     from uwsgi_ws.log import configure
-    from uwsgi_ws.process.daemon import daemonize
+    from uwsgi_ws.process.daemon import daemonize, is_daemon
     from uwsgi_ws.users import owners
 
+    if is_daemon():
+        return 0
     try:
         # Here already, so that a file that cannot be opened is told where the user looks.
-        configure(log, "--daemonize", owners(user))
+        configure(log, "--daemonize", owners(user), started_in)
     except OptionError as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
         return 1
@@ -93,13 +103,13 @@ def _go_to_the_background(log: str, user: str | None) -> int:
     return 0
 
 
-def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> int:
+def _supervise(options: Options, arguments: Sequence[str], files: dict[str, bytes], started_in: str) -> int:
     from uwsgi_ws.log import finish
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.master import Master
 
     def read_options(is_a_reload: bool) -> Options:
-        return parse(arguments, os.environ, is_a_reload=is_a_reload)
+        return parse(arguments, os.environ, is_a_reload=is_a_reload, kept=files, started_in=started_in)
 
     try:
         return status_of(Master(options, read_options, started_in).run)
@@ -107,7 +117,7 @@ def _supervise(options: Options, arguments: Sequence[str], started_in: str) -> i
         finish()
 
 
-def _serve(options: Options, started_in: str) -> int:
+def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
     arm()
     if options.monkey_patch:
         from gevent import monkey
@@ -121,6 +131,6 @@ def _serve(options: Options, started_in: str) -> int:
 
     shield_signals()
     try:
-        return status_of(lambda: serve_alone(options, started_in))
+        return status_of(lambda: serve_alone(options, started_in, files))
     finally:
         finish()

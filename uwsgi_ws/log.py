@@ -35,6 +35,7 @@ __all__ = [
     "finish",
     "hand_on_log",
     "log_descriptor",
+    "log_file",
     "mark_lines",
     "output",
     "reopen",
@@ -103,7 +104,9 @@ def _write(text: str) -> None:
         pass
 
 
-def configure(logto: str | None, option: str = "--logto", users: tuple[int, ...] = ()) -> None:
+def configure(
+    logto: str | None, option: str = "--logto", users: tuple[int, ...] = (), started_in: str | None = None
+) -> None:
     """Send our loggers, and all that the process prints, where they belong.
 
     A file that is the log's already stays so if it cannot be opened again: whoever opened it may have been root.
@@ -112,6 +115,7 @@ def configure(logto: str | None, option: str = "--logto", users: tuple[int, ...]
         logto: The file; None for stderr as it is.
         option: What named the file, for errors.
         users: Those who may own the file, besides root.
+        started_in: The directory that its path starts in; None for the current one.
 
     Raises:
         OptionError: the file cannot be opened.
@@ -121,7 +125,7 @@ def configure(logto: str | None, option: str = "--logto", users: tuple[int, ...]
     if _output is None:
         _begin()
     if logto is not None:
-        before, _file = _file, Path(logto).absolute()  # the application may change the directory later
+        before, _file = _file, Path(started_in or os.getcwd(), logto)  # the application may change the directory later
         if before != _file:
             try:
                 _write_to(_file)
@@ -212,6 +216,13 @@ def _is_open(path: Path) -> bool:
 def output() -> LogOutput | None:
     """Return where the log goes, for an event loop to write on what waits; None in a process that is no server."""
     return _output
+
+
+def log_file() -> str | None:
+    """Return the path of the log's file; None while the log is stderr."""
+    if _output is None:
+        _begin()
+    return None if _file is None else str(_file)
 
 
 def log_descriptor() -> int:

@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_keys_are_read_before_the_user_changes(serve: Serve, authority: Authorit
     server = serve(None, *options, program=https(files))
     assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}\t" in Path(f"/proc/{server.pid}/status").read_text()
     assert names_of(server, authority) == {"127.0.0.1", "localhost"}
+
+
+@AS_ROOT
+def test_keys_in_a_folder_are_read_before_the_user_changes(serve: Serve, authority: Authority) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        cert, key = authority.issue("in-folder.example", stem="other").split(",")
+        Path(cert).rename(folder / "in-folder.example.crt")
+        Path(key).rename(folder / "in-folder.example.key")
+        (folder / "in-folder.example.key").chmod(0o600)
+        options = ["--module", "examples.seed", "--uid", "nobody", "--sni-dir", name]
+        server = serve(None, *options, program=https(authority.issue()))
+        assert names_of(server, authority, "in-folder.example") == {"in-folder.example"}
 
 
 @AS_ROOT

@@ -50,7 +50,7 @@ class Certificates:
         protocols: Sequence[str],
         kept: Contents,
     ) -> None:
-        self._folder = None if folder is None else _Folder(folder, protocols)
+        self._folder = None if folder is None else _Folder(folder, protocols, kept)
         self._own = _Loaded(files, protocols, kept)
         self._named = {each.name: _Loaded(each.files, protocols, kept) for each in named}
 
@@ -108,8 +108,9 @@ class _Folder:
     A client can make us look for files, but only what is there is remembered.
     """
 
-    def __init__(self, path: str, protocols: Sequence[str]) -> None:
+    def __init__(self, path: str, protocols: Sequence[str], kept: Contents) -> None:
         self._path = path
+        self._kept = kept
         self._protocols = protocols
         self._loaded: dict[str, _Loaded] = {}
         self._unfit: dict[str, _Stamp] = {}  # what could not be loaded, and has been said so
@@ -129,7 +130,7 @@ class _Folder:
                 if stamp[2] is not None:
                     # OpenSSL settles what to ask of a client before it knows the name; see parse_named_certificate.
                     raise ValueError(f"{files.client_ca!r} would protect nothing: a client_ca belongs to the address")
-                self._loaded[name] = _Loaded(CertificateFiles(files.cert, files.key), self._protocols, {})
+                self._loaded[name] = _Loaded(CertificateFiles(files.cert, files.key), self._protocols, self._kept)
                 _log.info("loaded %s", files.cert)
             except (OSError, ValueError) as exc:
                 _log.error("%s; %s is not used", exc, files.cert)

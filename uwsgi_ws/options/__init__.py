@@ -69,6 +69,8 @@ def parse(
     *,
     is_a_reload: bool = False,
     findings: Findings | None = None,
+    kept: dict[str, bytes] | None = None,
+    started_in: str = "",
 ) -> Options:
     """Read the environment, a command line, without the program's name, and the files that they name.
 
@@ -77,12 +79,15 @@ def parse(
         environ: The environment, for ``UWSGI_*`` and for placeholders.
         is_a_reload: Whether a server has been started by it before.
         findings: Gets all there is to say; None when nobody asks.
+        kept: What files held, by their path; those that are read are added. One that may be read no more is taken from
+            there: a server that was started by root may have become another user.
+        started_in: The directory that the files' paths start in, if it is not the current one.
 
     Raises:
         OptionError: Something in them is unknown or cannot be used.
     """
     findings = Findings() if findings is None else findings
-    files = Files(_VERSION, findings)
+    files = Files(_VERSION, findings, {} if kept is None else kept, started_in)
 
     def names_file(name: str) -> bool:
         return name in BY_NAME and bool(BY_NAME[name].reads)

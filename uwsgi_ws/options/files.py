@@ -47,10 +47,15 @@ class Files:
     Args:
         version: What ``%V`` stands for.
         findings: Gets what is wrong with them.
+        kept: What files held, by their path; those that are read are added. One that may be read no more is taken from
+            there: a server that was started by root may have become another user.
+        started_in: The directory that the files' paths start in; empty for the current one.
     """
 
-    def __init__(self, version: str, findings: Findings) -> None:
+    def __init__(self, version: str, findings: Findings, kept: dict[str, bytes], started_in: str) -> None:
         self._findings = findings
+        self._kept = kept
+        self._started_in = started_in or os.getcwd()
         self._last, self._last_form = "", "ini"  # what ``:SECTION`` alone means
         self._magic = _magic_of_machine(version)
         self._knows_first = False
@@ -81,7 +86,7 @@ class Files:
             raise setting.error(f"{value!r} ends in no format that is known: {', '.join(_ENDINGS)}")
         self._last, self._last_form = file, form
         try:
-            text = _read(file)
+            text = self._read(file)
         except (OSError, ValueError) as exc:
             raise setting.error(f"cannot read {file!r}: {getattr(exc, 'strerror', None) or exc}") from exc
         self._learn(value, file, section, is_new=bool(name))
@@ -94,7 +99,23 @@ class Files:
             raise setting.error(f"{file!r} has no section [{section}]")
         if found is None:
             self._findings.note("reading", setting, f"{file!r} has no section [{_SECTION}], so nothing in it counts")
-        return Loaded((os.path.abspath(file), section or _SECTION), [self._filled_in(each) for each in found or ()])
+        return Loaded((self._path(file), section or _SECTION), [self._filled_in(each) for each in found or ()])
+
+    def _path(self, file: str) -> str:
+        return os.path.abspath(os.path.join(self._started_in, file))
+
+    def _read(self, file: str) -> str:
+        if file == _STDIN:
+            return _read_stdin()
+        path = self._path(file)
+        try:
+            self._kept[path] = Path(path).read_bytes()
+        except PermissionError:
+            if path not in self._kept:
+                raise
+        # What is no UTF-8 comes through unharmed, as it does on a command line.
+        text = self._kept[path].decode("utf-8-sig", "surrogateescape")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _learn(self, value: str, file: str, section: str, *, is_new: bool) -> None:
         """Note what the magic signs stand for in a file."""
@@ -104,7 +125,9 @@ class Files:
         self._magic["o"], self._magic["x"] = value, section
         if not is_new:
             return
-        path = os.path.join(os.getcwd(), file) if os.path.islink(file) else os.path.realpath(file)
+        path = os.path.join(self._started_in, file)
+        if not os.path.islink(path):
+            path = os.path.realpath(path)
         folder, name = os.path.split(path)
         stem, dot, ending = name.rpartition(".")
         self._magic |= {
@@ -144,13 +167,6 @@ class Files:
             text = f"{', '.join(unknown)} stands for nothing in a configuration file and is left out; write %% for %"
             self._findings.notes.append(Note("reading", setting.name, text, setting.source))
         return Setting(setting.name, value, setting.source)
-
-
-def _read(file: str) -> str:
-    if file == _STDIN:
-        return _read_stdin()
-    # What is no UTF-8 comes through unharmed, as it does on a command line.
-    return Path(file).read_text(encoding="utf-8-sig", errors="surrogateescape")
 
 
 def _read_stdin() -> str:

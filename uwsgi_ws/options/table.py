@@ -718,7 +718,16 @@ class Options:
         help="Write %(ftime) of --log-format in the notation of --log-date.",
     )
     logto: str | None = option(
-        None, metavar="FILE", group="Logging", help="Append the log to this file, not to stderr."
+        None,
+        metavar="FILE",
+        group="Logging",
+        help="Append the log to this file, not to stderr; it is opened before --uid.",
+    )
+    logto2: str | None = option(
+        None,
+        metavar="FILE",
+        group="Logging",
+        help="The same, opened after --uid: that user can open it again when it has been moved.",
     )
 
     master: bool = option(

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from uwsgi_ws.errors import BootError, OptionError
-from uwsgi_ws.log import configure, finish, mark_lines, reopen, say
+from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say
 from uwsgi_ws.options import Options
 from uwsgi_ws.own import keep_signal
+from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import REOPEN
 from uwsgi_ws.users import owners
 
 __all__ = [
+    "become_user",
     "complain",
     "end",
+    "go_back",
     "prepare",
     "print_traceback_of_application",
     "say_concurrency",
@@ -33,9 +36,16 @@ __all__ = [
 #: Modules whose frames lead to the application while it is imported.
 _OUTER = re.compile(r"(?:uwsgi_ws|importlib|_frozen_importlib)(?:\..*)?|_frozen_importlib_external")
 
+#: The directories that were entered, and their descriptors: whoever is not root any more may find no way there.
+_directories: dict[str, int] = {}
 
-def prepare(options: Options) -> None:
+
+def prepare(options: Options, started_in: str) -> None:
     """Do what must come before the application: log, environment, directory.
+
+    Args:
+        options: Checked already.
+        started_in: The directory that the paths of log and directory start in.
 
     Raises:
         OptionError: the log cannot be opened, or there is no such directory.
@@ -43,12 +53,15 @@ def prepare(options: Options) -> None:
     users = owners(options.uid)
     if options.umask is not None:
         os.umask(options.umask)
-    _enter(options, "force-cwd", options.force_cwd)
+    if options.force_cwd is not None:
+        started_in = _enter(options, "force-cwd", os.path.join(started_in, options.force_cwd))
     mark_lines(options.log_date, options.log_prefix)
-    if options.logto is None and options.daemonize is not None:
-        configure(options.daemonize, "--daemonize", users)
+    if options.logto2 is not None and os.path.join(started_in, options.logto2) == log_file():
+        _begin_late_log(options, started_in)  # whoever opened the first log was somebody else
+    elif options.logto is None and options.daemonize is not None:
+        configure(options.daemonize, "--daemonize", users, started_in)
     else:
-        configure(options.logto, users=users)
+        configure(options.logto, "--logto", users, started_in)
     # Whoever is forked from here has it from the first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
     keep_signal(REOPEN)
@@ -69,15 +82,17 @@ def prepare(options: Options) -> None:
         os.environ[variable.name] = variable.value
     for name in options.unenv:
         os.environ.pop(name, None)
-    _enter(options, "chdir", options.chdir)
+    if options.chdir is not None:
+        _enter(options, "chdir", os.path.join(started_in, options.chdir))
 
 
-def _enter(options: Options, name: str, directory: str | None) -> None:
-    if directory is not None:
-        try:
-            os.chdir(directory)
-        except OSError as exc:
-            raise options.error(name, f"cannot change to {directory!r}: {exc.strerror}") from exc
+def _enter(options: Options, name: str, path: str) -> str:
+    """Change to a directory and return it."""
+    try:
+        _change_to(path)
+    except OSError as exc:
+        raise options.error(name, f"cannot change to {path!r}: {exc.strerror}") from exc
+    return path
 
 
 def _set_limits(options: Options) -> None:
@@ -107,6 +122,48 @@ def tell_notes(options: Options) -> None:
     """Say what the configuration holds that does not count, or not as it seems."""
     for note in options.notes:
         say(f"*** {note} ***")
+
+
+def _change_to(path: str) -> None:
+    try:
+        os.chdir(path)
+    except PermissionError:
+        if path not in _directories:
+            raise
+        os.fchdir(_directories[path])
+    else:
+        if path not in _directories:
+            _directories[path] = os.open(".", os.O_PATH | os.O_CLOEXEC)
+
+
+def _begin_late_log(options: Options, started_in: str) -> None:
+    if options.logto2 is not None:
+        configure(options.logto2, "--logto2", owners(options.uid), started_in)
+
+
+def go_back(started_in: str) -> None:
+    """Change to the directory that relative paths start in, if this user may."""
+    try:
+        os.chdir(started_in)
+    except PermissionError:
+        pass  # it is root's own
+
+
+def become_user(options: Options, started_in: str) -> None:
+    """Become the user and the group that the options name, and open what shall be theirs.
+
+    Raises:
+        OptionError: it cannot be.
+    """
+    drop(options)
+    _begin_late_log(options, started_in)
+    for path in options.touch_reload:
+        try:
+            os.stat(path)
+        except PermissionError:
+            say(f"*** WARNING: --touch-reload {path} cannot be seen by user {options.uid} ***")
+        except OSError:
+            pass  # it may come yet
 
 
 def status_of(life: Callable[[], int]) -> int:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["daemonize"]
+__all__ = ["daemonize", "is_daemon"]
 
 _IS_DAEMON = "UWSGI_WS_DAEMON"  # holds the daemon's process id, so that nobody else takes it for his
+
+
+def is_daemon() -> bool:
+    """Whether this process is one already, and has replaced its program for a reload."""
+    return os.environ.get(_IS_DAEMON) == str(os.getpid())
 
 
 def daemonize() -> None:
@@ -14,7 +19,7 @@ def daemonize() -> None:
 
     Without effect in one that is a daemon already, and has replaced its program for a reload.
     """
-    if os.environ.get(_IS_DAEMON) == str(os.getpid()):
+    if is_daemon():
         return
     if os.fork():
         os._exit(0)

@@ -9,7 +9,9 @@ import os
 import stat
 from pathlib import Path
 
+from uwsgi_ws.files import open_file
 from uwsgi_ws.options import Options
+from uwsgi_ws.users import owners
 
 __all__ = ["WITHOUT_EFFECT", "Fifo"]
 
@@ -37,12 +39,13 @@ class Fifo:
     def __init__(self, options: Options, path: str) -> None:
         self._path = Path(path).absolute()
         try:
-            if not self._path.exists():
+            if not os.path.lexists(self._path):
                 os.mkfifo(self._path, 0o620)
-            elif not stat.S_ISFIFO(self._path.stat().st_mode):
-                raise options.error("master-fifo", f"{path!r} is there, and no fifo")
             # Opened for writing too, so that it does not end whenever a writer closes it.
-            self._fd = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._fd = open_file(str(self._path), os.O_RDWR | os.O_NONBLOCK, 0o620, owners(options.uid))
+            if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+                os.close(self._fd)
+                raise options.error("master-fifo", f"{path!r} is there, and no fifo")
         except OSError as exc:
             raise options.error("master-fifo", f"cannot make {path!r}: {exc.strerror}") from exc
 

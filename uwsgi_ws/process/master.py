@@ -33,7 +33,7 @@ from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import hooks, notify, nursery
-from uwsgi_ws.process.boot import prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, Order, What
 from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
@@ -42,7 +42,6 @@ from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
-from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.statistics import StatsServer
@@ -91,7 +90,7 @@ class Master:
             OptionError: an option turns out to be unusable, such as a port that is taken.
             BootError: there is nothing to listen on.
         """
-        prepare(self._options)
+        prepare(self._options, self._started_in)
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
         say(f"protocol core: {_build.name()}")
         say_concurrency(self._options)
@@ -131,9 +130,10 @@ class Master:
         }
         self._pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
+        self._safe_pidfile.reserve()
         for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
             hooks.run(self._options, step)
-        drop(self._options)
+        become_user(self._options, self._started_in)
         hooks.run(self._options, "as-user")
         self._pidfile2 = PidFile(self._options, "pidfile2")
         self._pidfile2.write()

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 from uwsgi_ws import own
 from uwsgi_ws.log import say
 from uwsgi_ws.log_output import flush_streams
-from uwsgi_ws.process.boot import end, prepare, status_of, tell_notes
+from uwsgi_ws.process.boot import end, go_back, prepare, status_of, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -69,10 +69,10 @@ def run(
         own.arm()
         own.keep_socket(control)
         common.leave_master()
-        os.chdir(started_in)
+        go_back(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
         options = replace(read_options(is_a_reload), processes=common.processes)
-        nursery = _Nursery(common, sockets, keys, control, options, is_a_reload)
+        nursery = _Nursery(common, sockets, keys, control, options, started_in, is_a_reload)
         control.send(LOADED)
         nursery.take_orders()
         return 0
@@ -88,6 +88,7 @@ class _Nursery:
         keys: Contents,
         control: socket.socket,
         options: Options,
+        started_in: str,
         is_a_reload: bool,
     ) -> None:
         self._common = common
@@ -99,7 +100,7 @@ class _Nursery:
 
             monkey.patch_all()
         name_process(options, "nursery")
-        prepare(options)
+        prepare(options, started_in)
         if is_a_reload:  # else the master has told the same
             tell_notes(options)
         # Not before: it imports what must be patched.

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -193,7 +194,7 @@ def _bind_one(options: Options, door: Door) -> socket.socket:
             _give(options, "uid", door.address.path, options.uid)
         else:
             if options.chmod_socket is not None:
-                os.chmod(door.address.path, options.chmod_socket)
+                _set_mode(door.address.path, options.chmod_socket)
             _give(options, "chown-socket", door.address.path, options.chown_socket)
     return sock
 
@@ -205,9 +206,20 @@ def _give(options: Options, name: str, path: str, owner: str | None) -> None:
         uid = options.checked(name, user_id, user) if user else -1
         gid = options.checked(name, group_id, group) if group else -1
         try:
-            os.chown(path, uid, gid)
+            # Never what somebody has put in its place meanwhile.
+            os.chown(path, uid, gid, follow_symlinks=False)
         except OSError as exc:
             raise options.error(name, f"cannot give {path!r} to {owner!r}: {exc.strerror}") from exc
+
+
+def _set_mode(path: str, mode: int) -> None:
+    """Set a socket's permissions; those of nothing that somebody has put in its place meanwhile."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 def _activated() -> dict[str, socket.socket]:

@@ -44,15 +44,14 @@ from uwsgi_ws.process.assembly import (
     make_server,
 )
 from uwsgi_ws.process.attend_log import attend_log
-from uwsgi_ws.process.boot import end, prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import become_user, end, go_back, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.common import Common, Order, What
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
-from uwsgi_ws.process.keys import hand_on_keys, read_keys
+from uwsgi_ws.process.keys import hand_on_files, hand_on_keys, read_keys
 from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
-from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REPORT, RESUME, STOP, ignore_terminal
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
@@ -320,12 +319,13 @@ def serve_for_master(
     worker.finish(lambda: end(0))
 
 
-def serve_alone(options: Options, started_in: str) -> NoReturn:
+def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -> NoReturn:
     """Be the whole instance, and end the process.
 
     Args:
         options: Checked already.
         started_in: The directory that the command line's relative paths start in; a reload goes back there.
+        files: What configuration files hold; a reload may not be able to read them again.
 
     Raises:
         BootError: it cannot start.
@@ -335,7 +335,7 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
         # Process 1 of a container would not hear it without a handler, and loading may take long.
         signal.signal(signal.SIGTERM, _end_before_it_is_up)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-    prepare(options)
+    prepare(options, started_in)
     say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
     say(f"protocol core: {_build.name()}")
     say_concurrency(options)
@@ -348,13 +348,14 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
-    pidfile.write()
+    pidfile.write(is_a_reload=sockets.are_inherited)
+    safe_pidfile.reserve()
     for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
         hooks.run(options, step)
-    drop(options)
+    become_user(options, started_in)
     hooks.run(options, "as-user")
     pidfile2 = PidFile(options, "pidfile2")
-    pidfile2.write()
+    pidfile2.write(is_a_reload=sockets.are_inherited)
     try:
         equipment = make_equipment(options, sockets, keys)
         applications = load_applications(options)
@@ -369,7 +370,7 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
 
     def ready() -> None:
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {options.places})")
-        safe_pidfile.write()
+        safe_pidfile.write(is_a_reload=sockets.are_inherited)
         notify.ready("serving")
 
     order = worker.serve(orders, ready)
@@ -380,9 +381,11 @@ def serve_alone(options: Options, started_in: str) -> NoReturn:
         if not worker.has_changed_its_mind:
 
             def start_again() -> None:
-                os.chdir(started_in)
+                go_back(started_in)
+                os.environ["UWSGI_WS_STARTED_IN"] = started_in
                 sockets.hand_on()
                 hand_on_keys(keys)
+                hand_on_files(files)
                 hand_on_log()
                 # Who asks us to stop meanwhile waits until the next program can hear it.
                 signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
