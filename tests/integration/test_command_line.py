@@ -103,7 +103,7 @@ def test_importing_the_package_patches_nothing() -> None:
         (["--gevnt", "5"], ["--gevnt", "did you mean --gevent?"]),
         (["-q"], ["-q", "unknown option"]),
         (["--gevent", "many"], ["--gevent", "'many'", "not a whole number"]),
-        (["--gevent", "0"], ["--gevent", "'0'", "out of bounds"]),
+        (["--processes", "0"], ["--processes", "'0'", "out of bounds"]),
         (["--socket-timeout"], ["--socket-timeout", "needs a value"]),
         (["--http", "nonsense"], ["--http", "'nonsense'", "host:port"]),
         (["--http", "127.0.0.1:99999"], ["--http", "127.0.0.1:99999", "port"]),

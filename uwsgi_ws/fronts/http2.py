@@ -642,6 +642,7 @@ class Http2Front(Receiver):
             except ProtocolError:
                 pass  # it has ended meanwhile
             self._flush()
+        self._h2.forget(stream.number)
         if not self._streams and not self._is_lost:
             self._idle_since = monotonic()
             if self._timer is None:

@@ -81,12 +81,19 @@ class Engine(H2Connection):
         return GoAwayFrame(0, last_stream_id=self.highest_inbound_stream_id, error_code=code).serialize()
 
     def _open_streams(self, remainder: int) -> int:
-        """Return how many streams are open, or a few more: h2 looks at every one for each that begins.
+        """Return how many streams there are: h2 looks at every one for each that begins, to drop those that have ended.
 
-        Only those that have ended are too many, which it drops at the same time; so we let a few of them gather.
+        ``forget`` does that one by one, but for those that end later than for us, which h2 finds where they are many.
         """
         count = len(self.streams)
         return count if count < MAX_STREAMS else super()._open_streams(remainder)
+
+    def forget(self, number: int) -> None:
+        """Hold nothing of a stream, if it has ended, but that it was there."""
+        stream = self.streams.get(number)
+        if stream is not None and stream.closed:
+            del self.streams[number]
+            self._closed_streams[number] = stream.closed_by
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         """Take a frame. h2 makes a text of each, for a log that nobody keeps, and that costs more than all the rest."""

@@ -54,7 +54,7 @@ def prepare(options: Options, started_in: str) -> None:
     if options.umask is not None:
         os.umask(options.umask)
     if options.force_cwd is not None:
-        started_in = _enter(options, "force-cwd", os.path.join(started_in, options.force_cwd))
+        started_in = _enter(options, "force-cwd", started_in, options.force_cwd)
     mark_lines(options.log_date, options.log_prefix)
     if options.logto2 is not None and os.path.join(started_in, options.logto2) == log_file():
         _begin_late_log(options, started_in)  # whoever opened the first log was somebody else
@@ -83,15 +83,16 @@ def prepare(options: Options, started_in: str) -> None:
     for name in options.unenv:
         os.environ.pop(name, None)
     if options.chdir is not None:
-        _enter(options, "chdir", os.path.join(started_in, options.chdir))
+        _enter(options, "chdir", started_in, options.chdir)
 
 
-def _enter(options: Options, name: str, path: str) -> str:
-    """Change to a directory and return it."""
+def _enter(options: Options, name: str, started_in: str, directory: str) -> str:
+    """Change to a directory and return its path."""
+    path = os.path.join(started_in, directory)
     try:
         _change_to(path)
     except OSError as exc:
-        raise options.error(name, f"cannot change to {path!r}: {exc.strerror}") from exc
+        raise options.error(name, f"cannot change to {directory!r}: {exc.strerror}") from exc
     return path
 
 
