@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 
 from gevent import monkey
 
+import uwsgi_ws
 from uwsgi_ws import api, own
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
@@ -45,6 +47,16 @@ from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.kept import keeping_bodies
 
+#: Of other packages: they import these inside functions.
+_NEEDED_BY_REQUESTS = (
+    "encodings.idna",
+    "gevent.resolver._addresses",
+    "gevent.resolver.thread",
+    "gevent.threadpool",
+    "linecache",
+    "traceback",
+)
+
 __all__ = ["Equipment", "install_api", "load_applications", "make_bus", "make_equipment", "make_server"]
 
 
@@ -74,6 +86,7 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     Raises:
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
+    _import_for_requests(options)
     for setting in options.given:
         if setting.name in ("static-map", "static-map2", "check-static"):
             _warn_of_nothing(options, setting)
@@ -102,6 +115,21 @@ def _warn_of_nothing(options: Options, setting: Setting) -> None:
     if not os.path.exists(os.path.join(options.chdir2 or "", path)):
         what = f"{setting.spell(setting.name)} {text} ({setting.source})"
         say(f"*** {what}: there is no {path!r}, so it serves nothing ***")
+
+
+def _import_for_requests(options: Options) -> None:
+    """Import what requests would import when they first need it.
+
+    Then a worker may be out of descriptors, and an import opens files; and it would be once in each worker, not once
+    before they are forked.
+    """
+    for name in uwsgi_ws.__all__:
+        getattr(uwsgi_ws, name)
+    for module in _NEEDED_BY_REQUESTS:
+        import_module(module)
+    mimetypes.init()  # reads the system's files
+    if (options.https or options.https_socket or options.http2_socket) and find_spec("h2") is not None:
+        import_module("uwsgi_ws.fronts.http2")
 
 
 def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:

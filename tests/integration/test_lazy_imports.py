@@ -1,0 +1,231 @@
+"""A worker that serves has imported all that requests need: an import in the midst of one needs free descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.carriers import CARRIERS, Carrier
+from support.eventually import eventually
+from support.http_client import HttpClient, fetch
+from support.server import Server
+from support.websocket_client import BINARY, CLOSE, TEXT, close_frame, frame
+
+# Tells of each module that is looked for once a worker is about to serve. Names of the API are used as they come,
+# not imported beforehand. /hold takes all descriptors, /free gives them back.
+APPLICATION = """
+import os, sys
+import uwsgi
+import uwsgi_ws
+
+serving = False
+held = []
+
+def look(event, arguments):
+    if serving and event == "import":
+        frame, where = sys._getframe(1), []
+        while frame is not None and len(where) < 25:
+            if "importlib" not in frame.f_code.co_filename:
+                where.append("%s:%d" % (frame.f_code.co_filename[-40:], frame.f_lineno))
+            frame = frame.f_back
+        sys.stderr.write("IMPORTED %s by %s\\n" % (arguments[0], " ".join(where)))
+
+def begin():
+    global serving
+    serving = True
+
+sys.addaudithook(look)
+uwsgi.post_fork_hook = begin
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/hold":
+        try:
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+    elif path == "/free":
+        while held:
+            os.close(held.pop())
+    elif path == "/fail":
+        raise ValueError("fails")
+    elif path == "/gone":
+        raise OSError("gone")
+    elif path == "/chunks":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return iter([b"one", b"two"])
+    elif path == "/file":
+        start_response("200 OK", [("Content-Length", "4")])
+        return environ["wsgi.file_wrapper"](open(os.path.join(os.path.dirname(__file__), "app.py"), "rb"))
+    elif path == "/write":
+        write = start_response("200 OK", [("Content-Length", "4")])
+        write(b"text")
+        return []
+    elif path == "/refused":
+        uwsgi_ws.accept(environ)
+    elif path == "/typed":
+        ws = uwsgi_ws.accept(environ, subprotocols=["chat"], origins=["https://example.org"])
+        ws.join("room")
+        uwsgi_ws.publish("room", "published")
+        ws.ping(b"ping")
+        try:
+            assert uwsgi_ws.count("room") >= 1
+            with uwsgi_ws.subscribe("room") as messages:
+                uwsgi_ws.publish("room", "again", exclude=ws)
+                assert messages.recv(5)
+            uwsgi_ws.broadcast([ws], "broadcast")
+            ws.recv(0.01)
+            for message in ws:
+                if message == "close":
+                    ws.close(4001, "enough")
+                elif message == "fail":
+                    raise ValueError("fails")
+                else:
+                    ws.send(message)
+            for piece in ws.recv_streaming(0.01) or ():
+                pass
+        except (uwsgi_ws.ConnectionClosed, uwsgi_ws.InvalidState):
+            pass
+        return []
+    elif path == "/uwsgi":
+        uwsgi.websocket_handshake()
+        uwsgi.websocket_channel_join("channel")
+        uwsgi.websocket_send("hello")
+        uwsgi.websocket_recv_nb()
+        while True:
+            uwsgi.websocket_send_binary(uwsgi.websocket_recv())
+    body = environ["wsgi.input"].read()
+    environ["wsgi.errors"].write("")
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+NAMES = {"http1", "http1_unix", "tls", "http2", "uwsgi", "routed_by_uwsgi", "routed_by_http"}
+OPTIONS = (
+    *("--static-map", "/static={folder}/static", "--websockets-messages-per-second", "1000"),
+    *("--route", "^/redirect redirect:/elsewhere", "--route", "^/secret basicauth:realm,user:password"),
+    *("--route", "^/nowhere http:127.0.0.1:1", "--route", "^/told send:told"),
+    *("--route", "^/file-of static:{folder}/app.py"),
+    *("--route", "^/mime addvar:KIND=${{mime[PATH_INFO]}}"),
+    *("--route-if", "isfile:{folder}/app.py addheader:X-Is: a file"),
+    *("--response-route", "^/body addheader:X-At: ${{time[unix]}} ${{httptime[0]}}"),
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def carrying(carry: Any, folder: Path, options: tuple[str, ...], many: bool) -> Iterator[tuple[Carrier, list[Server]]]:
+    (folder / "static").mkdir()
+    (folder / "static" / "a.txt").write_text("text")
+    (folder / "app.py").write_text(APPLICATION)
+    routes = [each.format(folder=folder) for each in OPTIONS]
+    with contextlib.ExitStack() as stack:
+        servers: list[Server] = []
+
+        def start(*more: str) -> Server:
+            # A route to everywhere comes first: what is passed on is routed there.
+            server = stack.enter_context(Server(folder / "app.py", *more, *routes, *options))
+            servers.append(server)
+            if many:
+                eventually(lambda: server.log.count("spawned uwsgi_ws worker") >= 2, 20)
+            return server
+
+        yield stack.enter_context(carry(start, folder)), servers
+
+
+def every_kind(carrier: Carrier) -> None:
+    """Make one request of each kind."""
+    for method, path in (
+        *(("GET", path) for path in ("/body", "/fail", "/gone", "/missing", "/static/a.txt", "/static/none", "/told")),
+        *(("GET", path) for path in ("/redirect", "/secret", "/nowhere", "/file-of", "/mime/a.png", "/refused")),
+        *(("OPTIONS", "/body"), ("POST", "/body")),
+    ):
+        with contextlib.suppress(AssertionError, KeyError, OSError):  # what comes is another test's concern
+            carrier.fetch(method, path, b"body" if method == "POST" else b"")
+    for path in ("/chunks", "/file", "/write"):
+        with contextlib.suppress(AssertionError, KeyError, OSError):
+            carrier.fetch("GET", path)
+    with contextlib.suppress(AssertionError, KeyError, OSError):
+        carrier.fetch("POST", "/body", b"in chunks", chunked=True)
+    ends = [close_frame(1000), frame(TEXT, b"\xff"), b"\xff" * 9]
+    for path, more in (("/typed", [frame(TEXT, b"close"), frame(TEXT, b"fail")]), ("/uwsgi", [])):
+        for end in ends + more:
+            client = carrier.open(path, {"Origin": "https://example.org", "Sec-WebSocket-Protocol": "chat, other"})
+            client.send(frame(TEXT, b"text") + frame(BINARY, b"\0" * 70_000) + end)
+            with contextlib.suppress(AssertionError, OSError):
+                while client.read_frame().opcode != CLOSE:
+                    pass
+            client.close()
+    with contextlib.suppress(AssertionError, OSError):
+        carrier.open("/typed", {"Origin": "https://evil.example"}).close()
+
+
+def imported(servers: list[Server]) -> list[str]:
+    return [line for server in servers for line in re.findall(r"^IMPORTED .*$", server.log, re.MULTILINE)]
+
+
+MODES = {"gevent": ("--gevent", "50"), "threads": ("--threads", "20"), "workers": ("-p", "2"), "lazy": ("-M", "--lazy")}
+WAYS = [
+    pytest.param(carry, mode, id=f"{carry.__name__}-{mode}")
+    for carry in CARRIERS
+    for mode in MODES
+    if carry.__name__ in NAMES
+]
+
+
+@pytest.mark.parametrize(("carry", "mode"), WAYS)
+def test_no_request_imports_a_module(carry: Any, mode: str, tmp_path: Path) -> None:
+    with carrying(carry, tmp_path, MODES[mode], mode == "workers") as (carrier, servers):
+        every_kind(carrier)
+        for request in (b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"):
+            with HttpClient(servers[0].addresses[0]) as client:
+                client.send(request)
+                client.read_to_end()
+        assert fetch(servers[0].addresses[0], "/static/a.txt", method="HEAD").status == 200
+        assert imported(servers) == []
+        assert "GET /typed" in "".join(server.log for server in servers)
+
+
+@pytest.mark.parametrize("mode", ["gevent", "threads"])
+def test_requests_need_no_free_descriptors_but_their_connections(mode: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION)
+    with Server(tmp_path / "app.py", *MODES[mode]) as server:
+        address = server.addresses[0]
+        server.wait_for_log("spawned uwsgi_ws worker")
+        clients = [HttpClient(address) for _ in range(6)]
+        for client in clients:
+            assert client.request("POST", "/body", body=b"here").text == "here"
+        assert clients[0].request("GET", "/hold").status == 200
+        try:
+            assert clients[1].request("GET", "/fail").status == 500
+            assert clients[2].request("GET", "/refused").status == 426
+            for client, path in zip(clients[3:5], ("/typed", "/uwsgi"), strict=True):
+                handshake = f"GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                client.send((handshake + key).encode())
+                assert client.read_head().status == 101
+                client.send(frame(TEXT, b"no echo") + frame(TEXT, b"echo"))
+                data = b""
+                while b"echo" not in data:
+                    data += client.read_some()
+            assert clients[2].is_silent(1.5)  # a beat or two of the worker's heart
+            client = clients[5]
+            client.send(b"no request\r\n\r\n")
+            assert client.read_response().status == 400
+        finally:
+            assert clients[0].request("GET", "/free").status == 200
+        assert fetch(address, "/body").status == 200
+        assert imported([server]) == []
+        assert "Too many open files" not in server.log  # the heartbeat goes on, too
+        for client in clients:
+            client.close()
+
+
+def test_the_reader_of_imports_sees_them(serve: Callable[..., Server], tmp_path: Path) -> None:
+    source = APPLICATION.replace('raise ValueError("fails")', "import this_is_nowhere", 1)
+    server = serve(source, allow_traceback=True)
+    fetch(server.addresses[0], "/fail")
+    server.wait_for_log("IMPORTED this_is_nowhere by .*app.py")
