@@ -190,8 +190,9 @@ class Http2Request(Request):
         self.finish()
 
     def abandon(self) -> None:
-        """See Request."""
-        self.stream.reset()
+        """See Request; a response that is whole stays so."""
+        if not self.stream.is_shut:
+            self.stream.reset()
 
     def leave(self) -> None:
         """The request has been handled: end its stream, unless a WebSocket has taken it over."""

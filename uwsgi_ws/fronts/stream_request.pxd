@@ -12,6 +12,7 @@ cdef class StreamRequest(Request):
     cdef object _front
     cdef bytes _held
     cdef bint _is_ending
+    cdef bint _is_finished
     cdef bint _is_head
     cdef object _left
     cdef bint _must_close

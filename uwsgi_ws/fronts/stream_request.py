@@ -48,6 +48,7 @@ class StreamRequest(Request):
         "_front",
         "_held",
         "_is_ending",
+        "_is_finished",
         "_is_head",
         "_left",
         "_must_close",
@@ -69,6 +70,7 @@ class StreamRequest(Request):
         self._content_length = head.content_length or 0
         self._held = b""  # the response's head, until its first piece of body
         self._is_ending = False  # what is written now may go out together with other clients' answers
+        self._is_finished = False
         self._chunked = False
         self._left: int | None = None  # bytes of the body still promised by a Content-Length
         # A WebSocket that the application declines leaves bytes behind that are not HTTP.
@@ -274,6 +276,7 @@ class StreamRequest(Request):
         if self._left:
             _log.error("%s: the body is shorter than its Content-Length", self._target)
             self._must_close = True
+        self._is_finished = True
 
     def write_last(self, data: bytes) -> None:
         """See Request."""
@@ -284,7 +287,9 @@ class StreamRequest(Request):
         self.finish()
 
     def abandon(self) -> None:
-        """See Request."""
+        """See Request; a response that is whole stays so."""
+        if self._is_finished:
+            return
         self._must_close = True
         if self._front.stream is not None:
             self._front.hand_over().reset()

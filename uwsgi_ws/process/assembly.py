@@ -114,7 +114,7 @@ def _warn_of_nothing(options: Options, setting: Setting) -> None:
     path = text.partition("=")[2] if "=" in text else text
     if not os.path.exists(os.path.join(options.chdir2 or "", path)):
         what = f"{setting.spell(setting.name)} {text} ({setting.source})"
-        say(f"*** {what}: there is no {path!r}, so it serves nothing ***")
+        say(f"*** {what}: there is no {path!r} ***")
 
 
 def _import_for_requests(options: Options) -> None:

@@ -29,6 +29,7 @@ from uwsgi_ws.addresses import Address, parse_address
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.base import Headers
 from uwsgi_ws.log import escape
+from uwsgi_ws.protocol.cgi import HOST, TOKEN
 from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
 from uwsgi_ws.routing.conditions import is_in, network_of
@@ -103,10 +104,15 @@ def _goto(argument: str, site: Site) -> Action:
         try:
             return _position(template.expand(request), site)
         except ValueError as exc:
-            _log.error("%s: goto: %s", escape(request.environ["REQUEST_URI"]), escape(str(exc)))
-            return _answer(request, 500)
+            return _cannot(request, "goto", exc)
 
     return go
+
+
+def _cannot(request: RoutedRequest, action: str, problem: ValueError) -> int:
+    """Answer 500, with one line in the log, where the value that a request gives an action is of no use to it."""
+    _log.error("%s: %s: %s", escape(request.environ.get("REQUEST_URI", "")), action, escape(str(problem)))
+    return _answer(request, 500)
 
 
 def _position(label: str, site: Site) -> int:
@@ -141,7 +147,10 @@ def _end(status: Template, request: RoutedRequest) -> int:
     if request.is_head_written:  # by "send:"
         request.finish()
     elif text:
-        text = _check_status(text)
+        try:
+            text = _check_status(text)
+        except ValueError as exc:
+            return _cannot(request, "break", exc)
         respond(request, text, [("Content-Type", "text/plain")], b"")
     else:
         request.abandon()
@@ -189,8 +198,9 @@ def _send(end: str) -> Callable[[str, Site], Action]:
         def send(request: RoutedRequest) -> int:
             try:
                 if not request.is_head_written:
-                    status = HTTPStatus(request.status_to_send or 200)  # in the other chains, the response's own
-                    request.write_head(f"{status.value} {status.phrase}", [("Content-Type", "text/plain")], None)
+                    # In the other chains, the response's own; in the place of a WebSocket, an ordinary one.
+                    code = request.status_to_send if request.status_to_send >= 200 else 200
+                    request.write_head(_check_status(str(code)), [("Content-Type", "text/plain")], None)
                 request.write_body(data)
             except OSError:
                 request.abandon()
@@ -348,6 +358,26 @@ def _set(name: str, value: Template, request: RoutedRequest) -> int:
     return NEXT
 
 
+def _checked_setter(name: str, fits: re.Pattern[str], what: str) -> Callable[[str, Site], Action]:
+    """Return what compiles a setter of a variable that must not hold just anything: others act by it."""
+
+    def compile_setter(argument: str, site: Site) -> Action:
+        template = Template(argument)
+        if template.constant is not None and not fits.fullmatch(template.constant):
+            raise ValueError(f"{argument!r} is no {what}")
+
+        def put(request: RoutedRequest) -> int:
+            value = template.expand(request)
+            if not fits.fullmatch(value):
+                raise RequestError(400, f"a route would set a {what} that is none")
+            request.environ[name] = value
+            return NEXT
+
+        return put
+
+    return compile_setter
+
+
 def _set_path(argument: str, site: Site) -> Action:
     path = Template(argument)
 
@@ -363,7 +393,7 @@ def _fix_path(argument: str, site: Site) -> Action:
 
     def fix_path(request: RoutedRequest) -> int:
         environ = request.environ
-        environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix(environ.get("SCRIPT_NAME", ""))
+        environ["PATH_INFO"] = environ.get("PATH_INFO", "").removeprefix(environ.get("SCRIPT_NAME", ""))
         return NEXT
 
     return fix_path
@@ -379,7 +409,7 @@ def _rewrite(verdict: int) -> Callable[[str, Site], Action]:
             environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
             if mark:
                 # A query of its own goes before the request's.
-                environ["QUERY_STRING"] = "&".join(filter(None, (query, environ["QUERY_STRING"])))
+                environ["QUERY_STRING"] = "&".join(filter(None, (query, environ.get("QUERY_STRING"))))
             return verdict
 
         return rewrite
@@ -417,6 +447,8 @@ def _add_header(argument: str, site: Site) -> Action:
 
 def _remove_header(argument: str, site: Site) -> Action:
     template = Template(_needed(argument, "NAME"))
+    if template.constant is not None and template.constant.strip().lower() == "content-length":
+        _log.warning("delheader: Content-Length says where a response ends: without effect")
 
     def remove(request: RoutedRequest) -> int:
         name = template.expand(request).strip().lower()
@@ -495,7 +527,7 @@ def _forward(text: str, site: Site, make_head: Callable[[RoutedRequest], bytes])
             try:
                 address = _backend_address(template.expand(request))
             except ValueError as exc:
-                _log.error("%s: %s", escape(request.environ["REQUEST_URI"]), exc)
+                _log.error("%s: %s", escape(request.environ.get("REQUEST_URI", "")), exc)
                 raise RequestError(502, "the backend has no proper address") from exc
         site.forwarder.forward(request, address, make_head)
         return BREAK
@@ -561,8 +593,8 @@ _ACTIONS: dict[str, Callable[[str, Site], Action]] = {
     "send-crnl": _send("\r\n"),
     "sendfile": _static(BREAK),
     "setdocroot": _setter("DOCUMENT_ROOT"),
-    "sethost": _setter("HTTP_HOST"),
-    "setmethod": _setter("REQUEST_METHOD"),
+    "sethost": _checked_setter("HTTP_HOST", HOST, "host"),
+    "setmethod": _checked_setter("REQUEST_METHOD", TOKEN, "method"),
     "setpathinfo": _set_path,
     "setremoteaddr": _setter("REMOTE_ADDR"),
     "setscheme": _setter("UWSGI_SCHEME"),

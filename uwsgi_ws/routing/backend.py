@@ -31,6 +31,7 @@ from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
 from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.routing.templates import wire_value
 from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.wsgi.response import check_head
 
@@ -97,6 +98,8 @@ class Forwarder:
             RequestError: 502, the backend cannot be reached or is no such server; 504, it takes too long; 400, 413,
                 the request cannot be put in its words.
         """
+        if "REQUEST_METHOD" not in request.environ:
+            raise RequestError(500, "the application has left nothing of the request")
         head = make_head(request)
         backend = self._connect(request, address)
         try:
@@ -119,10 +122,10 @@ class Forwarder:
                 sock = gevent_socket.create_connection((address.host, address.port), timeout)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except TimeoutError:
-            _log.error("%s: no connection to %s within %g s", request.environ["REQUEST_URI"], address, timeout)
+            _log.error("%s: no connection to %s within %g s", request.environ.get("REQUEST_URI"), address, timeout)
             raise RequestError(504, "the backend does not answer") from None
         except OSError as exc:
-            _log.error("%s: no connection to %s: %s", request.environ["REQUEST_URI"], address, exc.strerror or exc)
+            _log.error("%s: no connection to %s: %s", request.environ.get("REQUEST_URI"), address, exc.strerror or exc)
             raise RequestError(502, "the backend cannot be reached") from exc
         # Streams schedule themselves: a plain socket is all they need (see net.listeners).
         plain = OwnSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
@@ -155,7 +158,7 @@ class _Exchange:
         try:
             answer = self._read_head()
         except RequestError as error:
-            _log.error("%s: %s: %s", self._request.environ["REQUEST_URI"], self._name, error.reason)
+            _log.error("%s: %s: %s", self._request.environ.get("REQUEST_URI"), self._name, error.reason)
             raise
         if answer.code == 101:
             self._upgrade(answer)
@@ -177,7 +180,7 @@ class _Exchange:
             pass  # it has closed its side: look for an answer
 
     def _late(self) -> RequestError:
-        target = self._request.environ["REQUEST_URI"]
+        target = self._request.environ.get("REQUEST_URI")
         _log.error("%s: %s made no progress for %g s", target, self._name, self._idle_timeout)
         return RequestError(504, "the backend takes too long")
 
@@ -216,7 +219,7 @@ class _Exchange:
         except ClientGone:
             raise
         except RequestError as error:
-            _log.error("%s: %s: %s", request.environ["REQUEST_URI"], self._name, error.reason)
+            _log.error("%s: %s: %s", request.environ.get("REQUEST_URI"), self._name, error.reason)
             request.abandon()
             return
         request.finish()
@@ -234,7 +237,7 @@ class _Exchange:
             del self._tunnels[request.front_request]
             request.body_bytes = tunnel.bytes_to_client
         if tunnel.was_idle:
-            _log.warning("%s: nothing came for %g s, closed", request.environ["REQUEST_URI"], self._idle_timeout)
+            _log.warning("%s: nothing came for %g s, closed", request.environ.get("REQUEST_URI"), self._idle_timeout)
 
 
 def _status(head: ResponseHead) -> str:
@@ -247,9 +250,12 @@ def _status(head: ResponseHead) -> str:
 
 
 def _body(request: RoutedRequest) -> Iterator[bytes]:
-    """Yield the request's body as it goes to a backend: counted, or in chunks when its length is not known."""
+    """Yield the request's body as it goes to a backend: counted, or in chunks when its length is not known.
+
+    Where another has begun to answer, it may have read the body: there is none any more.
+    """
     environ = request.environ
-    if is_websocket(environ):
+    if is_websocket(environ) or request.is_begun:
         return
     if environ.get("CONTENT_LENGTH"):
         while piece := request.read_body():
@@ -266,11 +272,14 @@ def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: s
     Raises:
         RequestError: 431, its variables are more than a packet can hold.
     """
-    variables = {name: value for name, value in request.environ.items() if isinstance(value, str)}
+    variables = {name: wire_value(value) for name, value in request.environ.items() if isinstance(value, str)}
     if request.scheme == "https":
         variables["HTTPS"] = "on"
     if app_id:
         variables["UWSGI_APPID"] = app_id
+    if request.is_begun:  # see _body
+        variables["CONTENT_LENGTH"] = ""
+        variables.pop("HTTP_TRANSFER_ENCODING", None)
     try:
         return encode_packet(variables.items(), modifier1, modifier2)
     except ValueError as exc:
@@ -289,7 +298,7 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
         RequestError: 400, there would be a line break in a header.
     """
     environ = request.environ
-    target = quote((target or environ["REQUEST_URI"]).encode("latin-1"), safe=_TARGET)
+    target = quote(wire_value(target or environ.get("REQUEST_URI") or "/").encode("latin-1"), safe=_TARGET)
     peer = environ.get("REALIP_REMOTE_ADDR") or environ.get("REMOTE_ADDR")
     forwarded = ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), peer)))
     headers = [("Host", host or environ.get("HTTP_HOST", ""))]
@@ -309,11 +318,16 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
         headers += [("Connection", "Upgrade"), ("Upgrade", "websocket")]
     else:
         headers.append(("Connection", "close"))
-        if environ.get("CONTENT_LENGTH"):
+        has_length = bool(environ.get("CONTENT_LENGTH"))
+        is_chunked = not has_length and bool(environ.get("HTTP_TRANSFER_ENCODING"))
+        if request.is_begun:  # see _body
+            if has_length or is_chunked:
+                headers.append(("Content-Length", "0"))
+        elif has_length:
             headers.append(("Content-Length", environ["CONTENT_LENGTH"]))
-        elif environ.get("HTTP_TRANSFER_ENCODING"):
+        elif is_chunked:
             headers.append(("Transfer-Encoding", "chunked"))
     lines = [f"{environ['REQUEST_METHOD']} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if any(_SPLITTERS.search(line) for line in lines):
         raise RequestError(400, "a header for the backend would have a line break in it")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return wire_value("\r\n".join([*lines, "", ""])).encode("latin-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from uwsgi_ws.errors import ClientGone
 from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
 from uwsgi_ws.protocol.hop_by_hop import end_to_end
 
@@ -87,8 +88,12 @@ class RoutedRequest(Request):
         return self.front_request.read_body_now()
 
     def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
-        """See Request; the routes have their say first."""
-        if not self._is_replaced and not self._has_other_response(int(status[:3])):
+        """See Request; the routes have their say first, and of two heads the first is the response's."""
+        if self._is_replaced or self._has_other_response(int(status[:3])):
+            return
+        if self.is_head_written:  # by "send:", and this is what comes behind it
+            self.complete()
+        else:
             self.front_request.write_head(status, self._changed(headers), body_length)
 
     def write_body(self, data: bytes) -> None:
@@ -114,16 +119,29 @@ class RoutedRequest(Request):
         """See Request; the routes have their say first.
 
         Raises:
-            OSError: a route has answered instead, or the client is gone.
+            ClientGone: a route has answered instead.
+            OSError: the client is gone.
         """
-        if self._has_other_response(101):
-            raise OSError("a response route has answered instead")
+        if not self._is_replaced and not self._has_other_response(101) and self.is_head_written:
+            self.complete()
+        if self._is_replaced:
+            raise ClientGone("a route has answered in place of the WebSocket")
         # Its Connection is the carrier's to say.
         return self.front_request.upgrade(reason, end_to_end([*self._changed(headers)], 101))
 
     def disconnect(self) -> None:
         """See Request."""
         self.front_request.disconnect()
+
+    def complete(self) -> None:
+        """End the response that a route has begun: whatever else is written goes nowhere."""
+        self.front_request.finish()
+        self.seal()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a response has been decided on: the body may have been read, and an answer is another's place."""
+        return self._is_decided
 
     def seal(self) -> None:
         """The response is over: whatever is still written goes nowhere."""
@@ -141,7 +159,8 @@ class RoutedRequest(Request):
     def _changed(self, headers: Headers) -> Headers:
         if not self.removed_headers and not self.added_headers:
             return headers
-        kept = [header for header in headers if header[0].lower() not in self.removed_headers]
+        removed = self.removed_headers - {"content-length"}  # where the response ends
+        kept = [header for header in headers if header[0].lower() not in removed]
         return [*kept, *self.added_headers]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
-from uwsgi_ws.errors import RequestError
+from uwsgi_ws.errors import ClientGone, RequestError
 from uwsgi_ws.fronts.base import Request
 from uwsgi_ws.net.clock import Clock
 from uwsgi_ws.net.poller import Poller
@@ -16,6 +17,8 @@ from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.wsgi.runner import respond_error
 
 __all__ = ["Router"]
+
+_log = logging.getLogger("uwsgi_ws.routing")
 
 
 class Router:
@@ -62,7 +65,7 @@ class Router:
             otherwise: Answers it where no rule has.
 
         Raises:
-            RequestError: A rule that comes before a response or after it cannot do what it should.
+            RequestError: A rule that comes behind the response cannot do what it should.
         """
         routed = RoutedRequest(request, self._before_response)
         try:
@@ -73,6 +76,9 @@ class Router:
                     otherwise(routed)
         except RequestError as error:
             respond_error(routed, error)
+        except ClientGone as gone:
+            _log.info("%s: %s", request.environ.get("REQUEST_URI"), gone)
+            routed.abandon()
         if self._final is not None:
             routed.seal()
             self._final.run(routed)

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 
 from uwsgi_ws.routing.request import RoutedRequest
 
-__all__ = ["Template", "wire_text"]
+__all__ = ["Template", "wire_text", "wire_value"]
 
 _PLACE = re.compile(r"\$([0-9])|\$\{([^}]*)\}")
 _CALL = re.compile(r"([^\[]*)\[(.*)\]", re.DOTALL)
@@ -30,6 +30,15 @@ _Piece = Callable[[RoutedRequest], str]
 def wire_text(text: str) -> str:
     """Return an option's text the way environs have text: its bytes as latin-1."""
     return os.fsencode(text).decode("latin-1")
+
+
+def wire_value(value: str) -> str:
+    """Return a value of an environ as environs have text; an application may have put another there."""
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
 
 
 class Template:
@@ -102,7 +111,7 @@ def _variable(name: str) -> _Piece:
 
 def _value(name: str, request: RoutedRequest) -> str:
     value = request.environ.get(name, "")
-    return value if isinstance(value, str) else ""
+    return wire_value(value) if isinstance(value, str) else ""
 
 
 def _cookie(name: str, request: RoutedRequest) -> str:
@@ -134,11 +143,12 @@ def _hex(name: str, request: RoutedRequest) -> str:
 
 
 def _lower(name: str, request: RoutedRequest) -> str:
-    return _value(name, request).lower()
+    return _value(name, request).encode("latin-1").lower().decode("latin-1")  # of ASCII alone, as C does
 
 
 def _upper(name: str, request: RoutedRequest) -> str:
-    return _value(name, request).upper()
+    # Of ASCII alone: the upper case of some of latin-1's letters is none.
+    return _value(name, request).encode("latin-1").upper().decode("latin-1")
 
 
 def _http_time(offset: str, request: RoutedRequest) -> str:

@@ -109,8 +109,10 @@ def fail(request: Request) -> None:
 
 def respond(request: Request, status: str, headers: Headers, body: bytes) -> None:
     """Send a whole response of the server's own."""
+    if not status.startswith(("204", "304")):  # RFC 9110 8.6: they have no length to tell
+        headers = [*headers, ("Content-Length", str(len(body)))]
     try:
-        request.write_head(status, [*headers, ("Content-Length", str(len(body)))], len(body))
+        request.write_head(status, headers, len(body))
         request.write_last(body)
     except OSError:
         request.abandon()
