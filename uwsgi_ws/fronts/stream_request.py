@@ -173,7 +173,7 @@ class StreamRequest(Request):
         self.header_count = len(headers)
         lines = [f"HTTP/1.1 {status}\r\n"]
         has_date = False
-        close = self._CLOSE
+        close = ""
         for name, value in headers:
             size = len(name)
             if size == 10 and name.lower() == "connection":  # its only value: who answers wants no further request here
@@ -201,7 +201,7 @@ class StreamRequest(Request):
         if self._needs_continue or (not self._must_close and not self._front.may_keep_alive()):
             self._must_close = True
         if self._must_close:
-            lines.append(close)
+            lines.append(close or self._CLOSE)
         elif not self._takes_chunks:
             lines.append("Connection: keep-alive\r\n")
         lines.append("\r\n")

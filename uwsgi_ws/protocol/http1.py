@@ -46,7 +46,7 @@ from typing import Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from uwsgi_ws.errors import InvalidState, RequestError
-from uwsgi_ws.protocol.cgi import HOST, TCHAR, TOKEN, Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, is_target, method_of, split_target
 
 __all__ = ["Head", "Limits", "RequestParser", "expects_100"]
 
@@ -393,12 +393,13 @@ class RequestParser:
         if len(words) != 3:
             return self._no_line(end)
         name, target, ending = words
-        version = _VERSIONS.get(ending)
-        if version is None or not is_target(target) or not TOKEN.fullmatch(name):
+        method, version = METHODS.get(name), _VERSIONS.get(ending)
+        if version is None or not is_target(target) or (method is None and not TOKEN.fullmatch(name)):
             return self._no_line(end)
         if end - pos > self._line_limit:
             raise _too_long(self._buffer[pos : pos + _LINE_ROOM])
-        method = method_of(name) or name
+        if method is None:
+            method = method_of(name) or name
         if len(target) > self._target_limit:
             raise RequestError(414, "the request target is too long")
         path, query = target, ""

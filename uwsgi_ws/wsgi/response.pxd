@@ -3,6 +3,9 @@ cimport cython
 from uwsgi_ws.fronts.base cimport Request
 
 
+cdef int _ORDINARY, _CONTENT_LENGTH, _HOP_BY_HOP
+
+
 cdef class Response:
     cdef object _content_length
     cdef bint _has_no_body
@@ -18,6 +21,7 @@ cdef class Response:
 
     @cython.locals(asked=object)
     cdef bint _is_websocket(self) except? True
+    cdef object _ask_for_takers(self)
     cdef bint _put(self, object data) except? True
     @cython.locals(now=double)
     cdef object _end_turn(self)

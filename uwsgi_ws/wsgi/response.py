@@ -36,7 +36,9 @@ _TURN, _SPARE = 0.001, 1.0
 _LENGTH = re.compile(r"[0-9]+")
 _CLOSE = ("Connection", "close")
 #: What a header's name means to the server.
-_ORDINARY, _CONTENT_LENGTH, _HOP_BY_HOP = range(3)
+_ORDINARY = 0
+_CONTENT_LENGTH = 1
+_HOP_BY_HOP = 2
 
 
 class FileWrapper:
@@ -152,6 +154,7 @@ class Response:
         if type(data) is not bytes:
             data = plain_bytes(data)
         self._send_head(None)
+        self._ask_for_takers()
         if data and not self._put(data) and not self._has_no_body:
             raise OSError("the body is longer than its Content-Length")
 
@@ -159,6 +162,12 @@ class Response:
         # Compiled, a request that stands in front of another has attributes of its own too, which nobody has set.
         asked: Any = self._request
         return asked.websocket is not None
+
+    def _ask_for_takers(self) -> None:
+        """Find out, once the head has been sent, whether a route has answered instead."""
+        if not self._request.takes_body:
+            self._has_no_body = True
+            self._left = 0
 
     def _put(self, data: bytes) -> bool:
         """Send a piece of the body, as far as it may go; False when that was not all."""
@@ -203,7 +212,7 @@ class Response:
             # RFC 9110 8.6: a 204 MUST NOT have it; a 304's would have to be that of the 200.
             headers = [header for header in headers if header[0].lower() != "content-length"]
         self._request.write_head(self._status, headers, body_length)
-        self._has_no_body = is_bodiless or self._is_head or not self._request.takes_body
+        self._has_no_body = is_bodiless or self._is_head
         self._left = 0 if self._has_no_body else body_length
 
     def send(self, result: Iterable[bytes] | None) -> None:
@@ -252,6 +261,7 @@ class Response:
                     if not has_begun:
                         has_begun = True
                         self._send_head(length)
+                        self._ask_for_takers()
                     if not self._put(piece) and not self._has_no_body:
                         self._complain()
                         break
@@ -326,14 +336,16 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, Header
     kept: list[tuple[str, str]] = []
     length: int | None = None
     has_hop_by_hop = False
-    for header in headers:
-        if not isinstance(header, (tuple, list)) or len(header) != 2:
-            raise TypeError(f"a response header is a pair of str, not {header!r}")
-        name, value = header
-        if type(name) is not str or type(value) is not str:
+    for pair in headers:
+        if type(pair) is not tuple and not isinstance(pair, (tuple, list)):
+            raise TypeError(f"a response header is a pair of str, not {pair!r}")
+        if len(pair) != 2:
+            raise TypeError(f"a response header is a pair of str, not {pair!r}")
+        name, value = pair
+        if type(name) is not str or type(value) is not str or type(pair) is not tuple:
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"a response header is a pair of str, not {name!r}: {value!r}")
-            name, value = plain_str(name, "a name is str"), plain_str(value, "a value is str")
+            name, value = pair = plain_str(name, "a name is str"), plain_str(value, "a value is str")
         kind = _kind_of(name)
         if not (value.isascii() and value.isprintable()) and not _VALUE.fullmatch(value):
             raise ValueError(f"control or non-latin-1 characters in the response header {name!r}")
@@ -345,10 +357,10 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, Header
                 continue
             length = number
             if "," in value:
-                value = str(number)
+                pair = name, str(number)
         elif kind == _HOP_BY_HOP:
             has_hop_by_hop = True
-        kept.append((name, value))
+        kept.append(pair)
     if not has_hop_by_hop:
         return status, kept, length, ()
     passing = end_to_end(kept, int(status[:3]))
