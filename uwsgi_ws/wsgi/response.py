@@ -337,9 +337,7 @@ def check_head(status: str, headers: list[tuple[str, str]]) -> tuple[str, Header
     length: int | None = None
     has_hop_by_hop = False
     for pair in headers:
-        if type(pair) is not tuple and not isinstance(pair, (tuple, list)):
-            raise TypeError(f"a response header is a pair of str, not {pair!r}")
-        if len(pair) != 2:
+        if (type(pair) is not tuple and not isinstance(pair, (tuple, list))) or len(pair) != 2:
             raise TypeError(f"a response header is a pair of str, not {pair!r}")
         name, value = pair
         if type(name) is not str or type(value) is not str or type(pair) is not tuple:
