@@ -73,7 +73,8 @@ def shield_signals() -> None:
         return handler.handler if isinstance(handler, _Guarded) else handler
 
     def new_signal(signalnum: int, handler: Any) -> Any:
-        return bare(set_handler(signalnum, _Guarded(handler) if callable(handler) else handler))
+        is_ours = str(getattr(handler, "__module__", "")).startswith("uwsgi_ws.")
+        return bare(set_handler(signalnum, _Guarded(handler) if callable(handler) and not is_ours else handler))
 
     def new_getsignal(signalnum: int) -> Any:
         return bare(get_handler(signalnum))
