@@ -57,7 +57,15 @@ _NEEDED_BY_REQUESTS = (
     "traceback",
 )
 
-__all__ = ["Equipment", "install_api", "load_applications", "make_bus", "make_equipment", "make_server"]
+__all__ = [
+    "Equipment",
+    "import_for_requests",
+    "install_api",
+    "load_applications",
+    "make_bus",
+    "make_equipment",
+    "make_server",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,6 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     Raises:
         OptionError: a certificate cannot be loaded, or a route not be understood.
     """
-    _import_for_requests(options)
     for setting in options.given:
         if setting.name in ("static-map", "static-map2", "check-static"):
             _warn_of_nothing(options, setting)
@@ -117,11 +124,11 @@ def _warn_of_nothing(options: Options, setting: Setting) -> None:
         say(f"*** {what}: there is no {path!r} ***")
 
 
-def _import_for_requests(options: Options) -> None:
+def import_for_requests(options: Options) -> None:
     """Import what requests would import when they first need it.
 
-    Then a worker may be out of descriptors, and an import opens files; and it would be once in each worker, not once
-    before they are forked.
+    A worker may be out of descriptors then, and an import opens files. Before ``--uid`` where that is possible: the
+    interpreter's own files may be root's.
     """
     for name in uwsgi_ws.__all__:
         getattr(uwsgi_ws, name)

@@ -106,11 +106,12 @@ class _Nursery:
         # Not before: it imports what must be patched.
         from uwsgi_ws.net.shield import shield_signals
         from uwsgi_ws.place import Place
-        from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment
+        from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
 
         self._place: Place = Place(common.master_pid, threads=not options.gevent)
         shield_signals()
         install_api(options, sockets, self._place, is_a_reload=is_a_reload)
+        import_for_requests(options)
         self._equipment = make_equipment(options, sockets, keys)
         before = _descriptors()
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options)

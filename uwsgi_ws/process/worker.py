@@ -37,6 +37,7 @@ from uwsgi_ws.place import Place
 from uwsgi_ws.process import hooks, notify
 from uwsgi_ws.process.assembly import (
     Equipment,
+    import_for_requests,
     install_api,
     load_applications,
     make_bus,
@@ -350,6 +351,7 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
     pidfile.write(is_a_reload=sockets.are_inherited)
     safe_pidfile.reserve()
+    import_for_requests(options)
     for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
         hooks.run(options, step)
     become_user(options, started_in)
