@@ -100,7 +100,8 @@ class LogOutput:
             had_to_wait = bool(self._queue)
             self._is_busy = True
             try:
-                self._take(data)
+                if had_to_wait or self._dropped or not self._goes_at_once(data):
+                    self._take(data)
                 while self._late:
                     self._take(self._late.popleft())
             finally:
@@ -154,6 +155,18 @@ class LogOutput:
         os.close(own)
         if self._queue and self._wake is not None:
             self._wake()
+
+    def _goes_at_once(self, data: bytes) -> bool:
+        """Write data where nothing waits; return False if nothing of it has gone. Almost every line takes this way."""
+        try:
+            sent = self._write(data)
+        except OSError:
+            return False  # the other way finds out why
+        self._is_patient = True
+        if sent == len(data):
+            return True
+        self._take(data[sent:])
+        return True
 
     def _take(self, data: bytes) -> None:
         if self._is_full and self._size > _LIMIT // 2:
