@@ -52,7 +52,7 @@ def application(environ, start_response):
     running += 1
     most = max(most, running)
     try:
-        body = page(path)
+        body = str(len(environ["wsgi.input"].read())) if path == "/upload" else page(path)
     finally:
         running -= 1
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -171,6 +171,16 @@ def test_a_request_waits_for_a_lock_that_a_websocket_holds_without_holding_up_th
         holder.send_text("unlock")
         holder.expect_text("lock")
         assert page.result() == "unlocked"
+
+
+def test_a_body_that_comes_slowly_holds_up_nobody(server: Server) -> None:
+    head = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n"
+    with RawClient(server.port) as slow:
+        slow.send(head + b"a" * 1000)
+        assert ask(server, "/most") == "1"
+        slow.send(b"b" * 299_000)
+        assert slow.read_response().status == 200
+        assert slow.read_all() == b"300000"
 
 
 def test_a_websocket_that_is_refused_before_its_handshake_gives_its_turn_back(server: Server) -> None:

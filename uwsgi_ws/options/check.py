@@ -123,11 +123,11 @@ def _differences(options: Options) -> Iterator[tuple[str, str]]:
             "A worker runs one request at a time, as in uWSGI, and WebSockets beside it, a thread each; uWSGI serves "
             "one WebSocket then and nothing else. --gevent N serves them all in greenlets.",
         )
-    if not options.die_on_term:
+    if options.stops_on_term and not names & {"die-on-term", "exit-on-reload"}:
         yield (
             "die-on-term",
-            "uWSGI 2.0 reloads on SIGTERM. Container runtimes and service managers mean the end by it, above all to "
-            "process 1: give --die-on-term to be sure.",
+            "SIGTERM stops, as container runtimes and service managers mean it; uWSGI 2.0 reloads. --reload-on-term "
+            "does so here, too.",
         )
     if options.buffer_size > 4096 and not names & set(BY_NAME["buffer-size"].names):
         yield ("buffer-size", f"Heads of {options.buffer_size} bytes are taken; uWSGI's default is 4096.")

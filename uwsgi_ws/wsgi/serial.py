@@ -5,7 +5,8 @@ connection for the process, on running alone. So a request has the worker to its
 its response. A request that becomes a WebSocket lets the next one in after its handshake, or else the first WebSocket
 would be the worker's last request.
 
-What a client is slow to send is none of the application's business: requests wait for their turn with their head read.
+A client that is slow to send holds up nobody: a request waits for its turn with its head read, and its body, too, or
+the first 256 KiB of it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from uwsgi_ws.protocol.handshake import is_websocket
 from uwsgi_ws.wsgi.runner import Application, run
 
 __all__ = ["SerialRunner"]
+
+
+#: Bytes of a body that are received before the request's turn. Every place of the worker may hold so many.
+_AHEAD = 262_144
 
 
 class SerialRunner:
@@ -35,16 +40,24 @@ class SerialRunner:
         self._waiting: set[Request] = set()
 
     def run(self, application: Application, request: Request) -> bool:
-        """Run an application as ``runner.run`` does, once it is this request's turn."""
+        """Run an application as ``runner.run`` does, once it is this request's turn.
+
+        Raises:
+            BodyError: the body is malformed, too large, late or cut short.
+        """
+        environ = request.environ
+        asks_for_websocket = is_websocket(environ)
+        if not asks_for_websocket:
+            environ["wsgi.input"].receive(_AHEAD)
         if not self._turn.acquire(blocking=False):
             self._waiting.add(request)
             try:
                 self._turn.acquire()
             finally:
                 self._waiting.discard(request)
-        self._holder = environ = request.environ
+        self._holder = environ
         try:
-            return (self._run_websocket if is_websocket(environ) else run)(application, request)
+            return (self._run_websocket if asks_for_websocket else run)(application, request)
         finally:
             self._pass_on(environ)
 
