@@ -110,7 +110,11 @@ def arm() -> None:
     """
     global _is_armed, _dead_end
     if not _is_armed:
+        # Not at the top: this module comes before monkey-patching.
+        from uwsgi_ws.log_output import fill_standard_descriptors
+
         _is_armed = True
+        fill_standard_descriptors()  # before anything of ours gets such a number
         _dead_end, peer = _socket.socketpair()  # now, as a copy may have no descriptor left
         peer.close()
         os.register_at_fork(before=_hold_signals, after_in_parent=_release_signals, after_in_child=_after_fork)

@@ -180,7 +180,11 @@ WAYS = [
 def test_no_request_imports_a_module(carry: Any, mode: str, tmp_path: Path) -> None:
     with carrying(carry, tmp_path, MODES[mode], mode == "workers") as (carrier, servers):
         every_kind(carrier)
-        for request in (b"no request\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n"):
+        for request in (
+            b"no request\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"BREW / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        ):
             with HttpClient(servers[0].addresses[0]) as client:
                 client.send(request)
                 client.read_to_end()

@@ -38,14 +38,16 @@ ALLOWED_BY_REASON = {
         "fronts/base.pxd": ("Request._set_up(environ)", "Request.environ"),
         "fronts/stream_request.pxd": ("StreamRequest._target", "_begin: environ"),
         "protocol/cgi.pxd": (
-            "Fields.variables", "is_target(text)", "split_target(method)", "split_target(target)",
+            "Fields._key_of_underscored(name)", "Fields.dropped", "Fields.underscores", "Fields.variables",
+            "_key_of_underscored() returns", "is_target(text)", "method_of(name)", "method_of() returns",
+            "split_target(method)", "split_target(target)",
             "split_target() returns",
         ),
         "protocol/http1.pxd": (
             "Head.upgrade", "Head.variables", "RequestParser._authority", "RequestParser._find(mark)",
             "RequestParser._given", "RequestParser._known", "RequestParser._line", "_head(authority)",
             "_head(variables)", "_head: codings", "_head: connection", "_head: declared", "_head: host",
-            "_parse(variables)", "_read_fields: target", "_read_fields: variables", "_read_fields: version",
+            "RequestParser.dropped_names", "_read_fields: target", "_read_fields: variables", "_read_fields: version",
             "_read_line: ending", "_read_line: method", "_read_line: name", "_read_line: path", "_read_line: query",
             "_read_line: target", "_read_line: version", "_read_line: words",
         ),
@@ -68,7 +70,7 @@ ALLOWED_BY_REASON = {
         "net/_raw.pxd": ("RawSocket.sendmsg(buffers)",),
         "net/poller.pxd": ("Poller.ready",),
         "net/turn.pxd": ("Turn._touched", "_flush: touched"),
-        "wsgi/response.pxd": ("check_head() returns",),
+        "wsgi/response.pxd": ("check_head() returns", "check_head: kept"),
     },
     PLAIN: {
         "websocket/broadcast.pxd": ("_offer(connections)",),
