@@ -15,6 +15,8 @@ from support.http_client import HttpClient, Response, request_bytes
 from support.server import Server
 from support.uwsgi_client import packet_of
 
+pytestmark = pytest.mark.matrix
+
 APPLICATION = """
 import ast
 

@@ -16,6 +16,8 @@ from support.http_client import HttpClient, fetch
 from support.server import Server, finish
 from support.websocket_client import BINARY, CLOSE, TEXT, RawClient, handshake
 
+pytestmark = pytest.mark.matrix
+
 # Each subclass answers falsely to whoever asks it rather than looks at what it holds.
 APPLICATION = r"""
 import array

@@ -16,6 +16,8 @@ from support.server import Server
 from support.tls import Authority
 from support.websocket_client import BINARY, CLOSE, CONTINUATION, PING, TEXT, RawClient, close_frame, frame
 
+pytestmark = pytest.mark.matrix
+
 #: Reports what the worker holds, without a collection: what waits for one counts as held.
 APPLICATION = """\
 import ctypes, gc, json, sys, time
@@ -237,20 +239,27 @@ class OnlyStreamClient(PoliteClient):
 
 WAYS = [
     ("http1", ("--gevent", "100")),
-    ("http1_unix", ("--gevent", "100")),
     ("tls", ("--gevent", "100")),
     ("http2", ("--gevent", "100")),
+    ("http1", ("--threads", "16")),
+]
+#: They end by the same code, with another stream below it.
+FURTHER_WAYS = [
+    ("http1_unix", ("--gevent", "100")),
     ("http2_connections", ("--gevent", "100")),
     ("routed", ()),
     ("uwsgi", ("--gevent", "100")),
-    ("http1", ("--threads", "16")),
     ("tls", ("--threads", "16")),
     ("http2", ("--threads", "16")),
     ("http1", ("--websockets-messages-per-second", "1000")),
 ]
 
 
-@pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]} {' '.join(way[1])}")
+@pytest.fixture(
+    scope="module",
+    params=[*WAYS, *(pytest.param(way, marks=pytest.mark.long) for way in FURTHER_WAYS)],
+    ids=lambda way: f"{way[0]} {' '.join(way[1])}",
+)
 def carrier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carrier]:
     name, options = request.param
     ways = [*CARRIERS, routed, http2_connections]

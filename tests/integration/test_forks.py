@@ -17,6 +17,8 @@ from support.server import Server, finish
 from support.websocket_client import RawClient, frame
 from support.workers import is_alive, is_refused
 
+pytestmark = pytest.mark.matrix
+
 # A path is a way to get a child, and the body is what tells its process id; /echo echoes, / tells the process.
 APPLICATION = """\
 import json, multiprocessing, os, pty, subprocess, sys, threading, time

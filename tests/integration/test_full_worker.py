@@ -34,6 +34,8 @@ from support.server import Program, Server, finish
 from support.tls import Authority
 from support.uwsgi_client import packet, variables
 
+pytestmark = pytest.mark.matrix
+
 PLACES = 6
 APPLICATION = """
 def application(environ, start_response):

@@ -15,6 +15,8 @@ from support.http_client import HttpClient, fetch
 from support.server import Server
 from support.websocket_client import BINARY, CLOSE, TEXT, close_frame, frame
 
+pytestmark = pytest.mark.matrix
+
 # Tells of each module that is looked for once a worker is about to serve. Names of the API are used as they come,
 # not imported beforehand. /hold takes all descriptors, /free gives them back.
 APPLICATION = """

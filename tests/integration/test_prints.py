@@ -16,6 +16,8 @@ from support.eventually import eventually
 from support.http_client import fetch
 from support.workers import ANYWHERE
 
+pytestmark = pytest.mark.matrix
+
 COMMAND = (sys.executable, "-m", "uwsgi_ws")
 
 APPLICATION = """

@@ -13,6 +13,8 @@ from support.http_client import EndOfStream, HttpClient
 from support.server import Server
 from support.websocket_client import RawClient, handshake
 
+pytestmark = pytest.mark.matrix
+
 APPLICATION = """
 import uwsgi_ws
 
