@@ -974,7 +974,8 @@ def test_what_waits_is_counted_as_what_it_takes(size: int) -> None:
         tracemalloc.stop()
     assert len(engine.messages) == count
     assert len(used_up) > count
-    assert 0.5 * (size + MESSAGE_OVERHEAD) < taken < 1.05 * (size + MESSAGE_OVERHEAD)
+    # CPython 3.10 takes 62 bytes for an empty message, later versions more.
+    assert 0.4 * (size + MESSAGE_OVERHEAD) < taken < 1.05 * (size + MESSAGE_OVERHEAD)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
