@@ -7,27 +7,15 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+#: Modules that hold C for others to include; there is nothing in them to compile.
+INCLUDED = {"uwsgi_ws/hub/greenlets"}
 #: Modules whose Python source is compiled as it is, with the types of the .pxd beside it.
-TWINS = [
-    "uwsgi_ws/api",
-    "uwsgi_ws/fronts/base",
-    "uwsgi_ws/fronts/stream_request",
-    "uwsgi_ws/net/poller",
-    "uwsgi_ws/net/stream",
-    "uwsgi_ws/net/turn",
-    "uwsgi_ws/protocol/cgi",
-    "uwsgi_ws/protocol/http1",
-    "uwsgi_ws/protocol/websocket",
-    "uwsgi_ws/stats",
-    "uwsgi_ws/websocket/broadcast",
-    "uwsgi_ws/websocket/connection",
-    "uwsgi_ws/websocket/outbox",
-    "uwsgi_ws/wsgi/environ",
-    "uwsgi_ws/wsgi/input",
-    "uwsgi_ws/wsgi/response",
-]
+TWINS = sorted(
+    {str(path.with_suffix("")) for path in Path("uwsgi_ws").rglob("*.pxd") if path.with_suffix(".py").exists()}
+    - INCLUDED
+)
 #: Those for which pointers are the clearer tool; Python code beside them does the same.
-POINTERS = ["uwsgi_ws/net/_raw", "uwsgi_ws/protocol/_speed"]
+POINTERS = sorted(str(path.with_suffix("")) for path in Path("uwsgi_ws").rglob("*.pyx"))
 #: Symbols for a debugger take half of gcc's time and four fifths of the build's size; CFLAGS=-g brings them back.
 FLAGS = ["-O3"] if "-g" in os.environ.get("CFLAGS", "").split() else ["-O3", "-g0"]
 PROCESSORS = len(os.sched_getaffinity(0))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uwsgi_ws.api.typed import accept, count, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
-    from uwsgi_ws.public import accept, count, publish, subscribe
     from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
 
@@ -43,12 +43,12 @@ _HOMES = {
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
     "Subscription": "uwsgi_ws.channels.subscription",
-    "accept": "uwsgi_ws.public",
+    "accept": "uwsgi_ws.api.typed",
     "broadcast": "uwsgi_ws.websocket.broadcast",
-    "count": "uwsgi_ws.public",
-    "publish": "uwsgi_ws.public",
+    "count": "uwsgi_ws.api.typed",
+    "publish": "uwsgi_ws.api.typed",
     "publish_to": "uwsgi_ws.channels.client",
-    "subscribe": "uwsgi_ws.public",
+    "subscribe": "uwsgi_ws.api.typed",
 }
 
 

@@ -44,7 +44,7 @@ def choose() -> None:
 
 def name() -> str:
     """Say which build is in use, for ``--version`` and the start-up lines."""
-    spec = find_spec("uwsgi_ws.protocol.websocket")
+    spec = find_spec("uwsgi_ws.protocol.websocket.engine")
     if spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
         return "compiled"
     return "pure Python, masking by wsaccel"

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
+from uwsgi_ws.hub.own import arm
 from uwsgi_ws.options import Options, help_text, ini_text, parse
-from uwsgi_ws.own import arm
 
 __all__ = ["main"]
 
@@ -124,8 +124,8 @@ def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
 
         monkey.patch_all()
     # Not before: it imports what must be patched.
+    from uwsgi_ws.hub.shield import shield_signals
     from uwsgi_ws.log import finish
-    from uwsgi_ws.net.shield import shield_signals
     from uwsgi_ws.process.boot import status_of
     from uwsgi_ws.process.worker import serve_alone
 

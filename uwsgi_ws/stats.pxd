@@ -1,6 +1,3 @@
-from uwsgi_ws.fronts.base cimport Request
-
-
 cdef class Stats:
     cdef public Py_ssize_t bytes_sent
     cdef public double busy_seconds
@@ -14,5 +11,5 @@ cdef class Stats:
     cdef public double started_at
     cdef public Py_ssize_t websockets
 
-    cpdef object begin(self, Request request)
-    cpdef object end(self, Request request)
+    cpdef Py_ssize_t begin(self) except -1
+    cpdef object end(self, double began_at, Py_ssize_t sent)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from time import monotonic, time
-from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from uwsgi_ws.fronts.base import Request
-
-__all__ = ["Standing", "Stats"]
+__all__ = ["Stats"]
 
 
 class Stats:
@@ -56,48 +52,17 @@ class Stats:
         self.channel_drops = 0
         self.started_at = time()
 
-    def begin(self, request: Request) -> None:
-        """Count a request, and number it."""
+    def begin(self) -> int:
+        """Count a request, and return its number."""
         self.requests += 1
-        request.request_id = self.requests
+        return self.requests
 
-    def end(self, request: Request) -> None:
-        """Add what a request took that is over."""
-        self.busy_seconds += monotonic() - request.began_at
-        self.bytes_sent += request.header_bytes + request.body_bytes
-        if request.websocket is not None:
-            self.bytes_sent += request.websocket.bytes_sent
+    def end(self, began_at: float, sent: int) -> None:
+        """Add what a request took that is over.
 
-
-class Standing(NamedTuple):
-    """How a worker stands: what it tells the others of itself about once a second. All are whole numbers.
-
-    Attributes:
-        worker_id: 1 to N; 0 where nobody is.
-        pid: Its process.
-        beat: Monotonic time in nanoseconds at which it told; its event loop ran then.
-        started_at: Seconds since the epoch.
-        births: Processes that this worker has been so far, itself included.
-        clients: Connections it serves now.
-        requests: As in ``Stats``, as are the next two.
-        exceptions: See above.
-        bytes_sent: See above.
-        busy_us: ``Stats.busy_seconds`` in microseconds.
-        websockets: As in ``Stats``.
-        rss: Resident memory in bytes.
-        vsz: Virtual memory in bytes.
-    """
-
-    worker_id: int = 0
-    pid: int = 0
-    beat: int = 0
-    started_at: int = 0
-    births: int = 0
-    clients: int = 0
-    requests: int = 0
-    exceptions: int = 0
-    bytes_sent: int = 0
-    busy_us: int = 0
-    websockets: int = 0
-    rss: int = 0
-    vsz: int = 0
+        Args:
+            began_at: When it came (monotonic).
+            sent: Bytes that went out for it.
+        """
+        self.busy_seconds += monotonic() - began_at
+        self.bytes_sent += sent

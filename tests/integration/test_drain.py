@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from support.crowd import Crowd
+from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.workers import APPLICATION, address, hammering
 
@@ -21,7 +21,7 @@ def test_five_thousand_clients_are_told_of_a_reload_and_come_back(serve_many: An
     """All get 1012, none 1006, none is refused, in bounded time, while others make requests."""
     options = ["--gevent", "6000", "--listen", "1000", "--websockets-drain-rate", "2000", "-L"]
     server = serve_many(APPLICATION, *options, processes=4)
-    with Crowd(address(server)[1], SIZE, "/chat", talkers=100) as crowd:
+    with ConnectionLimiter(address(server)[1], SIZE, "/chat", talkers=100) as crowd:
         eventually(lambda: crowd.open == SIZE, 60)
         with hammering(server) as problems:
             came_before = len(crowd.opened_at)

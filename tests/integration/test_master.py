@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crowd import Crowd
+from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.server import ServerFailed
@@ -413,7 +413,7 @@ def test_hundreds_of_clients_are_sent_away_and_come_back(serve_many: Any) -> Non
     """None sees 1006, none is refused, and they do not all come at once."""
     server = serve_many(APPLICATION, "--websockets-drain-rate", "200", "-L")
     before = all_workers(server, 2)
-    with Crowd(address(server)[1], 300, "/chat") as crowd:
+    with ConnectionLimiter(address(server)[1], 300, "/chat") as crowd:
         eventually(lambda: crowd.open == 300 and crowd.echoes > 20, 20)
         began = time.monotonic()
         os.kill(server.pid, signal.SIGHUP)
@@ -432,7 +432,7 @@ def test_hundreds_of_clients_are_sent_away_and_come_back(serve_many: Any) -> Non
 def test_what_drains_too_slowly_for_the_mercy_drains_faster(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--websockets-drain-rate", "1", "--worker-reload-mercy", "2", "-L")
     before = all_workers(server, 2)
-    with Crowd(address(server)[1], 100, "/chat") as crowd:
+    with ConnectionLimiter(address(server)[1], 100, "/chat") as crowd:
         eventually(lambda: crowd.open == 100, 20)
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: not any(is_alive(pid) for pid in before), 20)
@@ -448,7 +448,7 @@ def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve
     options = ["--wsgi-file", "app.py", "--websockets-drain-rate", "100000", "-L"]
     server = serve_many(None, *options, processes=4, cwd=tmp_path, env=ANYWHERE)
     before = all_workers(server, 4)
-    with Crowd(address(server)[1], 80, "/chat", talkers=0) as crowd:
+    with ConnectionLimiter(address(server)[1], 80, "/chat", talkers=0) as crowd:
         eventually(lambda: crowd.open == 80, 20)
         # One of the old hears late of everything, and the new ones wait for a while before they accept for the first
         # time.

@@ -137,7 +137,9 @@ def test_no_100_continue_for_a_body_that_is_there_already(server: Server) -> Non
         response = client.read_response()
         assert (json.loads(response.body)[1], response.interim) == (1, [])
     with Http2Client(server.addresses[HTTP2]) as connection:
-        answer = connection.request("POST", "/", expect, b"xyz")
+        number = connection.start("POST", "/", expect, ends=False, early=b"xyz")
+        connection.send(number, b"", ends=True)
+        answer = connection.response(number)
         assert (json.loads(answer.body)[1], answer.interim) == (3, [])
 
 

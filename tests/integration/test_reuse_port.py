@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crowd import Crowd
+from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.server import ServerFailed
@@ -51,7 +51,7 @@ def test_those_who_wait_at_a_killed_worker_are_served_by_its_successor(serve_man
 def test_a_reload_loses_nobody_and_sends_each_away_once(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--reuse-port", "-L")
     before = all_workers(server, 2)
-    with Crowd(address(server)[1], 100, "/chat") as crowd:
+    with ConnectionLimiter(address(server)[1], 100, "/chat") as crowd:
         eventually(lambda: crowd.open == 100, 20)
         with hammering(server) as problems:
             os.kill(server.pid, signal.SIGHUP)

@@ -40,14 +40,14 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
     from uwsgi_ws.channels.bus import Bus
     from uwsgi_ws.channels.pipes import PipeBackend
     from uwsgi_ws.channels.subscription import Subscription
-    from uwsgi_ws.net.turn import Turn
-    from uwsgi_ws.protocol.frames import TEXT
+    from uwsgi_ws.hub.cork import Cork
+    from uwsgi_ws.protocol.websocket.frames import TEXT
     from uwsgi_ws.stats import Stats
 
     hub = gevent.get_hub()
     stats = Stats()
     backend = PipeBackend(
-        inboxes, seat, hub, Turn(hub.loop), stats, queue_size=queue_size, max_message_size=max_message_size
+        inboxes, seat, hub, Cork(hub.loop), stats, queue_size=queue_size, max_message_size=max_message_size
     )
     bus = Bus(backend, hub, stats, max_message_size=max_message_size)
     received: dict[str, list[str]] = {}

@@ -27,7 +27,7 @@ class _Client:
         self.buffer = b""
 
 
-class Crowd:
+class ConnectionLimiter:
     """``size`` clients, each connected, or on its way back; a thread of its own drives them.
 
     Args:
@@ -73,7 +73,7 @@ class Crowd:
         seen = self._looks
         eventually(lambda: self._looks >= seen + 2)
 
-    def __enter__(self) -> Crowd:
+    def __enter__(self) -> ConnectionLimiter:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from gevent import get_hub
 
-from uwsgi_ws.net.crossing import Crossing, use_crossing
+from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 
 
 @pytest.fixture
-def crossing() -> Iterator[Crossing]:
-    crossing = Crossing(get_hub())
-    use_crossing(crossing)
+def crossing() -> Iterator[HubCalls]:
+    crossing = HubCalls(get_hub())
+    use_hub_calls(crossing)
     yield crossing
-    use_crossing(None)
+    use_hub_calls(None)
     crossing.close()

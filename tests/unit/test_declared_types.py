@@ -19,31 +19,31 @@ _LOCALS = re.compile(r"@cython\.locals\(([^)]*)\)", re.DOTALL)
 
 WIRE = "comes from a socket: RawSocket and its like make plain bytes"
 PARSED = "made by a parser out of the wire's bytes"
-FRAME = "a frame that protocol.frames has encoded"
+FRAME = "a frame that protocol.websocket.frames has encoded"
 OURS = "made in this class, and no application gets at it"
 PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.write or check_head"
 
 #: By reason and file: a function's argument in parentheses, its local name after a colon, a class's attribute.
 ALLOWED_BY_REASON = {
     WIRE: {
-        "net/poller.pxd": ("Receiver.hand_over(data)", "Receiver.receive(data)"),
+        "hub/poller.pxd": ("Receiver.hand_over(data)", "Receiver.receive(data)"),
         "net/stream.pxd": ("SocketStream._early", "recv() returns", "recv_now() returns"),
         "net/_raw.pxd": ("recv() returns", "_recv_large() returns"),
-        "protocol/http1.pxd": ("RequestParser.receive(data)",),
-        "protocol/websocket.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
+        "protocol/http/http1.pxd": ("RequestParser.receive(data)",),
+        "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
         "websocket/connection.pxd": ("Connection.hand_over(data)", "Connection.receive(data)"),
         "wsgi/input.pxd": ("BodyFile._held", "read_chunk() returns", "_take() returns"),
     },
     PARSED: {
-        "fronts/base.pxd": ("Request._set_up(environ)", "Request.environ"),
+        "request/base.pxd": ("Request._set_up(environ)", "Request.environ"),
         "fronts/stream_request.pxd": ("StreamRequest._target", "_begin: environ"),
-        "protocol/cgi.pxd": (
+        "protocol/http/cgi.pxd": (
             "Fields._key_of_underscored(name)", "Fields.dropped", "Fields.underscores", "Fields.variables",
             "_key_of_underscored() returns", "is_target(text)", "method_of(name)", "method_of() returns",
             "split_target(method)", "split_target(target)",
             "split_target() returns",
         ),
-        "protocol/http1.pxd": (
+        "protocol/http/http1.pxd": (
             "Head.upgrade", "Head.variables", "RequestParser._authority", "RequestParser._find(mark)",
             "RequestParser._given", "RequestParser._known", "RequestParser._line", "_head(authority)",
             "_head(variables)", "_head: codings", "_head: connection", "_head: declared", "_head: host",
@@ -55,7 +55,7 @@ ALLOWED_BY_REASON = {
         "wsgi/environ.pxd": ("EnvironBase._shared", "complete: environ"),
     },
     FRAME: {
-        "protocol/websocket.pxd": ("WebSocket.output",),
+        "protocol/websocket/engine.pxd": ("WebSocket.output",),
         "websocket/broadcast.pxd": ("_offer(frame)",),
         "websocket/connection.pxd": ("Connection.offer(frame)", "send_message: frame", "send_message: header"),
         "websocket/outbox.pxd": (
@@ -64,13 +64,13 @@ ALLOWED_BY_REASON = {
         ),
     },
     OURS: {
-        "api.pxd": ("_connection(text)", "_send(error_text)"),
-        "fronts/base.pxd": ("Request.logvars",),
+        "api/uwsgi.pxd": ("_connection(text)", "_send(error_text)"),
+        "request/base.pxd": ("Request.logvars",),
         "fronts/stream_request.pxd": ("StreamRequest._held", "write_head: lines", "_date_line() returns"),
         "net/_raw.pxd": ("RawSocket.sendmsg(buffers)",),
-        "net/poller.pxd": ("Poller.ready",),
-        "net/turn.pxd": ("Turn._touched", "_flush: touched"),
-        "wsgi/response.pxd": ("check_head() returns", "check_head: kept"),
+        "hub/poller.pxd": ("Poller.ready",),
+        "hub/cork.pxd": ("Cork._touched", "_flush: touched"),
+        "protocol/http/grammar.pxd": ("check_head() returns", "check_head: kept"),
     },
     PLAIN: {
         "websocket/broadcast.pxd": ("_offer(connections)",),

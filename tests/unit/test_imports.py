@@ -1,41 +1,36 @@
-"""Imports point one way, and the rooms that are pure stay so: read from the source, module by module."""
+"""Imports point one way, and the rooms that are pure stay so: read from the source, module by module.
+
+An arrow is any import, also one inside a function, one that only type checkers see, and a ``cimport`` in a ``.pxd`` or
+``.pyx``: compiled, that one imports the other module when it is loaded itself.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 
-# Who may import whom: a module may import those of its own floor and of the floors below. A package stands for
-# all of its modules, unless one is named itself.
+# Who may import whom: a module may import those of its own room and of the floors below. A room is a folder; a module
+# at the top is a room of its own.
 FLOORS = (
-    ("plain",),
-    (
-        "errors",
-        "options",
-        "files",
-        "log",
-        "log_output",
-        "stats",
-        "addresses",
-        "certificates",
-        "users",
-        "tally",
-        "attendance",
-        "_build",
-        "own",
-    ),
-    ("protocol",),
+    ("errors", "files", "log", "stats", "addresses", "certificates", "users", "_build", "shared"),
+    ("hub",),
+    ("protocol", "options"),
     ("net",),
-    ("fronts", "websocket", "channels"),
-    ("wsgi", "admission", "eviction", "static", "public"),
-    ("routing",),
-    ("api", "api_channels", "place", "server", "threads"),
+    ("channels",),
+    ("websocket",),
+    ("request",),
+    ("fronts", "wsgi", "routing"),
+    ("threads",),
+    ("server",),
+    ("api",),
     ("process",),
     ("cli",),
 )
@@ -67,23 +62,28 @@ IMPURE = {
 PURE_MAY_IMPORT_OF_OTHERS = {"httptools", "wsaccel"}
 
 
+class Arrow(NamedTuple):
+    """An import: which module of ours imports which, and where."""
+
+    importer: str
+    imported: str
+    where: str
+
+
 def name_of(path: Path) -> str:
-    """``protocol.frames`` for its file; a package is called like its folder."""
+    """``protocol.websocket.frames`` for its file; a package is called like its folder."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").removesuffix(".")
 
 
 MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TYPES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.p[xy][dx]"))}
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int]]:
-    """The modules a file imports, anywhere in it, but for those that only type checkers see."""
-    return imports_in(ast.parse(path.read_text()).body, MODULES)
-
-
-def imports_in(nodes: Iterable[ast.AST], modules: Container[str]) -> Iterator[tuple[str, int]]:
+def imports_in(nodes: Iterable[ast.AST], modules: Container[str], *, typing: bool = True) -> Iterator[tuple[str, int]]:
+    """Yield the modules that are imported, with the line; ``typing`` says whether for type checkers alone counts."""
     for node in nodes:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from imports_in(node.orelse, modules)
+            yield from imports_in([*(node.body if typing else ()), *node.orelse], modules, typing=typing)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno
@@ -95,7 +95,140 @@ def imports_in(nodes: Iterable[ast.AST], modules: Container[str]) -> Iterator[tu
                 whole = f"{node.module}.{alias.name}"
                 yield (whole if whole.removeprefix("uwsgi_ws.") in modules else node.module), node.lineno
         else:
-            yield from imports_in(ast.iter_child_nodes(node), modules)
+            yield from imports_in(ast.iter_child_nodes(node), modules, typing=typing)
+
+
+def cimports_in(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the modules that a file of Cython's names, with the line."""
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import|c?import\s+([\w.]+))", line)
+        if found:
+            yield found[1] or found[2], number
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, int]]:
+    """The modules that a file imports, anywhere in it."""
+    if path.suffix == ".py":
+        return imports_in(ast.parse(path.read_text()).body, MODULES)
+    return cimports_in(path.read_text())
+
+
+def arrows(files: Mapping[str, Path]) -> Iterator[Arrow]:
+    """Yield the arrows from our modules to our modules."""
+    for importer, path in files.items():
+        for imported, line in imports_of(path):
+            if imported.split(".")[0] == "uwsgi_ws" and imported != "uwsgi_ws":
+                yield Arrow(importer, imported.removeprefix("uwsgi_ws."), f"{path.relative_to(PACKAGE)}:{line}")
+
+
+ARROWS = [
+    arrow
+    for files in (MODULES, TYPES)
+    for arrow in arrows(files)
+    if arrow.importer not in ENTRANCES and arrow.importer != arrow.imported
+]
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+def floor_of(module: str) -> int:
+    for number, floor in enumerate(FLOORS):
+        if room_of(module) in floor:
+            return number
+    raise AssertionError(f"say in FLOORS where {module} belongs")
+
+
+def upwards(found: Iterable[Arrow]) -> list[str]:
+    """Return the arrows that point up, or to another room of the same floor."""
+    return [
+        f"{arrow.where} imports {arrow.imported}"
+        for arrow in found
+        if room_of(arrow.imported) != room_of(arrow.importer)
+        and (
+            floor_of(arrow.imported) >= floor_of(arrow.importer) > 0
+            or floor_of(arrow.imported) > 0 == floor_of(arrow.importer)
+        )
+    ]
+
+
+def circles(found: Iterable[Arrow], of: Callable[[str], str]) -> list[list[str]]:
+    """Return the groups of nodes, rooms or modules, that reach one another (Tarjan's components of more than one)."""
+    targets: dict[str, set[str]] = {}
+    for arrow in found:
+        if of(arrow.importer) != of(arrow.imported):
+            targets.setdefault(of(arrow.importer), set()).add(of(arrow.imported))
+    reach: dict[str, set[str]] = {}
+    for node in targets:
+        seen: set[str] = set()
+        waiting = [node]
+        while waiting:
+            for target in targets.get(waiting.pop(), ()):
+                if target not in seen:
+                    seen.add(target)
+                    waiting.append(target)
+        reach[node] = seen
+    groups = {tuple(sorted(other for other in reach[node] if node in reach.get(other, ()))) for node in reach}
+    return [list(group) for group in sorted(groups) if len(group) > 1]
+
+
+def test_every_module_has_its_floor() -> None:
+    assert len(MODULES) > 100
+    for module in MODULES:
+        if module not in ENTRANCES:
+            floor_of(module)
+    for floor in FLOORS:
+        for room in floor:
+            assert room in MODULES, f"{room} is gone: take it out of FLOORS"
+
+
+def test_no_import_points_upwards() -> None:
+    assert upwards(ARROWS) == []
+
+
+def test_no_rooms_import_one_another() -> None:
+    assert circles(ARROWS, room_of) == []
+
+
+def test_no_modules_import_one_another() -> None:
+    assert circles(ARROWS, str) == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "line"),
+    [
+        ("stats.py", "from uwsgi_ws.net.base import Stream"),
+        ("stats.py", "def f():\n    import uwsgi_ws.server.server"),
+        ("stats.py", "if TYPE_CHECKING:\n    from uwsgi_ws.request.base import Request"),
+        ("stats.pxd", "from uwsgi_ws.request.base cimport Request"),
+        ("routing/new.py", "from uwsgi_ws.wsgi import runner"),
+    ],
+)
+def test_an_arrow_the_wrong_way_is_seen(
+    importer: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(arrows({importer.partition(".")[0].replace("/", "."): _file(importer, line, tmp_path, monkeypatch)}))
+    assert len(found) == len(upwards(found)) == 1
+
+
+def test_a_circle_is_seen_whatever_its_arrows_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = _file("net/one.py", "if TYPE_CHECKING:\n    from uwsgi_ws.net.two import Two", tmp_path, monkeypatch)
+    two = _file("net/two.pxd", "from uwsgi_ws.net.one cimport One", tmp_path, monkeypatch)
+    assert circles(arrows({"net.one": one, "net.two": two}), str) == [["net.one", "net.two"]]
+
+
+def _file(name: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setitem(globals(), "PACKAGE", folder)
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+PURE = [module for module in MODULES if room_of(module) == "protocol"]
+PURE_OF_CHANNELS = ["channels.records", "channels.registry", "channels.interest"]
+PURE_OF_OTHERS = [*PURE_OF_CHANNELS, "addresses", "certificates", "shared.counts", "shared.websockets"]
 
 
 def ours(path: Path) -> Iterator[tuple[str, int]]:
@@ -105,57 +238,22 @@ def ours(path: Path) -> Iterator[tuple[str, int]]:
             yield module.removeprefix("uwsgi_ws").removeprefix("."), line
 
 
-def floor_of(module: str) -> int:
-    while module:
-        for number, floor in enumerate(FLOORS):
-            if module in floor:
-                return number
-        module = module.rpartition(".")[0]
-    raise AssertionError("no floor")
-
-
-def test_every_module_has_its_floor() -> None:
-    assert len(MODULES) > 30
-    for module in MODULES:
-        if module not in ENTRANCES:
-            assert floor_of(module) >= 0, f"say in FLOORS where {module} belongs"
-    for floor in FLOORS:
-        for entry in floor:
-            assert entry in MODULES, f"{entry} is gone: take it out of FLOORS"
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in ENTRANCES])
-def test_no_import_points_upwards(module: str) -> None:
-    wrong = [
-        f"{MODULES[module].name}:{line} imports {imported}"
-        for imported, line in ours(MODULES[module])
-        if imported != "" and floor_of(imported) > floor_of(module)
-    ]
-    assert wrong == []
-
-
-PURE = [module for module in MODULES if module.split(".")[0] == "protocol"]
-PURE_OF_CHANNELS = ["channels.records", "channels.registry", "channels.interest"]
-
-
 @pytest.mark.parametrize("module", PURE)
-def test_the_protocol_room_imports_itself_and_the_ground_only(module: str) -> None:
+def test_the_protocol_room_imports_itself_and_errors_only(module: str) -> None:
     wrong = [
         f"{MODULES[module].name}:{line} imports {imported}"
         for imported, line in ours(MODULES[module])
-        if imported not in ("", "errors", "plain") and imported.split(".")[0] != "protocol"
+        if imported not in ("", "errors") and room_of(imported) != "protocol"
     ]
     assert wrong == []
 
 
 @pytest.mark.parametrize("module", PURE_OF_CHANNELS)
-def test_the_pure_modules_of_channels_import_of_the_ground_only(module: str) -> None:
-    assert {imported for imported, _ in ours(MODULES[module])} <= {"errors", "plain", "tally"}
+def test_the_pure_modules_of_channels_import_what_is_pure_only(module: str) -> None:
+    assert {imported for imported, _ in ours(MODULES[module])} <= {"errors", "protocol.plain", "shared.counts"}
 
 
-@pytest.mark.parametrize(
-    "module", [*PURE, *PURE_OF_CHANNELS, "addresses", "certificates", "tally", "attendance", "plain"]
-)
+@pytest.mark.parametrize("module", [*PURE, *PURE_OF_OTHERS])
 def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     allowed = (sys.stdlib_module_names - IMPURE) | PURE_MAY_IMPORT_OF_OTHERS | {"uwsgi_ws"}
     if module == "addresses":
@@ -168,7 +266,7 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "own", "__main__"]
+EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "hub.own", "__main__"]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
 
 
@@ -177,7 +275,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
     """At the top of the file, that is: ``cli`` patches before it imports the rest inside its functions."""
     body = ast.parse(MODULES[module].read_text()).body
     top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    early = {imported.split(".")[0] for imported, _ in imports_in(top, MODULES)}
+    early = {imported.split(".")[0] for imported, _ in imports_in(top, MODULES, typing=False)}
     assert not early & {"gevent", "socket", "threading", "select", "selectors", "ssl", "subprocess", "logging"}
     before = {
         "uwsgi_ws",
@@ -187,15 +285,15 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.options",
         "uwsgi_ws.addresses",
         "uwsgi_ws.certificates",
-        "uwsgi_ws.own",
+        "uwsgi_ws.hub.own",
     }
-    of_ours = {imported for imported, _ in imports_in(top, MODULES) if imported.startswith("uwsgi_ws")}
+    of_ours = {imported for imported, _ in imports_in(top, MODULES, typing=False) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before
 
 
-@pytest.mark.parametrize("module", ["process.master", "process.nursery"])
+@pytest.mark.parametrize("module", ["process.master", "process.forkserver"])
 def test_the_master_loads_nothing_that_brings_gevent_along(module: str) -> None:
-    """A nursery is forked from it, and imports the rest in its own time, after patching."""
+    """A fork server is forked from it, and imports the rest in its own time, after patching."""
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -205,7 +303,7 @@ def test_the_master_loads_nothing_that_brings_gevent_along(module: str) -> None:
         seen.add(module)
         body = ast.parse(MODULES[module].read_text()).body
         top = [node for node in body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-        imported = [name for name, _ in imports_in(top, MODULES)]
+        imported = [name for name, _ in imports_in(top, MODULES, typing=False)]
         assert not [name for name in imported if name.split(".")[0] == "gevent"], module
         waiting += [name.removeprefix("uwsgi_ws").removeprefix(".") for name in imported if "uwsgi_ws" in name]
     assert len(seen) > 8
@@ -225,5 +323,5 @@ def function():
     except ImportError:
         pass
 """
-    found = [module for module, _ in imports_in(ast.parse(source).body, {"protocol.frames"})]
+    found = [module for module, _ in imports_in(ast.parse(source).body, {"protocol.frames"}, typing=False)]
     assert found == ["os.path", "shown", "uwsgi_ws.protocol.frames", "uwsgi_ws.protocol", "inner"]

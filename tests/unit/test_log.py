@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.log import AccessLog, configure, say
+from uwsgi_ws.log import configure, say
+from uwsgi_ws.request.access_log import AccessLog
 from uwsgi_ws.stats import Stats
 
 Capture = pytest.CaptureFixture[str]

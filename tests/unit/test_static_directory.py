@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.growth import growth
 
-from uwsgi_ws.static import Directory
+from uwsgi_ws.request.static import Directory
 
 
 @pytest.fixture

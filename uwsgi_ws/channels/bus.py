@@ -17,15 +17,15 @@ from gevent import monkey
 from gevent.hub import Hub
 
 from uwsgi_ws.channels.backend import Backend
+from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.channels.records import encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
-from uwsgi_ws.net.crossing import post
-from uwsgi_ws.own import in_copies
-from uwsgi_ws.protocol.frames import encode
+from uwsgi_ws.hub.hub_calls import post
+from uwsgi_ws.hub.own import in_copies
+from uwsgi_ws.protocol.websocket.frames import encode
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.outbox import Overflow
 
 __all__ = ["Bus", "Joined", "current_bus", "use_bus"]
 

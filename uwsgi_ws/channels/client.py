@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from uwsgi_ws.channels.records import encode_name, encode_record
 from uwsgi_ws.errors import ChannelError
-from uwsgi_ws.protocol.messages import Sendable, as_message
+from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 
 __all__ = ["main", "publish_to"]
 

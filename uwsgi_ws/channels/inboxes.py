@@ -22,7 +22,7 @@ import resource
 
 from uwsgi_ws.channels.interest import InterestMap
 from uwsgi_ws.errors import BootError
-from uwsgi_ws.own import drop_descriptor, keep_descriptor
+from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
 
 __all__ = ["MAX_SEATS", "Inboxes"]
 

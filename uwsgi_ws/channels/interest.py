@@ -14,7 +14,7 @@ Pure: it is given the memory.
 
 from __future__ import annotations
 
-from uwsgi_ws.tally import SeatTally, Tally, digest_of
+from uwsgi_ws.shared.counts import SeatCounts, SharedCounts, digest_of
 
 __all__ = ["Interest", "InterestMap"]
 
@@ -40,12 +40,12 @@ class InterestMap:
         #: By seat; 0 where there has been no worker yet.
         self.generations = memory[:head].cast("Q")
         self._rows = memory[head:rows]
-        self.subscribers = Tally(memory[rows:], seats)
+        self.subscribers = SharedCounts(memory[rows:], seats)
 
     @staticmethod
     def size(seats: int) -> int:
         """Return the bytes that the map takes: some 1.1 MB a seat, touched only when channels are subscribed to."""
-        return seats * (_WORD + ROWS) + Tally.size(seats)
+        return seats * (_WORD + ROWS) + SharedCounts.size(seats)
 
     def wanted(self, name: bytes) -> bytes:
         """Return a byte for each seat: 0 when the worker there has no subscriber of this channel."""
@@ -86,7 +86,7 @@ class Interest:
     def __init__(self, shared: InterestMap, seat: int) -> None:
         self._shared = shared
         self._seat = seat
-        self._subscribers = SeatTally(shared.subscribers, seat)
+        self._subscribers = SeatCounts(shared.subscribers, seat)
         self._names: dict[bytes, int] = {}  # the subscribers' number of each channel
         self._rows: dict[int, int] = {}  # the channels' number of each row
         # Packets for the last generation are told from ours before anybody can subscribe.

@@ -28,7 +28,7 @@ from uwsgi_ws.channels.records import (
     encode_packet,
     encode_record,
 )
-from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.stats import Stats
 
 __all__ = ["PipeBackend"]
@@ -179,7 +179,7 @@ class PipeBackend(Backend):
     """
 
     def __init__(
-        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Turn, stats: Stats, *, queue_size: int, max_message_size: int
+        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Cork, stats: Stats, *, queue_size: int, max_message_size: int
     ) -> None:
         self._inboxes = inboxes
         self._seat = seat

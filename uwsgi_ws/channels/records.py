@@ -18,7 +18,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from uwsgi_ws.errors import ChannelError
-from uwsgi_ws.plain import plain_str
+from uwsgi_ws.protocol.plain import plain_str
 
 __all__ = [
     "BODY_SIZE",

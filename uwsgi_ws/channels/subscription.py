@@ -8,20 +8,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from gevent.event import Event
 
+from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.errors import ChannelError, InvalidState
-from uwsgi_ws.net.crossing import in_hub
-from uwsgi_ws.protocol.frames import TEXT
-from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Message
-from uwsgi_ws.websocket.outbox import Overflow
-
-if TYPE_CHECKING:
-    from uwsgi_ws.channels.bus import Bus
+from uwsgi_ws.hub.hub_calls import in_hub
+from uwsgi_ws.protocol.websocket.frames import TEXT
+from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message
+from uwsgi_ws.stats import Stats
 
 __all__ = ["Subscription"]
+
+
+class Joins(Protocol):
+    """A worker's bus, as its subscriptions see it."""
+
+    stats: Stats
+
+    def join(self, channel: str, subscriber: Any, slow: str = "close") -> None:
+        """Add a subscriber to a channel."""
+
+    def leave(self, channel: str, subscriber: Any) -> None:
+        """Take it out again."""
+
+    def leave_all(self, subscriber: Any) -> None:
+        """Take it out of all its channels."""
 
 
 class Subscription:
@@ -37,7 +50,7 @@ class Subscription:
         dropped: Messages lost so far because too much waited.
     """
 
-    def __init__(self, bus: Bus, max_bytes: int) -> None:
+    def __init__(self, bus: Joins, max_bytes: int) -> None:
         self._bus = bus
         self._max_bytes = max_bytes
         self._messages: deque[Message] = deque()

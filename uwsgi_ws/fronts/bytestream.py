@@ -12,50 +12,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.fronts.stream_request import StreamRequest, error_response
 from uwsgi_ws.net.base import ClientStream, Stream
-from uwsgi_ws.protocol.http1 import Limits, RequestParser
+from uwsgi_ws.protocol.http.http1 import RequestParser
+from uwsgi_ws.request.base import Request
 
-__all__ = ["Peer", "StreamFront", "StreamSettings"]
+__all__ = ["StreamFront"]
 
 _log = logging.getLogger("uwsgi_ws.http")
 
 #: Seconds and bytes that a connection being closed may still send before it is reset.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Both ends of a client's connection, as CGI has them; empty strings for a unix socket's client."""
-
-    remote_address: str
-    remote_port: str
-    server_name: str
-    server_port: str
-    scheme: str = "http"
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """What a worker's connections have in common.
-
-    Args:
-        limits: Of a request.
-        head_timeout: Seconds for a whole request head, counted from its first byte or the connection's beginning.
-        idle_timeout: Seconds that a kept-alive connection may be idle.
-        io_timeout: Seconds without progress while a body comes or a response goes.
-    """
-
-    limits: Limits
-    head_timeout: float
-    idle_timeout: float
-    io_timeout: float
 
 
 class StreamFront:
@@ -207,7 +179,7 @@ class StreamFront:
         except OSError:
             pass
 
-    def hand_over(self) -> Stream:
+    def detach_stream(self) -> Stream:
         """Give the stream away for good."""
         stream = self.stream
         assert stream is not None

@@ -8,7 +8,7 @@ from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.bytestream import StreamFront
 from uwsgi_ws.fronts.header_names import say_dropped
 from uwsgi_ws.fronts.stream_request import StreamRequest
-from uwsgi_ws.protocol.http1 import RequestParser
+from uwsgi_ws.protocol.http.http1 import RequestParser
 
 __all__ = ["Http1Front"]
 

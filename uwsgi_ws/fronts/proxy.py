@@ -8,7 +8,7 @@ from time import monotonic
 import gevent
 
 from uwsgi_ws.errors import PeerError
-from uwsgi_ws.fronts.bytestream import Peer
+from uwsgi_ws.fronts.peer import Peer
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.proxy import is_header, parse_header
 

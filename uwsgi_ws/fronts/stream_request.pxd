@@ -1,8 +1,8 @@
 cimport cython
 
-from uwsgi_ws.fronts.base cimport Request
+from uwsgi_ws.request.base cimport Request
 
-from uwsgi_ws.protocol.http1 cimport Head
+from uwsgi_ws.protocol.http.http1 cimport Head
 
 
 cdef class StreamRequest(Request):

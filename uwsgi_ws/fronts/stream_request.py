@@ -7,16 +7,14 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
-from uwsgi_ws.fronts.base import Headers, Request
-from uwsgi_ws.net.base import Stream
-from uwsgi_ws.protocol.handshake import accept_value
-from uwsgi_ws.protocol.http1 import Head
-
-if TYPE_CHECKING:
-    from uwsgi_ws.fronts.bytestream import StreamFront
+from uwsgi_ws.fronts.peer import Peer, StreamSettings
+from uwsgi_ws.net.base import ClientStream, Stream
+from uwsgi_ws.protocol.http.http1 import Head, RequestParser
+from uwsgi_ws.protocol.websocket.handshake import accept_value
+from uwsgi_ws.request.base import Headers, Request
 
 __all__ = ["StreamRequest", "error_response"]
 
@@ -28,6 +26,33 @@ _DRAIN_LIMIT = 65_536
 _JOIN_LIMIT = 65_536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE_LINE = "Connection: close\r\n"
+
+
+class Carrier(Protocol):
+    """The connection, as its requests see it."""
+
+    core: int
+    parser: RequestParser
+    may_keep_alive: Callable[[], bool]
+    is_evicted: bool
+
+    @property
+    def stream(self) -> ClientStream | None:
+        """The client's; None once it has been given away."""
+
+    @property
+    def settings(self) -> StreamSettings:
+        """The worker's."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at both ends."""
+
+    def linger(self) -> None:
+        """End the connection so that the client gets all of the answer."""
+
+    def detach_stream(self) -> Stream:
+        """Give the stream away for good."""
 
 
 class StreamRequest(Request):
@@ -60,11 +85,11 @@ class StreamRequest(Request):
     #: The header line of a response after which the connection ends.
     _CLOSE = _CLOSE_LINE
 
-    def __init__(self, front: StreamFront, head: Head) -> None:
+    def __init__(self, front: Carrier, head: Head) -> None:
         self._begin(front, head)
 
     # In C, calls of a method and what it reads of a typed argument cost nothing; those of a constructor do.
-    def _begin(self, front: StreamFront, head: Head) -> None:
+    def _begin(self, front: Carrier, head: Head) -> None:
         self._set_up(head.variables, head.size, front.core)
         self._front = front
         self._content_length = head.content_length or 0
@@ -292,7 +317,7 @@ class StreamRequest(Request):
             return
         self._must_close = True
         if self._front.stream is not None:
-            self._front.hand_over().reset()
+            self._front.detach_stream().reset()
 
     def leave(self) -> bool:
         """The response is over: get the connection ready for the next request, or close it; say which."""
@@ -321,14 +346,14 @@ class StreamRequest(Request):
         front = self._front
         early = front.parser.take_rest()
         del front.parser  # idle connections are many, and it has nothing more to do
-        return front.hand_over(), early
+        return front.detach_stream(), early
 
     def disconnect(self) -> None:
         """See Request."""
         if self.websocket is not None:
             self.websocket.abort()
         elif self._front.stream is not None:
-            self._front.hand_over().close()
+            self._front.detach_stream().close()
 
 
 def error_response(error: RequestError) -> bytes:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from time import monotonic
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Front, Request
-from uwsgi_ws.fronts.bytestream import Peer
+from uwsgi_ws.fronts.peer import Peer
 from uwsgi_ws.fronts.stream_request import error_response
 from uwsgi_ws.net.tls import TlsStream
+from uwsgi_ws.request.base import Front, Request
 
 __all__ = ["TlsFront", "client_variables"]
 

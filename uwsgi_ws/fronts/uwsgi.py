@@ -9,7 +9,7 @@ from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.bytestream import StreamFront
 from uwsgi_ws.fronts.stream_request import StreamRequest
 from uwsgi_ws.log import escape
-from uwsgi_ws.protocol.http1 import Head, RequestParser
+from uwsgi_ws.protocol.http.http1 import Head, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser
 
 __all__ = ["UwsgiFront"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from uwsgi_ws.net.poller import Receiver
+    from uwsgi_ws.hub.poller import Receiver
 
 __all__ = ["ClientStream", "Stream"]
 

@@ -15,11 +15,11 @@ from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.net.peers import PeerFilter
 
-__all__ = ["Door", "bind", "bound_name"]
+__all__ = ["Endpoint", "bind", "bound_name"]
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Endpoint:
     """A listening address, and what is spoken there.
 
     Args:

@@ -15,7 +15,7 @@ from gevent import monkey
 from gevent.pool import Pool
 from gevent.server import StreamServer
 
-from uwsgi_ws.own import OwnSocket
+from uwsgi_ws.hub.own import OwnSocket
 
 __all__ = ["Listener"]
 

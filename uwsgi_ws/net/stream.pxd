@@ -1,8 +1,8 @@
 cimport cython
 
-from uwsgi_ws.net cimport greenlets
+from uwsgi_ws.hub cimport greenlets
 from uwsgi_ws.net._raw cimport RawSocket
-from uwsgi_ws.net.poller cimport Poller, Receiver, Watched
+from uwsgi_ws.hub.poller cimport Poller, Receiver, Watched
 
 
 cdef class SocketStream(Watched):

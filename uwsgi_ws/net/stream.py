@@ -18,9 +18,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from uwsgi_ws.net import greenlets
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Poller, Receiver, Watched
+from uwsgi_ws.hub import greenlets
+from uwsgi_ws.hub.poller import Poller, Receiver, Watched
+from uwsgi_ws.hub.timers import Timers
 
 try:
     from uwsgi_ws.net._raw import RawSocket as raw_socket
@@ -75,7 +75,7 @@ class SocketStream(Watched):
         "wheel_slot",
     )
 
-    def __init__(self, sock: Any, poller: Poller, clock: Clock, *, has_threads: bool = False) -> None:
+    def __init__(self, sock: Any, poller: Poller, clock: Timers, *, has_threads: bool = False) -> None:
         self._sock = sock
         self._poller = poller
         self._clock = clock
@@ -240,7 +240,7 @@ class SocketStream(Watched):
     def answer(self, data: bytes, timeout: float | None) -> None:
         """See ClientStream. It is held only while others wait to be answered in this turn."""
         poller = self._poller
-        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.turn.may_hold(poller.now):
+        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.turn.may_cork(poller.now):
             self._held = data
             poller.turn.touch(self)
         else:

@@ -19,8 +19,8 @@ from typing import Any
 
 from gevent.hub import Hub
 
+from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.net.base import ClientStream
-from uwsgi_ws.net.poller import Receiver
 
 __all__ = ["TlsStream"]
 

@@ -15,31 +15,33 @@ from importlib.util import find_spec
 from gevent import monkey
 
 import uwsgi_ws
-from uwsgi_ws import api, own
 from uwsgi_ws.addresses import Trusted, User
-from uwsgi_ws.admission import Admission, Crowd, CrowdLimits
-from uwsgi_ws.attendance import Attendance
+from uwsgi_ws.api import uwsgi as api
+from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.errors import BootError
-from uwsgi_ws.fronts.bytestream import StreamSettings
-from uwsgi_ws.log import AccessLog, Selection, say
+from uwsgi_ws.fronts.peer import StreamSettings
+from uwsgi_ws.hub import own
+from uwsgi_ws.log import say
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options, Setting, opt_dict
-from uwsgi_ws.place import Place
 from uwsgi_ws.process import hooks
 from uwsgi_ws.process.boot import print_traceback_of_application
 from uwsgi_ws.process.sockets import Sockets
-from uwsgi_ws.protocol import http1
-from uwsgi_ws.protocol.forwarded import Proxies
-from uwsgi_ws.protocol.keepalive import KeepalivePolicy
+from uwsgi_ws.protocol.http import http1
+from uwsgi_ws.protocol.http.forwarded import Proxies
+from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
+from uwsgi_ws.request.access_log import AccessLog, Selection
+from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
+from uwsgi_ws.request.static import Expiries, Rule, StaticFiles
 from uwsgi_ws.routing.router import Router
-from uwsgi_ws.server import Server
-from uwsgi_ws.static import Expiries, Rule, StaticFiles
+from uwsgi_ws.server.server import Server
+from uwsgi_ws.shared.websockets import OpenWebSockets
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import ConnectionSettings
 from uwsgi_ws.wsgi import loader
@@ -136,10 +138,10 @@ def import_for_requests(options: Options) -> None:
         import_module(module)
     mimetypes.init()  # reads the system's files
     if (options.https or options.https_socket or options.http2_socket) and find_spec("h2") is not None:
-        import_module("uwsgi_ws.fronts.http2")
+        import_module("uwsgi_ws.fronts.http2.front")
 
 
-def install_api(options: Options, sockets: Sockets, place: Place, *, is_a_reload: bool) -> None:
+def install_api(options: Options, sockets: Sockets, place: Instance, *, is_a_reload: bool) -> None:
     """Make ``import uwsgi`` work; before any application is imported."""
     api.install(
         place,
@@ -217,7 +219,7 @@ def make_server(
     applications: Applications,
     worker_id: int,
     stats: Stats,
-    attendance: Attendance | None,
+    attendance: OpenWebSockets | None,
     seat: int,
 ) -> Server:
     """Return a worker's server; in the worker's own process, as it belongs to the hub there.
@@ -251,7 +253,7 @@ def make_server(
         empty=options.log_zero,
     )
     has_access_log = not options.disable_logging or selection
-    crowd_limits = CrowdLimits(
+    crowd_limits = ConnectionLimits(
         options.websockets_max,
         options.websockets_per_address,
         options.websockets_per_second,
@@ -284,7 +286,7 @@ def make_server(
             api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
         ),
         admission=Admission(options.websockets_origin, lenient),
-        crowd=Crowd(crowd_limits, attendance or Attendance.alone(), seat) if crowd_limits else None,
+        crowd=ConnectionLimiter(crowd_limits, attendance or OpenWebSockets.alone(), seat) if crowd_limits else None,
         static=static,
         router=equipment.router,
         access_log=AccessLog(

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from uwsgi_ws.errors import BootError, OptionError
+from uwsgi_ws.hub.own import keep_signal
 from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say
 from uwsgi_ws.options import Options
-from uwsgi_ws.own import keep_signal
 from uwsgi_ws.process.privileges import drop
 from uwsgi_ws.process.signals import REOPEN
 from uwsgi_ws.users import owners

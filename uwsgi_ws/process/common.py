@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from uwsgi_ws.attendance import Attendance
 from uwsgi_ws.channels.inboxes import Inboxes
-from uwsgi_ws.own import drop_descriptor, keep_descriptor
-from uwsgi_ws.process.scoreboard import Scoreboard
+from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
+from uwsgi_ws.shared.scoreboard import Scoreboard
+from uwsgi_ws.shared.websockets import OpenWebSockets
 
-__all__ = ["Common", "Notice", "Order", "What"]
+__all__ = ["Common", "Notice", "NoticeKind", "Order"]
 
 
-class What(IntEnum):
+class NoticeKind(IntEnum):
     """What a notice tells the master."""
 
     BORN = 1  #: there is a process for the order; told before the process can end
@@ -107,7 +107,7 @@ class Common:
         #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         #: What limits on the number of WebSockets count by.
-        self.attendance = Attendance(memoryview(mmap.mmap(-1, Attendance.size(2 * processes))), 2 * processes)
+        self.attendance = OpenWebSockets(memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes)
         self._notices = Ends.open()
         # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
         self._lifeline = Ends.open()
@@ -150,7 +150,7 @@ class Common:
         """A descriptor that becomes readable when the master is gone."""
         return self._lifeline.read
 
-    def notify(self, what: What, seat: int, pid: int) -> None:
+    def notify(self, what: NoticeKind, seat: int, pid: int) -> None:
         """Tell the master something. It is lost when 5,000 notices wait already, or no master is left."""
         try:
             os.write(self._notices.write, _NOTICE.pack(what, seat, pid))

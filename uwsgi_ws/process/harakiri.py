@@ -11,7 +11,7 @@ from time import monotonic
 
 from uwsgi_ws.errors import RequestTimeout
 from uwsgi_ws.log import say
-from uwsgi_ws.server import Server
+from uwsgi_ws.server.server import Server
 
 __all__ = ["Harakiri"]
 

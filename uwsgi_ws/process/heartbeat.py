@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uwsgi_ws.api import mem
-from uwsgi_ws.server import Server
-from uwsgi_ws.stats import Standing
+from uwsgi_ws.api.uwsgi import mem
+from uwsgi_ws.server.server import Server
+from uwsgi_ws.shared.status import WorkerStatus
 
 __all__ = ["Heartbeat"]
 
@@ -31,12 +31,12 @@ class Heartbeat:
         self._worker_id = worker_id
         self._births = births
         self._memory = (0, 0)
-        self._on_beat: list[Callable[[Standing], None]] = []
+        self._on_beat: list[Callable[[WorkerStatus], None]] = []
         loop: Any = server.hub.loop
         # Keeps the loop alive in a worker that accepts nobody: gevent would take its wait for orders for a mistake.
         self._timer = loop.timer(_INTERVAL, _INTERVAL)
 
-    def on_beat(self, do: Callable[[Standing], None]) -> None:
+    def on_beat(self, do: Callable[[WorkerStatus], None]) -> None:
         """Have something called in the hub with each new standing; it must not wait."""
         self._on_beat.append(do)
 
@@ -45,7 +45,7 @@ class Heartbeat:
         self._beat()
         self._timer.start(self._beat)
 
-    def standing(self) -> Standing:
+    def standing(self) -> WorkerStatus:
         """Return how the worker stands now."""
         stats = self._server.stats
         try:
@@ -53,7 +53,7 @@ class Heartbeat:
         except OSError:
             pass  # no descriptor is left to read it by; the beat goes on
         rss, vsz = self._memory
-        return Standing(
+        return WorkerStatus(
             worker_id=self._worker_id,
             pid=os.getpid(),
             beat=time.monotonic_ns(),

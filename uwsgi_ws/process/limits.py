@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from uwsgi_ws.options import Options
-from uwsgi_ws.stats import Standing
+from uwsgi_ws.shared.status import WorkerStatus
 
 __all__ = ["reason_to_go"]
 
 
-def reason_to_go(options: Options, standing: Standing, age: float) -> str | None:
+def reason_to_go(options: Options, standing: WorkerStatus, age: float) -> str | None:
     """Return why a worker should be replaced, in words for the log; None while it should not.
 
     Args:

@@ -32,19 +32,21 @@ from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
-from uwsgi_ws.process import hooks, notify, nursery
+from uwsgi_ws.process import forkserver as nursery
+from uwsgi_ws.process import hooks
+from uwsgi_ws.process import systemd as notify
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import cause, exit_status, reap, send
-from uwsgi_ws.process.common import Common, Notice, Order, What
-from uwsgi_ws.process.crew import CEASING, GRACE, INFANCY, Generation, Life, Luck, WorkerProcess
+from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
+from uwsgi_ws.process.generations import CEASING, GRACE, INFANCY, Generation, Life, RestartBackoff, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
-from uwsgi_ws.process.statistics import StatsServer
+from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
 
@@ -71,7 +73,7 @@ class Master:
         self._read_options = read_options
         self._started_in = started_in
         self._workers: list[WorkerProcess] = []
-        self._luck = {worker_id: Luck() for worker_id in range(1, options.processes + 1)}
+        self._luck = {worker_id: RestartBackoff() for worker_id in range(1, options.processes + 1)}
         self._births = 0
         self._generations: list[Generation] = []  # those that have a nursery
         self._current: Generation | None = None  # whose workers serve
@@ -382,20 +384,20 @@ class Master:
                 break
         else:
             return
-        if worker.life is Life.ORDERED and notice.what in (What.BORN, What.READY):
+        if worker.life is Life.ORDERED and notice.what in (NoticeKind.BORN, NoticeKind.READY):
             # It may be heard itself before the process in between, which tells of its birth, has had its turn.
             worker.pid, worker.life, worker.born_at = notice.pid, Life.STARTING, monotonic()
             if self._is_stopping or worker.generation not in (self._current, self._coming):
                 self._dismiss(worker)  # nobody wants it any more
-        if notice.what == What.STILLBORN:
+        if notice.what == NoticeKind.STILLBORN:
             say(f"worker {worker.order.worker_id} could not be forked")
             self._forget(worker)
             self._put_off(worker, os.EX_OSERR)
-        elif notice.what == What.SPENT:
+        elif notice.what == NoticeKind.SPENT:
             worker.is_spent = True
-        elif notice.what == What.CEASED:
+        elif notice.what == NoticeKind.CEASED:
             worker.awaited_until = 0.0
-        elif notice.what == What.READY and worker.life is Life.STARTING:
+        elif notice.what == NoticeKind.READY and worker.life is Life.STARTING:
             worker.life = Life.SERVING
             if self._is_paused != worker.order.is_paused:  # that has changed since it was ordered
                 send(worker.pid, PAUSE if self._is_paused else RESUME)

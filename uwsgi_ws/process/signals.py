@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterable
 
-from uwsgi_ws.own import keep_signal
+from uwsgi_ws.hub.own import keep_signal
 
 __all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
 

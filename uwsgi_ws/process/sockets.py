@@ -21,11 +21,11 @@ from pathlib import Path
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BootError
+from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.log import say
-from uwsgi_ws.net.binding import Door, bind, bound_name
+from uwsgi_ws.net.binding import Endpoint, bind, bound_name
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
-from uwsgi_ws.own import keep_socket
 from uwsgi_ws.users import group_id, user_id
 
 __all__ = ["Sockets"]
@@ -43,7 +43,9 @@ class Sockets:
         are_inherited: Whether another program of ours has served them before.
     """
 
-    def __init__(self, opened: list[tuple[Door, list[socket.socket]]], *, workers: int, are_inherited: bool) -> None:
+    def __init__(
+        self, opened: list[tuple[Endpoint, list[socket.socket]]], *, workers: int, are_inherited: bool
+    ) -> None:
         self._workers = workers
         self._opened = opened
         self.are_inherited = are_inherited
@@ -58,11 +60,11 @@ class Sockets:
         return (sock for _, socks in self._opened for sock in socks)
 
     @property
-    def doors(self) -> list[Door]:
+    def doors(self) -> list[Endpoint]:
         """Every door, in order."""
         return [door for door, _ in self._opened]
 
-    def of(self, worker_id: int) -> Iterator[tuple[Door, socket.socket, bool]]:
+    def of(self, worker_id: int) -> Iterator[tuple[Endpoint, socket.socket, bool]]:
         """Yield the doors, each with the socket that a worker, 1 to N, serves, and whether others serve it too."""
         for door, socks in self._opened:
             yield door, socks[(worker_id - 1) % len(socks)], len(socks) < self._workers
@@ -100,7 +102,7 @@ class Sockets:
             opened.append((door, socks))
         for text, sock in activated.items():
             say(f"http activated on {text} fd {sock.fileno()}")
-            opened.append((_guarded(Door("http", _address_of(sock)), options, filters), [sock]))
+            opened.append((_guarded(Endpoint("http", _address_of(sock)), options, filters), [sock]))
         for socks in inherited.values():
             for sock in socks:
                 sock.close()
@@ -134,18 +136,18 @@ class Sockets:
                 pass  # we have become somebody who may not
 
 
-def _doors(options: Options) -> list[Door]:
+def _doors(options: Options) -> list[Endpoint]:
     """Return what the options want listened on, in the order in which it is bound."""
     return [
-        *(Door("http", address) for address in options.http),
-        *(Door("http-socket", address) for address in options.http_socket),
-        *(Door("http2-socket", address, "http2") for address in options.http2_socket),
-        *(Door("socket", address, options.protocol) for address in options.socket),
-        *(Door("uwsgi-socket", address, "uwsgi") for address in options.uwsgi_socket),
-        *(Door("channel-socket", address, "channels") for address in options.channel_socket),
-        *(Door("http-to-https", each.address, "redirect", https_port=each.port) for each in options.http_to_https),
-        *(Door("https", each.address, secure=each) for each in options.https),
-        *(Door("https-socket", each.address, secure=each) for each in options.https_socket),
+        *(Endpoint("http", address) for address in options.http),
+        *(Endpoint("http-socket", address) for address in options.http_socket),
+        *(Endpoint("http2-socket", address, "http2") for address in options.http2_socket),
+        *(Endpoint("socket", address, options.protocol) for address in options.socket),
+        *(Endpoint("uwsgi-socket", address, "uwsgi") for address in options.uwsgi_socket),
+        *(Endpoint("channel-socket", address, "channels") for address in options.channel_socket),
+        *(Endpoint("http-to-https", each.address, "redirect", https_port=each.port) for each in options.http_to_https),
+        *(Endpoint("https", each.address, secure=each) for each in options.https),
+        *(Endpoint("https-socket", each.address, secure=each) for each in options.https_socket),
     ]
 
 
@@ -157,7 +159,7 @@ def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
     return proxies, options.checked("uwsgi-allow-from", PeerFilter, options.uwsgi_allow_from)
 
 
-def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Door:
+def _guarded(door: Endpoint, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Endpoint:
     """Return a door that knows who may come to it."""
     proxies, fronts = filters
     if door.dialect == "uwsgi":
@@ -169,7 +171,7 @@ def _guarded(door: Door, options: Options, filters: tuple[PeerFilter, PeerFilter
     return door
 
 
-def _bind(options: Options, door: Door) -> list[socket.socket]:
+def _bind(options: Options, door: Endpoint) -> list[socket.socket]:
     """Return the sockets of a door: one, or with ``--reuse-port`` and TCP one for each worker."""
     if door.address.family == "unix" or not options.reuse_port:
         return [_bind_one(options, door)]
@@ -179,7 +181,7 @@ def _bind(options: Options, door: Door) -> list[socket.socket]:
     return [first, *(_bind_one(options, same) for _ in range(1, options.processes))]
 
 
-def _bind_one(options: Options, door: Door) -> socket.socket:
+def _bind_one(options: Options, door: Endpoint) -> socket.socket:
     is_private = door.dialect == "channels"
     if is_private and door.address.family != "unix":
         problem = f"{str(door.address)!r} is no unix socket, which alone tells who is at the other end"
@@ -239,6 +241,6 @@ def _address_of(sock: socket.socket) -> Address:
     return Address("tcp", host=name[0], port=name[1])
 
 
-def _key(door: Door) -> str:
+def _key(door: Endpoint) -> str:
     """Return what names a door in the next program too."""
     return f"{door.option} {door.address}"

@@ -9,9 +9,9 @@ from time import monotonic
 
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.crew import Life, WorkerProcess
-from uwsgi_ws.process.scoreboard import Scoreboard
+from uwsgi_ws.process.generations import Life, WorkerProcess
 from uwsgi_ws.process.signals import REPORT
+from uwsgi_ws.shared.scoreboard import Scoreboard
 
 __all__ = ["Watchdog"]
 

@@ -23,18 +23,20 @@ import gevent
 from gevent import monkey
 from gevent.event import AsyncResult
 
-from uwsgi_ws import __version__, _build, api, own
-from uwsgi_ws.attendance import Attendance
+from uwsgi_ws import __version__, _build
+from uwsgi_ws.api import uwsgi as api
+from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.channels.bus import use_bus
-from uwsgi_ws.channels.entrance import Entrance
+from uwsgi_ws.channels.channel_socket import ChannelSocket
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.errors import BootError
+from uwsgi_ws.hub import own
+from uwsgi_ws.hub.own import keep_signal
+from uwsgi_ws.hub.shield import shield
 from uwsgi_ws.log import hand_on_log, log_descriptor, say
-from uwsgi_ws.net.shield import shield
 from uwsgi_ws.options import Options
-from uwsgi_ws.own import keep_signal
-from uwsgi_ws.place import Place
-from uwsgi_ws.process import hooks, notify
+from uwsgi_ws.process import hooks
+from uwsgi_ws.process import systemd as notify
 from uwsgi_ws.process.assembly import (
     Equipment,
     import_for_requests,
@@ -46,7 +48,7 @@ from uwsgi_ws.process.assembly import (
 )
 from uwsgi_ws.process.attend_log import attend_log
 from uwsgi_ws.process.boot import become_user, end, go_back, prepare, say_concurrency, tell_notes
-from uwsgi_ws.process.common import Common, Order, What
+from uwsgi_ws.process.common import Common, NoticeKind, Order
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.keys import hand_on_files, hand_on_keys, read_keys
@@ -56,7 +58,9 @@ from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REPORT, RESUME, STOP, ignore_terminal
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
-from uwsgi_ws.stats import Standing, Stats
+from uwsgi_ws.shared.status import WorkerStatus
+from uwsgi_ws.shared.websockets import OpenWebSockets
+from uwsgi_ws.stats import Stats
 from uwsgi_ws.wsgi.applications import Applications
 
 __all__ = ["serve_alone", "serve_for_master"]
@@ -100,14 +104,14 @@ class _Worker:
         sockets: Sockets,
         equipment: Equipment,
         applications: Applications,
-        place: Place,
+        place: Instance,
         *,
         worker_id: int = 1,
         births: int = 1,
         inboxes: Inboxes | None = None,
-        attendance: Attendance | None = None,
+        attendance: OpenWebSockets | None = None,
         seat: int = 0,
-        others: Callable[[], Iterator[Standing]] = lambda: iter(()),
+        others: Callable[[], Iterator[WorkerStatus]] = lambda: iter(()),
     ) -> None:
         self._options = options
         self._sockets = sockets
@@ -118,13 +122,13 @@ class _Worker:
         self._server = make_server(options, equipment, applications, worker_id, Stats(), attendance, seat)
         self._bus = make_bus(options, self._server, inboxes, seat)
         use_bus(self._bus)
-        self._entrances: list[Entrance] = []
+        self._entrances: list[ChannelSocket] = []
         self.heartbeat = Heartbeat(self._server, worker_id, births)
         if options.harakiri:
             harakiri = Harakiri(self._server, worker_id, options.harakiri, websockets=options.websockets_harakiri)
             self.heartbeat.on_beat(lambda standing: harakiri.sweep())
 
-        def standings() -> Iterator[Standing]:
+        def standings() -> Iterator[WorkerStatus]:
             yield self.heartbeat.standing()
             yield from others()
 
@@ -157,7 +161,7 @@ class _Worker:
         attend_log(self._server.hub)
         for door, sock, is_shared in self._sockets.of(self._worker_id):
             if door.dialect == "channels":
-                entrance = Entrance(sock, self._bus, self._options.max_message_size)
+                entrance = ChannelSocket(sock, self._bus, self._options.max_message_size)
                 entrance.start()
                 self._entrances.append(entrance)
             else:
@@ -248,7 +252,7 @@ def serve_for_master(
     sockets: Sockets,
     equipment: Equipment,
     applications: Applications,
-    place: Place,
+    place: Instance,
     common: Common,
     order: Order,
 ) -> None:
@@ -273,13 +277,13 @@ def serve_for_master(
     begun = time.monotonic()
     is_spent = False
 
-    def judge(standing: Standing) -> None:
+    def judge(standing: WorkerStatus) -> None:
         nonlocal is_spent
         reason = None if is_spent else reason_to_go(options, standing, time.monotonic() - begun)
         if reason is not None:
             is_spent = True
             say(f"worker {order.worker_id} (pid: {pid}) asks to be replaced: {reason}")
-            common.notify(What.SPENT, order.seat, pid)
+            common.notify(NoticeKind.SPENT, order.seat, pid)
 
     worker.heartbeat.on_beat(lambda standing: scoreboard.write(order.seat, standing))
     worker.heartbeat.on_beat(judge)
@@ -292,7 +296,7 @@ def serve_for_master(
     def cease() -> None:
         worker.cease()
         gevent.sleep(0)  # those who are let go of are gone then
-        common.notify(What.CEASED, order.seat, pid)
+        common.notify(NoticeKind.CEASED, order.seat, pid)
 
     def ready() -> None:
         gevent.signal_handler(CEASE, cease)
@@ -303,7 +307,7 @@ def serve_for_master(
         if order.is_paused:
             place.accepting(0)
         say(f"spawned uwsgi_ws worker {order.worker_id} (pid: {pid}, cores: {options.places})")
-        common.notify(What.READY, order.seat, pid)
+        common.notify(NoticeKind.READY, order.seat, pid)
 
     if options.no_orphans:
         loop: Any = gevent.get_hub().loop
@@ -345,7 +349,7 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
     hooks.run(options, "asap")
     sockets = Sockets.open(options)
     keys = read_keys(options)
-    place = Place(0, threads=not options.gevent)
+    place = Instance(0, threads=not options.gevent)
     place.enter(1)
     install_api(options, sockets, place, is_a_reload=sockets.are_inherited)
     pidfile, safe_pidfile = PidFile(options, "pidfile"), PidFile(options, "safe-pidfile")
@@ -416,7 +420,7 @@ def _end_before_it_is_up(number: int, frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _autoreload(options: Options, place: Place) -> Callable[[Standing], None]:
+def _autoreload(options: Options, place: Instance) -> Callable[[WorkerStatus], None]:
     """Return what reloads the instance when a module's file has changed.
 
     A generation whose code does not load leaves this worker in its place, so that it sees the next change too.
@@ -425,7 +429,7 @@ def _autoreload(options: Options, place: Place) -> Callable[[Standing], None]:
     files = FileWatch(module_files(ignored))
     next_at = 0.0
 
-    def look(standing: Standing) -> None:
+    def look(standing: WorkerStatus) -> None:
         nonlocal next_at
         if time.monotonic() < next_at:
             return

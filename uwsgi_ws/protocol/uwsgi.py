@@ -25,9 +25,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.cgi import TOKEN
-from uwsgi_ws.protocol.handshake import is_websocket
-from uwsgi_ws.protocol.http1 import Head, Limits
+from uwsgi_ws.protocol.http.cgi import TOKEN
+from uwsgi_ws.protocol.http.http1 import Head, Limits
+from uwsgi_ws.protocol.websocket.handshake import is_websocket
 
 __all__ = ["PacketParser", "encode_packet"]
 

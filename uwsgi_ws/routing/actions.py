@@ -27,17 +27,17 @@ from urllib.parse import quote, unquote_to_bytes
 
 from uwsgi_ws.addresses import Address, parse_address
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Headers
 from uwsgi_ws.log import escape
-from uwsgi_ws.protocol.cgi import HOST, TOKEN
-from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
+from uwsgi_ws.protocol.http.cgi import HOST, TOKEN
+from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
+from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.base import Headers
+from uwsgi_ws.request.static import Directory, File, send_file
 from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
 from uwsgi_ws.routing.conditions import is_in, network_of
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import Template, wire_text
-from uwsgi_ws.static import Directory, File, send_file
-from uwsgi_ws.wsgi.response import check_head
-from uwsgi_ws.wsgi.runner import respond
 
 __all__ = ["BREAK", "CONTINUE", "NEXT", "Action", "Site", "compile_action"]
 

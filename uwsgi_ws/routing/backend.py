@@ -21,19 +21,19 @@ from gevent import socket as gevent_socket
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Poller
+from uwsgi_ws.hub.own import OwnSocket
+from uwsgi_ws.hub.poller import Poller
+from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.own import OwnSocket
-from uwsgi_ws.protocol.handshake import is_websocket
-from uwsgi_ws.protocol.hop_by_hop import HOP_BY_HOP
-from uwsgi_ws.protocol.response import ResponseHead, ResponseParser
+from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
+from uwsgi_ws.protocol.http.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
+from uwsgi_ws.protocol.websocket.handshake import is_websocket
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import wire_value
 from uwsgi_ws.routing.tunnel import Tunnel
-from uwsgi_ws.wsgi.response import check_head
 
 __all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]
 
@@ -76,7 +76,7 @@ class Forwarder:
         self.tunnels: dict[Request, Tunnel] = {}
         self._timeouts = timeouts
 
-    def start(self, poller: Poller, clock: Clock) -> None:
+    def start(self, poller: Poller, clock: Timers) -> None:
         """Become a worker's, before the first request.
 
         Args:
@@ -142,7 +142,7 @@ class _Exchange:
         backend: SocketStream,
         name: str,
         idle_timeout: float,
-        clock: Clock,
+        clock: Timers,
         tunnels: dict[Request, Tunnel],
     ) -> None:
         self._request = request

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uwsgi_ws.errors import ClientGone
-from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
-from uwsgi_ws.protocol.hop_by_hop import end_to_end
+from uwsgi_ws.protocol.http.hop_by_hop import end_to_end
+from uwsgi_ws.request.base import Headers, Request, pass_attributes_on
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from uwsgi_ws.errors import ClientGone, RequestError
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Poller
+from uwsgi_ws.hub.poller import Poller
+from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.options import Options, Setting
+from uwsgi_ws.request.answers import respond_error
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import Chain, compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.tunnel import Tunnel
-from uwsgi_ws.wsgi.runner import respond_error
 
 __all__ = ["Router"]
 
@@ -48,7 +48,7 @@ class Router:
         self._response = chain("response-route")
         self._final = chain("final-route")
 
-    def start(self, poller: Poller, clock: Clock) -> None:
+    def start(self, poller: Poller, clock: Timers) -> None:
         """Become a worker's, before the first request.
 
         Args:

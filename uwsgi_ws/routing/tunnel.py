@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from gevent.event import Event
 
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Receiver
-from uwsgi_ws.protocol.boundary import FrameBoundary
-from uwsgi_ws.protocol.frames import encode_close
+from uwsgi_ws.hub.poller import Receiver
+from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.protocol.websocket.boundary import FrameBoundary
+from uwsgi_ws.protocol.websocket.frames import encode_close
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
@@ -48,7 +48,7 @@ class Tunnel:
         was_idle: It was closed because nobody spoke.
     """
 
-    def __init__(self, client: Stream, backend: Stream, clock: Clock, idle_timeout: float) -> None:
+    def __init__(self, client: Stream, backend: Stream, clock: Timers, idle_timeout: float) -> None:
         self._streams = (client, backend)
         self._clock = clock
         self._idle_timeout = idle_timeout

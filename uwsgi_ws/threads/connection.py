@@ -2,8 +2,8 @@
 
 It is a ``Connection``, in the hub's care like any other, with a *gate*: one thread at a time is inside, be it the
 hub's or another. The usual messages never see the hub. A thread that waits for its client is *lent* the stream and
-reads for itself; once it has been elsewhere for a while, ``Relief`` has the hub read. A thread that sends writes on
-the spot. All else, and whatever needs the event loop, is the hub's to do, by way of the crossing.
+reads for itself; once it has been elsewhere for a while, ``StandbyReader`` has the hub read. A thread that sends writes
+on the spot. All else, and whatever needs the event loop, is the hub's to do, by way of ``HubCalls``.
 
 Only what does not wait is done inside the gate. Whoever parks in the hub, or crosses over to it, goes out meanwhile.
 
@@ -18,21 +18,22 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.errors import ConnectionClosed
-from uwsgi_ws.fronts.base import Headers, Request
-from uwsgi_ws.net.bell import Bell
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.crossing import Crossing, in_hub
-from uwsgi_ws.net.poller import Poller
-from uwsgi_ws.protocol.messages import Message
-from uwsgi_ws.protocol.short import short_message
-from uwsgi_ws.protocol.websocket import OPEN
+from uwsgi_ws.hub.hub_calls import HubCalls, in_hub
+from uwsgi_ws.hub.poller import Poller
+from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.hub.wakeup import Wakeup
+from uwsgi_ws.protocol.websocket.engine import OPEN
+from uwsgi_ws.protocol.websocket.fast_path import short_message
+from uwsgi_ws.protocol.websocket.messages import Message
+from uwsgi_ws.request.acceptor import Acceptor
+from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
-from uwsgi_ws.threads.relief import Relief
-from uwsgi_ws.websocket.acceptor import Acceptor
+from uwsgi_ws.threads.standby import StandbyReader
 from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
-from uwsgi_ws.websocket.outbox import Outbox, Overflow
+from uwsgi_ws.websocket.outbox import Outbox
 
 __all__ = ["ThreadAcceptor", "ThreadConnection"]
 
@@ -67,12 +68,12 @@ class ThreadConnection(Connection):
         "seen",
     )
 
-    def __init__(self, *args: Any, crossing: Crossing, relief: Relief, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, crossing: HubCalls, relief: StandbyReader, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._crossing = crossing
         self._relief = relief
         self._gate = make_gate()
-        self._bell: Bell | None = None
+        self._bell: Wakeup | None = None
         self._told: ConnectionClosed | None = None  # how it ended, for the thread that waited
         self._is_lent = False
         self._is_unattended = False  # a thread has read what needs the hub's attention
@@ -131,7 +132,7 @@ class ThreadConnection(Connection):
         self.messages_received += 1
         return messages.popleft()  # type: ignore[no-any-return]  # no Piece: two items
 
-    def _listen(self, bell: Bell, deadline: float | None) -> None:
+    def _listen(self, bell: Wakeup, deadline: float | None) -> None:
         """Wait for bytes, or raise what whoever called us away has told."""
         try:
             self._crossing.wait(bell, deadline)
@@ -193,7 +194,7 @@ class ThreadConnection(Connection):
     def _lend(self) -> bool:
         if self._bell is None:
             try:
-                self._bell = Bell(self._stream.fileno())
+                self._bell = Wakeup(self._stream.fileno())
             except OSError:
                 return False  # no descriptor is left for it; the hub goes on reading
         self._stream.pause_receiving()
@@ -247,9 +248,9 @@ class ThreadConnection(Connection):
         else:
             self._in_hub(Connection.send_message, opcode, payload)
 
-    def _may_hold(self) -> bool:
+    def _may_cork(self) -> bool:
         """See Connection. Only the hub has an end of its turn to hold anything for."""
-        return self._crossing.is_here() and super()._may_hold()
+        return self._crossing.is_here() and super()._may_cork()
 
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """See Connection."""
@@ -346,11 +347,11 @@ class ThreadAcceptor(Acceptor):
     """
 
     def __init__(
-        self, settings: ConnectionSettings, poller: Poller, clock: Clock, stats: Stats, crossing: Crossing
+        self, settings: ConnectionSettings, poller: Poller, clock: Timers, stats: Stats, crossing: HubCalls
     ) -> None:
         super().__init__(settings, poller, clock, stats)
         self._crossing = crossing
-        self._relief = Relief(crossing)
+        self._relief = StandbyReader(crossing)
 
     def _connect(self, *args: Any, **kwargs: Any) -> Connection:
         return ThreadConnection(*args, crossing=self._crossing, relief=self._relief, **kwargs)

@@ -9,12 +9,12 @@ from typing import Any
 from gevent import monkey
 from gevent.hub import Hub
 
+from uwsgi_ws.hub.cork import Cork
+from uwsgi_ws.hub.hub_calls import in_hub, is_hub_here
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.net.crossing import in_hub, is_hub_here
-from uwsgi_ws.net.turn import Turn
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.lanes import Lanes
 from uwsgi_ws.websocket.outbox import Outbox, Owner
+from uwsgi_ws.websocket.send_queue import SendQueue
 
 __all__ = ["ThreadOutbox", "make_gate", "outside"]
 
@@ -48,7 +48,7 @@ class ThreadOutbox(Outbox):
 
     __slots__ = ("_gate",)
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, limit: int, gate: Any) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int, gate: Any) -> None:
         super().__init__(owner, stream, hub, turn, stats, limit)
         self._gate = gate
 
@@ -59,7 +59,7 @@ class ThreadOutbox(Outbox):
         with self._gate:  # at the end of the turn
             return super().flush(is_awaited)
 
-    def _open_lanes(self) -> Lanes:
+    def _open_lanes(self) -> SendQueue:
         if is_hub_here():
             return super()._open_lanes()
         lanes = self._add_lanes()
@@ -67,7 +67,7 @@ class ThreadOutbox(Outbox):
         self._hub.loop.run_callback_threadsafe(self._watch, lanes)
         return lanes
 
-    def _watch(self, lanes: Lanes) -> None:
+    def _watch(self, lanes: SendQueue) -> None:
         with self._gate:
             if self._lanes is lanes:  # else the connection has ended meanwhile
                 self._wait_for_kernel()
@@ -76,6 +76,6 @@ class ThreadOutbox(Outbox):
         with self._gate:
             super()._advance()
 
-    def _wait(self, lanes: Lanes, ticket: int) -> bool:
+    def _wait(self, lanes: SendQueue, ticket: int) -> bool:
         with outside(self._gate):
             return in_hub(super()._wait, lanes, ticket)

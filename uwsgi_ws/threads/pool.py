@@ -18,12 +18,13 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.net.crossing import Crossing
+from uwsgi_ws.hub.hub_calls import HubCalls
+from uwsgi_ws.request.answers import fail, respond_error
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.threads.request import ThreadRequest
 from uwsgi_ws.wsgi.current import Dismissed, leave
 from uwsgi_ws.wsgi.input import BodyFile
-from uwsgi_ws.wsgi.runner import Application, fail, respond_error, run
+from uwsgi_ws.wsgi.runner import Application, run
 
 __all__ = ["ThreadPool"]
 
@@ -43,7 +44,7 @@ class ThreadPool:
         crossing: By which they reach the hub.
     """
 
-    def __init__(self, size: int, crossing: Crossing) -> None:
+    def __init__(self, size: int, crossing: HubCalls) -> None:
         self._crossing = crossing
         self._free = Semaphore(size)
         self._idle = 0  # threads without a job

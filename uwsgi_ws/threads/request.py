@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from uwsgi_ws.errors import ClientGone
-from uwsgi_ws.fronts.base import Headers, Request, pass_attributes_on
+from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.net.crossing import in_hub
+from uwsgi_ws.request.base import Headers, Request, pass_attributes_on
 
 __all__ = ["ThreadRequest"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from uwsgi_ws.net.crossing import in_hub
-from uwsgi_ws.protocol import frames
-from uwsgi_ws.protocol.messages import Sendable, as_message
+from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.hub.hub_calls import in_hub
+from uwsgi_ws.protocol.websocket import frames
+from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.websocket.outbox import Overflow
 
 __all__ = ["broadcast"]
 

@@ -1,9 +1,9 @@
 cimport cython
 
-from uwsgi_ws.net cimport greenlets
+from uwsgi_ws.hub cimport greenlets
 from uwsgi_ws.net._raw cimport RawSocket
-from uwsgi_ws.net.poller cimport Poller, Receiver
-from uwsgi_ws.protocol.websocket cimport WebSocket
+from uwsgi_ws.hub.poller cimport Poller, Receiver
+from uwsgi_ws.protocol.websocket.engine cimport WebSocket
 from uwsgi_ws.websocket.outbox cimport Outbox
 
 
@@ -39,7 +39,7 @@ cdef class Connection(Receiver):
     cpdef recv_message(self, deadline=*)
     @cython.locals(length=Py_ssize_t, header=bytes, frame=bytes, sent=Py_ssize_t)
     cpdef send_message(self, int opcode, bytes payload)
-    cpdef bint _may_hold(self) except? True
+    cpdef bint _may_cork(self) except? True
     cpdef bint offer(self, bytes frame, Py_ssize_t size, object overflow=*) except? True
     cpdef Outbox _own_outbox(self)
     cpdef object hand_over(self, bytes data)

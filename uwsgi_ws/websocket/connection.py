@@ -29,20 +29,21 @@ from typing import Any
 from gevent.exceptions import BlockingSwitchOutError
 
 from uwsgi_ws.channels.bus import Bus, current_bus
+from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
-from uwsgi_ws.net import greenlets
+from uwsgi_ws.hub import greenlets
+from uwsgi_ws.hub.own import refuse_copies
+from uwsgi_ws.hub.poller import Poller, Receiver
+from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Poller, Receiver
-from uwsgi_ws.own import refuse_copies
-from uwsgi_ws.protocol.frames import SHORT_HEADERS, TEXT, encode_header
-from uwsgi_ws.protocol.keepalive import Action, KeepalivePolicy
-from uwsgi_ws.protocol.messages import MESSAGE_OVERHEAD, Message, Sendable, as_message
-from uwsgi_ws.protocol.short import short_message
-from uwsgi_ws.protocol.websocket import HIGH_WATER, OPEN, WebSocket
+from uwsgi_ws.net.readiness import Readiness
+from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
+from uwsgi_ws.protocol.websocket.fast_path import short_message
+from uwsgi_ws.protocol.websocket.frames import SHORT_HEADERS, TEXT, encode_header
+from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
+from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message, Sendable, as_message
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox, Overflow
-from uwsgi_ws.websocket.readiness import Readiness
+from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox
 
 __all__ = ["Connection", "ConnectionSettings"]
 
@@ -135,7 +136,7 @@ class Connection(Receiver):
         stream: Stream,
         settings: ConnectionSettings,
         poller: Poller,
-        clock: Clock,
+        clock: Timers,
         stats: Stats,
         *,
         path: str = "",
@@ -330,7 +331,7 @@ class Connection(Receiver):
         self.messages_sent += 1
         self.bytes_sent += length
         header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
-        if self._engine.messages and length <= COPY_LIMIT and self._may_hold():
+        if self._engine.messages and length <= COPY_LIMIT and self._may_cork():
             # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
             # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
             if not self._own_outbox().answer(header + payload):
@@ -360,9 +361,9 @@ class Connection(Receiver):
         if not self._own_outbox().send_rest(rest):
             raise self._engine.closed_error()
 
-    def _may_hold(self) -> bool:
+    def _may_cork(self) -> bool:
         """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
-        return self._poller.turn.may_hold(self._heard_at) and self.messages_sent > _UNHELD
+        return self._poller.turn.may_cork(self._heard_at) and self.messages_sent > _UNHELD
 
     def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
         """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.

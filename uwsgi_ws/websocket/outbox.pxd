@@ -1,7 +1,7 @@
 cimport cython
 
 from uwsgi_ws.net._raw cimport RawSocket
-from uwsgi_ws.net.turn cimport Turn
+from uwsgi_ws.hub.cork cimport Cork
 
 
 cdef class Outbox:
@@ -15,7 +15,7 @@ cdef class Outbox:
     cdef list _senders
     cdef object _stats
     cdef object _stream
-    cdef Turn _turn
+    cdef Cork _turn
     cdef public bint is_empty
     cdef public double progress_at
 

@@ -10,33 +10,25 @@ A message that nobody waits for (a broadcast's) may find the peer too slow: then
 
 from __future__ import annotations
 
-from enum import Enum
 from time import monotonic
 from typing import Any, Protocol
 
 from gevent import getcurrent
 from gevent.hub import Hub
 
+from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.hub.cork import Cork
+from uwsgi_ws.hub.own import refuse_copies
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.net.turn import Turn
-from uwsgi_ws.own import refuse_copies
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.lanes import Lanes
+from uwsgi_ws.websocket.send_queue import SendQueue
 
-__all__ = ["COPY_LIMIT", "Outbox", "Overflow", "Owner"]
+__all__ = ["COPY_LIMIT", "Outbox", "Owner"]
 
 #: Payloads up to here are copied behind their header, frames up to here behind one another; longer ones go uncopied.
 COPY_LIMIT = 16_384
 #: A batch is written early once it holds so many bytes.
 _BATCH_LIMIT = 65_536
-
-
-class Overflow(Enum):
-    """What gives when a subscriber is too slow for what is broadcast to it."""
-
-    CLOSE = "close"  # the connection, with 1008
-    DROP = "drop"  # the new message
-    CONFLATE = "conflate"  # those that wait: the new one takes their place
 
 
 class Owner(Protocol):
@@ -87,7 +79,7 @@ class Outbox:
         "progress_at",
     )
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Turn, stats: Stats, limit: int) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int) -> None:
         self._owner = owner
         self._stream = stream
         self._raw: Any = stream.raw  # a socket to write to without further ado
@@ -97,7 +89,7 @@ class Outbox:
         self._limit = limit
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._lanes: Lanes | None = None
+        self._lanes: SendQueue | None = None
         self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
         self.is_empty = True
         self.progress_at = 0.0
@@ -232,13 +224,13 @@ class Outbox:
                 lanes.put_data(frame, is_awaited=is_awaited and number == last)
         return True
 
-    def _open_lanes(self) -> Lanes:
+    def _open_lanes(self) -> SendQueue:
         lanes = self._add_lanes()
         self._wait_for_kernel()
         return lanes
 
-    def _add_lanes(self) -> Lanes:
-        self._lanes = Lanes()
+    def _add_lanes(self) -> SendQueue:
+        self._lanes = SendQueue()
         self.is_empty = False
         self.progress_at = monotonic()
         return self._lanes
@@ -269,7 +261,7 @@ class Outbox:
 
     # Who waits
 
-    def _wait(self, lanes: Lanes, ticket: int) -> bool:
+    def _wait(self, lanes: SendQueue, ticket: int) -> bool:
         while lanes.completed < ticket:
             refuse_copies()
             if lanes.is_dropped:
@@ -284,7 +276,7 @@ class Outbox:
                     self._senders.remove(entry)
         return True
 
-    def _wake(self, lanes: Lanes) -> None:
+    def _wake(self, lanes: SendQueue) -> None:
         """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
         for ticket, sender in list(self._senders):
             if lanes.is_dropped or lanes.completed >= ticket:

@@ -14,8 +14,8 @@ from typing import Any
 from gevent import Greenlet, GreenletExit, get_hub, getcurrent
 from gevent.pool import Pool
 
-from uwsgi_ws.fronts.base import Front, Request
-from uwsgi_ws.own import in_copies
+from uwsgi_ws.hub.own import in_copies
+from uwsgi_ws.request.base import Front, Request
 
 __all__ = [
     "REQUEST_KEY",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from uwsgi_ws.fronts.base import Request, says_on
+from uwsgi_ws.request.base import Request, says_on
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.response import FileWrapper
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from operator import index
 
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.request.base import Request
 
 __all__ = ["BodyFile"]
 

@@ -1,9 +1,7 @@
 cimport cython
 
-from uwsgi_ws.fronts.base cimport Request
-
-
-cdef int _ORDINARY, _CONTENT_LENGTH, _HOP_BY_HOP
+from uwsgi_ws.protocol.http.grammar cimport check_head
+from uwsgi_ws.request.base cimport Request
 
 
 cdef class Response:
@@ -35,7 +33,3 @@ cdef class Response:
     cdef object _complain(self)
     cpdef object finish(self)
     cdef bint _send_file(self, object wrapper) except? True
-
-
-@cython.locals(has_hop_by_hop=bint, kept=list, kind=int)
-cpdef tuple check_head(object status, object headers)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from typing import Any
 
-from uwsgi_ws import own
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.hub import own
+from uwsgi_ws.request.answers import fail, log_exception, respond_error
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.current import Dismissed, enter
 from uwsgi_ws.wsgi.response import Response
 
-__all__ = ["Application", "fail", "respond", "respond_error", "run"]
+__all__ = ["Application", "run"]
 
 Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes] | None]
 
@@ -61,7 +61,7 @@ def run(application: Application, request: Request) -> bool:
         request.abandon()
     except BaseException as exc:  # gevent.Timeout, GreenletExit and SystemExit too: they end the request only
         if response.is_complete:
-            _log_exception(request)
+            log_exception(request)
             _finish(request, response)
             return False
         if isinstance(exc, RequestError):
@@ -86,48 +86,9 @@ def _finish(request: Request, response: Response) -> None:
         request.abandon()
 
 
-def _log_exception(request: Request) -> None:
-    _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
-
-
 def _say_dropped(application: Application, request: Request, response: Response) -> None:
     """Say once that an application sends headers that are not its to send; applications are few, and stay."""
     if id(application) not in _told:
         _told.add(id(application))
         names = ", ".join(response.dropped)
         _log.warning("%s: %s: the server's to send, dropped; not said again", request.environ.get("REQUEST_URI"), names)
-
-
-def fail(request: Request) -> None:
-    """Log the exception that is being handled, and answer 500 or close the WebSocket with 1011."""
-    _log_exception(request)
-    if request.websocket is None:
-        _answer(request, 500, (), "")
-    else:
-        request.websocket.release(1011)
-
-
-def respond(request: Request, status: str, headers: Headers, body: bytes) -> None:
-    """Send a whole response of the server's own."""
-    if not status.startswith(("204", "304")):  # RFC 9110 8.6: they have no length to tell
-        headers = [*headers, ("Content-Length", str(len(body)))]
-    try:
-        request.write_head(status, headers, len(body))
-        request.write_last(body)
-    except OSError:
-        request.abandon()
-
-
-def respond_error(request: Request, error: RequestError) -> None:
-    """Answer with the error's own status; drop the connection if a response has begun."""
-    _log.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
-    _answer(request, error.status, error.headers, f": {error.reason}")
-
-
-def _answer(request: Request, status: int, headers: Headers, explanation: str) -> None:
-    if request.is_head_written or request.fileno() < 0:
-        request.abandon()
-        return
-    phrase = f"{status} {HTTPStatus(status).phrase}"
-    body = f"{phrase}{explanation}\n".encode()
-    respond(request, phrase, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from gevent.lock import Semaphore
 
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.protocol.handshake import is_websocket
+from uwsgi_ws.protocol.websocket.handshake import is_websocket
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.runner import Application, run
 
 __all__ = ["SerialRunner"]

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from uwsgi_ws import tally
 from uwsgi_ws.channels import interest
 from uwsgi_ws.channels.interest import Interest, InterestMap
+from uwsgi_ws.shared import counts as tally
 
 SEATS = 3
 NAMES = [f"channel {number}".encode() for number in range(20)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
 from uwsgi_ws.fronts.http1 import Http1Front
+from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.protocol.http1 import Limits
+from uwsgi_ws.protocol.http.http1 import Limits
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.runner import Application, run
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -9,11 +9,11 @@ import gevent
 import pytest
 from support.http2_client import HEADERS, PREFACE, SETTINGS, frame
 
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.bytestream import Peer, StreamSettings
-from uwsgi_ws.fronts.http2 import Http2Front
-from uwsgi_ws.net.poller import Receiver
-from uwsgi_ws.protocol.http1 import Limits
+from uwsgi_ws.fronts.http2.front import Http2Front
+from uwsgi_ws.fronts.peer import Peer, StreamSettings
+from uwsgi_ws.hub.poller import Receiver
+from uwsgi_ws.protocol.http.http1 import Limits
+from uwsgi_ws.request.base import Request
 
 GET = b"\x82\x86\x84\x41\x01x"
 

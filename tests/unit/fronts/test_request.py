@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from uwsgi_ws.fronts.base import Request
-from uwsgi_ws.fronts.http2_request import Http2Request
+from uwsgi_ws.fronts.http2.request import Http2Request
 from uwsgi_ws.fronts.stream_request import StreamRequest
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.threads.request import ThreadRequest
 
 KINDS = [StreamRequest, Http2Request, RoutedRequest, ThreadRequest]
 #: What Request does itself.
-GIVEN = {"end", "is_head_written", "scheme", "takes_body", "write_last"}
+GIVEN = {"accept", "bytes_sent", "end", "is_head_written", "scheme", "takes_body", "write_last"}
 
 
 def test_these_are_all_kinds() -> None:

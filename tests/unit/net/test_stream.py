@@ -11,8 +11,8 @@ from time import monotonic
 import gevent
 import pytest
 
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.poller import Poller, Receiver
+from uwsgi_ws.hub.poller import Poller, Receiver
+from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.stream import SocketStream
 
 
@@ -36,7 +36,7 @@ def pair(poller: Poller) -> Iterator[tuple[SocketStream, socket.socket]]:
     near, far = socket.socketpair()
     near.setblocking(False)
     far.settimeout(5)
-    stream = SocketStream(near, poller, Clock(gevent.get_hub()))
+    stream = SocketStream(near, poller, Timers(gevent.get_hub()))
     with far:
         yield stream, far
         stream.close()
@@ -128,8 +128,8 @@ def busy(
 ) -> Iterator[tuple[SocketStream, socket.socket]]:
     """A pair in a turn in which others wait to be answered, by an application that takes no time."""
     poller.now = 1.0
-    monkeypatch.setattr("uwsgi_ws.net.turn.monotonic", lambda: 1.0)
-    while not poller.turn.may_hold(1.0):
+    monkeypatch.setattr("uwsgi_ws.hub.cork.monotonic", lambda: 1.0)
+    while not poller.turn.may_cork(1.0):
         pass
     poller.ready.append(pair[0])
     yield pair
@@ -240,7 +240,7 @@ def test_whoever_waits_for_a_stream_is_told_when_another_greenlet_closes_it(
 def test_a_closed_stream_is_known_to_nobody(poller: Poller) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
-    clock = Clock(gevent.get_hub())
+    clock = Timers(gevent.get_hub())
     stream = SocketStream(near, poller, clock)
 
     def wait_in_vain() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.http1 import Limits
-from uwsgi_ws.protocol.http2 import Budget, Head, read_head
+from uwsgi_ws.protocol.http.http1 import Limits
+from uwsgi_ws.protocol.http.http2 import Budget, Head, read_head
 
 LIMITS = Limits(head_size=1_000, target_size=100, header_count=10, body_size=50)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

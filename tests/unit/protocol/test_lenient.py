@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.websocket_client import BINARY, CONTINUATION, PING, TEXT, frame
 
 from uwsgi_ws.errors import HandshakeError
-from uwsgi_ws.protocol.handshake import accept_value, check_request
-from uwsgi_ws.protocol.websocket import WebSocket
+from uwsgi_ws.protocol.websocket.engine import WebSocket
+from uwsgi_ws.protocol.websocket.handshake import accept_value, check_request
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "websocket"
 #: Those whose only fault is that they are not masked.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.protocol import uwsgi
-from uwsgi_ws.protocol.http1 import Head, Limits, RequestParser
+from uwsgi_ws.protocol.http.http1 import Head, Limits, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser, encode_packet
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "uwsgi"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.errors import OptionError, RequestError
-from uwsgi_ws.fronts.base import Headers, Request
 from uwsgi_ws.options import Options, Setting, build
+from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.routing.conditions import check
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.router import Router

@@ -9,8 +9,8 @@ from typing import Any
 import gevent
 from gevent import get_hub
 
-from uwsgi_ws.net.crossing import Crossing, in_hub
-from uwsgi_ws.net.turn import Turn
+from uwsgi_ws.hub.cork import Cork
+from uwsgi_ws.hub.hub_calls import HubCalls, in_hub
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
 from uwsgi_ws.websocket.outbox import Overflow
@@ -81,7 +81,7 @@ class Owner:
 def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
     owner = Owner()
     written_to: Any = stream  # in memory: it has what an outbox calls, and no more
-    return ThreadOutbox(owner, written_to, get_hub(), Turn(Endless()), Stats(), 1_000, owner.gate), owner
+    return ThreadOutbox(owner, written_to, get_hub(), Cork(Endless()), Stats(), 1_000, owner.gate), owner
 
 
 def in_thread(owner: Owner, function: Callable[..., object], *args: object) -> list[object]:
@@ -105,7 +105,7 @@ def awaited(outcome: list[object]) -> list[object]:
     return outcome
 
 
-def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: Crossing) -> None:
+def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: HubCalls) -> None:
     stream = Stream(100)
     outbox, owner = outbox_of(stream)
     assert outbox.offer(b"first", Overflow.CLOSE)
@@ -114,14 +114,14 @@ def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: Crossing)
     assert outbox.is_empty
 
 
-def test_a_thread_whose_peer_has_gone_leaves_the_gate_to_the_hub(crossing: Crossing) -> None:
+def test_a_thread_whose_peer_has_gone_leaves_the_gate_to_the_hub(crossing: HubCalls) -> None:
     outbox, owner = outbox_of(Stream(None))
     assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [False]
     assert owner.told == ["lost"]
 
 
-def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: Crossing) -> None:
+def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: HubCalls) -> None:
     stream = Stream(4)
     outbox, owner = outbox_of(stream)
     outcome = in_thread(owner, outbox.send, b"halfway")
@@ -139,7 +139,7 @@ def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: Crossing)
     assert owner.told == ["waits", "empty"]
 
 
-def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(crossing: Crossing) -> None:
+def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(crossing: HubCalls) -> None:
     stream = Stream(0)
     outbox, owner = outbox_of(stream)
     thread = threading.Thread(target=outbox.put_rest, args=(memoryview(b"rest"),))

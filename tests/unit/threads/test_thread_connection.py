@@ -14,14 +14,14 @@ from gevent import get_hub
 from support.eventually import eventually
 
 from uwsgi_ws.errors import ConnectionClosed
-from uwsgi_ws.net.clock import Clock
-from uwsgi_ws.net.crossing import Crossing, use_crossing
-from uwsgi_ws.net.poller import Poller
+from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
+from uwsgi_ws.hub.poller import Poller
+from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.keepalive import KeepalivePolicy
+from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadConnection
-from uwsgi_ws.threads.relief import Relief
+from uwsgi_ws.threads.standby import StandbyReader
 from uwsgi_ws.websocket.connection import ConnectionSettings
 
 HELLO = bytes.fromhex("818500000000") + b"hello"
@@ -38,15 +38,15 @@ class Halting(ThreadConnection):
         super()._cease()
 
 
-class Place:
+class Instance:
     """A connection, the peer's socket, and what a connection needs."""
 
     def __init__(self) -> None:
         hub = get_hub()
-        self.crossing = Crossing(hub)
-        use_crossing(self.crossing)
+        self.crossing = HubCalls(hub)
+        use_hub_calls(self.crossing)
         self.poller = Poller(hub)
-        clock = Clock(hub)
+        clock = Timers(hub)
         near, self.far = socket.socketpair()
         near.setblocking(False)
         self.stream = SocketStream(near, self.poller, clock, has_threads=True)
@@ -58,7 +58,7 @@ class Place:
             clock,
             Stats(),
             crossing=self.crossing,
-            relief=Relief(self.crossing),
+            relief=StandbyReader(self.crossing),
         )
         self.connection.halt = lambda: None
         self.connection.start()
@@ -67,13 +67,13 @@ class Place:
         self.far.close()
         self.connection.abort()
         self.poller.close()
-        use_crossing(None)
+        use_hub_calls(None)
         self.crossing.close()
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
-    place = Place()
+def place() -> Iterator[Instance]:
+    place = Instance()
     yield place
     place.close()
 
@@ -99,7 +99,7 @@ def until(condition: Callable[[], object]) -> None:
             gevent.sleep(0.001)
 
 
-def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place: Place) -> None:
+def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place: Instance) -> None:
     """It goes as soon as it has our close frame: the socket may wake the thread before we do."""
     outcome = in_thread(place.connection.recv)
 
@@ -115,7 +115,7 @@ def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place:
     assert (outcome[0].code, outcome[0].reason) == (4001, "from elsewhere")
 
 
-def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(place: Place) -> None:
+def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(place: Instance) -> None:
     before = len(os.listdir("/proc/self/fd"))
     outcome = in_thread(place.connection.recv)
     until(lambda: place.crossing._bells)
@@ -127,7 +127,7 @@ def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows
     until(lambda: len(os.listdir("/proc/self/fd")) < before)  # the socket is closed as well
 
 
-def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(place: Place) -> None:
+def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(place: Instance) -> None:
     place.far.send(HELLO)
     assert place.stream.hand_over() is None
     outcome = in_thread(place.connection.recv)
@@ -135,7 +135,7 @@ def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(plac
     assert outcome == ["hello"]
 
 
-def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(place: Place) -> None:
+def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(place: Instance) -> None:
     def work() -> None:
         for _ in range(200):
             place.connection.send("x")

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uwsgi_ws.errors import BodyError
-from uwsgi_ws.fronts.base import Request
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.input import BodyFile
 
 

@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from uwsgi_ws.errors import BodyError, ClientGone, ConnectionClosed
-from uwsgi_ws.fronts.base import Headers, Request
+from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.wsgi.current import Dismissed
 from uwsgi_ws.wsgi.runner import run
 

@@ -1,0 +1,189 @@
+"""Frame headers and close payloads (RFC 6455 5.2, 5.5, 7.4), and masking (5.3)."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.websocket_client import frame, masked
+
+from uwsgi_ws.errors import FrameError, InvalidText
+from uwsgi_ws.protocol.websocket import frames
+from uwsgi_ws.protocol.websocket.masking import Masker, unmask
+
+DATA = (frames.CONTINUATION, frames.TEXT, frames.BINARY)
+CONTROL = (frames.CLOSE, frames.PING, frames.PONG)
+BOUNDARIES = [0, 1, 124, 125, 126, 127, 128, 255, 256, 65_534, 65_535, 65_536, 65_537, 2**31, 2**32, 2**63 - 1]
+KEY = b"\x01\x02\x03\x04"
+
+# RFC 6455 7.4.1, 7.4.2 and IANA's registry, written out one by one.
+MAY_BE_SENT = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, *range(3000, 5000)]
+
+
+# Headers received
+
+
+@pytest.mark.parametrize("length", BOUNDARIES)
+@pytest.mark.parametrize("opcode", DATA)
+@pytest.mark.parametrize("fin", [True, False])
+def test_a_header_with_any_length_is_read(opcode: int, length: int, fin: bool) -> None:
+    data = frame(opcode, length=length, fin=fin, key=KEY)
+    assert frames.parse_header(data, 0) == (fin, opcode, length, KEY, len(data))
+
+
+@pytest.mark.parametrize("length", BOUNDARIES)
+def test_a_header_that_is_not_all_there_is_no_header_yet(length: int) -> None:
+    data = frame(frames.BINARY, length=length)
+    for end in range(len(data)):
+        assert frames.parse_header(data[:end], 0) is None
+
+
+def test_a_header_is_read_where_it_starts() -> None:
+    data = b"noise" + frame(frames.TEXT, b"Hello", key=KEY)
+    assert frames.parse_header(data, 5) == (True, frames.TEXT, 5, KEY, 6)
+    assert frames.parse_header(data, len(data)) is None
+
+
+@pytest.mark.parametrize("opcode", CONTROL)
+def test_control_frames_of_up_to_125_bytes_are_read(opcode: int) -> None:
+    for length in (0, 125):
+        header = frames.parse_header(frame(opcode, length=length), 0)
+        assert header is not None
+        assert (header.opcode, header.length) == (opcode, length)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [pytest.param(bytes((0x80 | rsv << 4 | frames.TEXT, 0x80)), id=f"RSV bits {rsv:03b}") for rsv in range(1, 8)]
+    + [pytest.param(bytes((0x80 | opcode, 0x80)), id=f"opcode {opcode}") for opcode in (3, 4, 5, 6, 7, *range(11, 16))]
+    + [
+        pytest.param(b"\x81\x05", id="unmasked text"),
+        pytest.param(b"\x89\x00", id="unmasked ping"),
+        pytest.param(b"\x09\x80", id="fragmented ping"),
+        pytest.param(b"\x08\x82", id="fragmented close"),
+        pytest.param(b"\x89\xfe", id="ping with 16 bits of length"),
+        pytest.param(b"\x8a\xff", id="pong with 64 bits of length"),
+    ],
+)
+def test_what_two_bytes_show_to_be_wrong_fails_at_two_bytes(start: bytes) -> None:
+    with pytest.raises(FrameError) as caught:
+        frames.parse_header(start, 0)
+    assert caught.value.close_code == 1002
+
+
+@pytest.mark.parametrize("length", [0, 1, 125])
+def test_a_16_bit_length_that_fits_in_7_bits_is_refused(length: int) -> None:
+    with pytest.raises(FrameError, match="shortest"):
+        frames.parse_header(frame(frames.BINARY, length=length, length_bytes=2)[:4], 0)
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535])
+def test_a_64_bit_length_that_fits_in_16_bits_is_refused(length: int) -> None:
+    with pytest.raises(FrameError, match="shortest"):
+        frames.parse_header(frame(frames.BINARY, length=length, length_bytes=8)[:10], 0)
+
+
+@pytest.mark.parametrize("length", [2**63, 2**63 + 125, 2**64 - 1])
+def test_a_length_with_its_most_significant_bit_set_is_refused(length: int) -> None:
+    with pytest.raises(FrameError, match="most significant"):
+        frames.parse_header(frame(frames.BINARY, length=length)[:10], 0)
+
+
+# Headers and frames sent
+
+
+@pytest.mark.parametrize("length", BOUNDARIES)
+@pytest.mark.parametrize("opcode", [frames.TEXT, frames.BINARY])
+def test_a_header_sent_has_the_shortest_form_and_no_mask(opcode: int, length: int) -> None:
+    assert frames.encode_header(opcode, length) == frame(opcode, length=length, key=None)
+
+
+@pytest.mark.parametrize("opcode", CONTROL)
+def test_a_control_frame_sent_is_its_header_and_its_payload(opcode: int) -> None:
+    for payload in (b"", b"Hello", bytes(125)):
+        assert frames.encode(opcode, payload) == frame(opcode, payload, key=None)
+
+
+@given(st.sampled_from([frames.TEXT, frames.BINARY]), st.integers(0, 2**63 - 1), st.binary(min_size=4, max_size=4))
+def test_a_header_written_is_read_back(opcode: int, length: int, key: bytes) -> None:
+    written = bytearray(frames.encode_header(opcode, length))
+    written[1] |= frames.MASKED
+    data = bytes(written) + key
+    assert frames.parse_header(data, 0) == (True, opcode, length, key, len(data))
+
+
+# Close frames
+
+
+def test_the_codes_that_may_stand_in_a_close_frame_are_those_of_the_registry() -> None:
+    assert [code for code in range(65_536) if frames.is_valid_close_code(code)] == MAY_BE_SENT
+
+
+@pytest.mark.parametrize("code", [*MAY_BE_SENT[:12], 3000, 3999, 4000, 4999])
+def test_a_close_frame_written_is_read_back(code: int) -> None:
+    for reason in ("", "done", "süß €", "x" * 123):
+        written = frames.encode_close(code, reason)
+        assert written[0] == 0x88
+        assert written[1] == len(written) - 2
+        assert frames.parse_close(written[2:]) == (code, reason)
+
+
+def test_a_close_frame_without_a_code_is_empty() -> None:
+    assert frames.encode_close(None) == b"\x88\x00"
+    assert frames.parse_close(b"") == (None, "")
+
+
+def test_a_reason_without_a_code_cannot_be_sent() -> None:
+    with pytest.raises(ValueError, match="needs a close code"):
+        frames.encode_close(None, "why")
+
+
+@pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535, 65_536])
+def test_a_code_that_may_not_be_sent_is_refused_before_anything_is_written(code: int) -> None:
+    with pytest.raises(ValueError, match=f"{code} is not a close code"):
+        frames.encode_close(code)
+
+
+def test_a_reason_of_more_than_123_bytes_is_refused() -> None:
+    with pytest.raises(ValueError, match="124 bytes"):
+        frames.encode_close(1000, "é" * 62)
+
+
+@pytest.mark.parametrize("payload", [b"\x00", b"\x03", b"\xff"])
+def test_a_close_payload_of_one_byte_is_a_protocol_error(payload: bytes) -> None:
+    with pytest.raises(FrameError) as caught:
+        frames.parse_close(payload)
+    assert caught.value.close_code == 1002
+
+
+@pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1999, 2000, 2999, 5000, 65_535])
+def test_a_close_code_that_may_not_be_sent_is_a_protocol_error(code: int) -> None:
+    with pytest.raises(FrameError) as caught:
+        frames.parse_close(code.to_bytes(2, "big") + b"why")
+    assert caught.value.close_code == 1002
+
+
+@pytest.mark.parametrize("reason", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", "€".encode()[:2]])
+def test_a_close_reason_that_is_not_utf8_is_invalid_text(reason: bytes) -> None:
+    with pytest.raises(InvalidText) as caught:
+        frames.parse_close(b"\x03\xe8" + reason)
+    assert caught.value.close_code == 1007
+
+
+# Masking
+
+
+@given(st.binary(max_size=200), st.binary(min_size=4, max_size=4))
+def test_unmasking_is_the_rfc_s_xor_and_its_own_inverse(payload: bytes, key: bytes) -> None:
+    assert unmask(key, payload) == masked(payload, key)
+    assert unmask(key, unmask(key, payload)) == payload
+
+
+@given(st.binary(max_size=100), st.binary(min_size=4, max_size=4), st.lists(st.integers(0, 100)))
+def test_the_key_goes_on_where_a_payload_was_cut(payload: bytes, key: bytes, cuts: list[int]) -> None:
+    masker = Masker(key)
+    places = [0, *sorted(min(cut, len(payload)) for cut in cuts), len(payload)]
+    pieces = [payload[start:end] for start, end in itertools.pairwise(places)]
+    assert b"".join(masker.process(piece) for piece in pieces if piece) == masked(payload, key)

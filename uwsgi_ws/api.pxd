@@ -1,6 +1,0 @@
-from uwsgi_ws.net cimport greenlets
-from uwsgi_ws.websocket.connection cimport Connection
-
-
-cdef Connection _connection(object context, str text)
-cdef object _send(int opcode, object message, object context, str error_text)

@@ -1,0 +1,112 @@
+"""The package's own API for applications; ``uwsgi_ws`` itself shows it under its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.errors import HandshakeError, InvalidState
+from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.websocket import handshake
+from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.wsgi.current import current_request, is_serving
+
+__all__ = ["accept", "count", "publish", "subscribe"]
+
+#: Bytes of messages that may wait in a subscription: as many as one message may have by default.
+_MAX_WAITING = 1_048_576
+
+
+def accept(
+    environ: dict[str, Any],
+    *,
+    subprotocols: Sequence[str] = (),
+    origins: Iterable[str] | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+) -> Connection:
+    """Complete the opening handshake of the current request.
+
+    Args:
+        environ: What the application was called with.
+        subprotocols: Those it speaks, the best first; the first that the client offers is agreed on, if any.
+        origins: Only pages of these may connect, such as ``https://example.org``, or ``same`` for the server's own;
+            None leaves it to ``--websockets-origin``. Clients that are not browsers send no Origin and pass.
+        headers: Further response headers, such as a cookie.
+
+    Returns:
+        The open connection. It is closed when the application returns, at the latest.
+
+    Raises:
+        HandshakeError: the request does not ask for a WebSocket (426), or its Origin may not (403). Left alone, it
+            becomes the response.
+        InvalidState: the request has been answered already, or another server has called the application.
+        SystemError: no request is being handled in this greenlet.
+    """
+    if not is_serving():
+        raise InvalidState("not served by uwsgi_ws: start the application by `python -m uwsgi_ws`")
+    request = current_request()
+    if origins is not None and not handshake.is_origin_allowed(environ, environ["wsgi.url_scheme"], tuple(origins)):
+        raise HandshakeError(403, "this Origin may not connect here")
+    subprotocol = handshake.choose_subprotocol(environ, subprotocols)
+    answer = [*check_head("101", list(headers))[1]]
+    if subprotocol is not None:
+        answer.append(("Sec-WebSocket-Protocol", subprotocol))
+    return request.accept(answer, subprotocol)
+
+
+def publish(channel: str, message: Sendable, *, exclude: Connection | None = None) -> None:
+    """Send a message to everyone who is subscribed to a channel, in all workers, and return at once.
+
+    From a request, a WebSocket, any greenlet or thread of a worker. Delivery is at most once, in order for each
+    publisher and channel; publishers that have joined get their own messages.
+
+    Args:
+        channel: Any name.
+        message: ``str`` as text, anything bytes-like as binary.
+        exclude: A connection of this worker that does not get it, such as the sender's.
+
+    Raises:
+        ChannelError: the message is longer than ``--websockets-max-size``.
+        InvalidState: this process is no worker; see ``publish_to``.
+        TypeError: the message is neither.
+    """
+    opcode, payload = as_message(message)
+    current_bus().publish(channel, opcode, payload, exclude)
+
+
+def subscribe(*channels: str, slow: str = "close", max_bytes: int = _MAX_WAITING) -> Subscription:
+    """Receive the messages of channels in this greenlet rather than have them sent to a client.
+
+        with uwsgi_ws.subscribe("prices") as messages:
+            for message in messages: ...
+
+    Args:
+        channels: Any names.
+        slow: What gives when ``max_bytes`` wait: ``close`` the subscription, which ``recv`` tells by a ChannelError;
+            ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
+        max_bytes: Bytes that may wait, 136 counted for each message beside its payload.
+
+    Raises:
+        InvalidState: this process is no worker.
+        ValueError: no such ``slow``, or a name that is too long.
+    """
+    subscription = Subscription(current_bus(), max_bytes)
+    try:
+        for channel in channels:
+            subscription.join(channel, slow)
+    except BaseException:
+        subscription.close()
+        raise
+    return subscription
+
+
+def count(channel: str) -> int:
+    """Return how many WebSockets and subscriptions are on a channel now, in all workers.
+
+    Raises:
+        InvalidState: this process is no worker.
+    """
+    return current_bus().count(channel)

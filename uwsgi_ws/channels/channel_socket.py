@@ -1,0 +1,134 @@
+"""Where programs that are no workers publish: a unix socket that only the workers' own user may use.
+
+A client sends records and gets a line for each: ``ok``, or ``error`` and why. Any worker may serve it; what it
+publishes goes to all. The socket's file has mode 0600; the kernel's word for who is at the other end (``SO_PEERCRED``)
+counts where there is no file, too. Root may publish as well: it could become that user.
+
+A client that has said nothing for longest gives its place to a new one when there are no others. A server waits for its
+clients alone, never for what it publishes, so each that has a place is waiting, and the order in which they spoke tells
+who needs it least.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any
+
+from gevent import getcurrent
+from gevent.pool import Pool
+from gevent.socket import socket as GeventSocket
+
+from uwsgi_ws.channels.bus import Bus
+from uwsgi_ws.channels.records import Decoder, Record
+from uwsgi_ws.errors import ChannelError
+from uwsgi_ws.hub.own import keep_socket
+from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.protocol.websocket.frames import TEXT
+
+__all__ = ["ChannelSocket"]
+
+#: Clients connected at once; past it the one that has been silent for longest goes.
+_PLACES = 256
+#: Seconds that a client may keep its place without a word.
+_IDLE = 30.0
+_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
+_READ_SIZE = 65_536
+
+
+class ChannelSocket:
+    """Serves the publishers that come to one worker.
+
+    Args:
+        sock: Listens; shared by all workers, and stays the caller's.
+        bus: The worker's.
+        max_message_size: Bytes allowed in a message.
+    """
+
+    def __init__(self, sock: Any, bus: Bus, max_message_size: int) -> None:
+        self._bus = bus
+        self._max_message_size = max_message_size
+        # Of their own: publishing must not wait until a WebSocket ends and gives its place free.
+        self._places = Pool(_PLACES)
+        self._waiting: dict[Any, None] = {}  # their greenlets, who spoke last at the end
+        self._listener = Listener(sock, self._serve, self._places, is_shared=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._listener.start()
+
+    def stop(self) -> None:
+        """Accept nobody any more, and drop who is there."""
+        self._listener.stop()
+        self._places.kill(block=False)
+
+    def _serve(self, client: Any, address: object) -> None:
+        greenlet = getcurrent()
+        with GeventSocket(fileno=client.detach()) as sock:
+            keep_socket(sock)
+            try:
+                sock.settimeout(_IDLE)
+                if not self._admits(sock):
+                    return
+                self._waiting[greenlet] = None
+                if self._places.full():
+                    self._end_idlest()
+                self._take_records(sock, greenlet)
+            except OSError:
+                pass  # the client has gone, or said nothing for too long
+            finally:
+                self._waiting.pop(greenlet, None)
+
+    def _admits(self, sock: GeventSocket) -> bool:
+        """Tell whoever may not publish so, before they could take a place from anybody."""
+        _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        if uid in (0, os.geteuid()):
+            return True
+        sock.sendall(_refusal(ChannelError(f"user {uid} may not publish here")))
+        return False
+
+    def _end_idlest(self) -> None:
+        idlest = next(iter(self._waiting))
+        del self._waiting[idlest]
+        idlest.kill(block=False)
+
+    def _take_records(self, sock: GeventSocket, greenlet: Any) -> None:
+        decoder = Decoder(self._max_message_size)
+        is_read = True
+        while data := sock.recv(_READ_SIZE):
+            if greenlet in self._waiting:
+                self._waiting[greenlet] = self._waiting.pop(greenlet)  # the last now
+            answers, is_over = self._publish_all(decoder, data)
+            if is_read and answers:
+                try:
+                    sock.sendall(answers)
+                except ConnectionError:
+                    is_read = False  # it has sent its records and gone; they count all the same
+            if is_over:
+                return
+
+    def _publish_all(self, decoder: Decoder, data: bytes) -> tuple[bytes, bool]:
+        """Publish what bytes complete, up to an error; return the answers, and whether the last is an error."""
+        answers = b""
+        try:
+            for record in decoder.feed(data):
+                self._publish(record)
+                answers += b"ok\n"
+            if decoder.error is not None:
+                raise decoder.error
+        except ChannelError as exc:
+            return answers + _refusal(exc), True
+        return answers, False
+
+    def _publish(self, record: Record) -> None:
+        if record.opcode == TEXT:
+            try:
+                record.payload.decode()
+            except UnicodeDecodeError:
+                raise ChannelError("the message is text, but not in UTF-8") from None
+        self._bus.publish(*record)
+
+
+def _refusal(error: ChannelError) -> bytes:
+    return f"error {error}\n".encode()

@@ -1,0 +1,15 @@
+"""What becomes of a message for a subscriber that is too slow to take it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["Overflow"]
+
+
+class Overflow(Enum):
+    """What gives when a subscriber is too slow for what is broadcast to it."""
+
+    CLOSE = "close"  # the connection, with 1008
+    DROP = "drop"  # the new message
+    CONFLATE = "conflate"  # those that wait: the new one takes their place

@@ -1,0 +1,1 @@
+"""Who runs when: the event loop's poller, wheel and timers, greenlets, and the ways for other threads into it."""

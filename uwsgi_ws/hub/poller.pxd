@@ -1,0 +1,30 @@
+cimport cython
+
+from uwsgi_ws.hub cimport greenlets
+from uwsgi_ws.hub.cork cimport Cork
+
+
+cdef class Receiver:
+    cpdef object hand_over(self, bytes data)
+    cpdef object receive(self, bytes data)
+
+
+cdef class Watched:
+    cpdef object hand_over(self)
+    cpdef object readable(self)
+
+
+cdef class Poller:
+    cdef object _add
+    cdef object _check
+    cdef Watched _held
+    cdef bint _is_left
+    cdef public object hub
+    cdef public double now
+    cdef public list ready
+    cdef public Cork turn
+
+    @cython.locals(watched=Watched)
+    cpdef object wait(self)
+    @cython.locals(watched=Watched)
+    cpdef _dispatch(self)

@@ -1,0 +1,51 @@
+"""The worker's clock: drives the wheel from the hub with one timer."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from gevent.hub import Hub
+
+from uwsgi_ws.hub.wheel import Scheduled, Wheel
+
+__all__ = ["Timers"]
+
+
+class Timers:
+    """Calls ``tick`` of scheduled items in the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._wheel = Wheel()
+        self._loop: Any = hub.loop
+        self._timer: Any = None
+        self._armed_for = 0.0
+
+    def schedule(self, item: Scheduled, due: float) -> None:
+        """Have ``item.tick`` called at ``due`` (monotonic) or soon after."""
+        if self._wheel.schedule(item, due):
+            self._arm()
+
+    def cancel(self, item: Scheduled) -> None:
+        """Undo ``schedule``: whatever ends is known no more. Without effect when nothing is to be undone."""
+        if item.wheel_slot:
+            self._wheel.remove(item)
+
+    def _arm(self) -> None:
+        due = self._wheel.next_due()
+        if due is None or (self._timer is not None and self._armed_for <= due):
+            return
+        if self._timer is not None:
+            self._timer.close()
+        self._armed_for = due
+        # ref=False: a pending due time alone does not keep the loop alive.
+        self._timer = self._loop.timer(max(0.0, due - monotonic()), ref=False)
+        self._timer.start(self._fire)
+
+    def _fire(self) -> None:
+        self._timer.close()
+        self._timer = None
+        try:
+            self._wheel.advance(monotonic())
+        finally:
+            self._arm()

@@ -1,0 +1,206 @@
+"""The nursery: a process that loads the application once, and forks workers when the master orders them.
+
+There is one for each generation of workers, that is for each time the application is loaded. So the master itself
+never runs a line of the application's: a reload is a new nursery beside the old one, and when the new code cannot be
+loaded the old generation has lost nothing, not even the means to replace a worker that dies.
+
+What the application starts while it is loaded, threads and greenlets, goes on here and nowhere else, as in uWSGI it
+goes on in the process that has loaded it. Threads stay where they are by themselves when a process is forked, greenlets
+are left behind by ``own.fork``.
+
+A worker is forked by way of a process in between that ends at once. The kernel then makes it a child of the master,
+which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the nursery.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import os
+import socket
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, NoReturn
+
+from uwsgi_ws.hub import own
+from uwsgi_ws.log import say
+from uwsgi_ws.log.output import flush_streams
+from uwsgi_ws.process.boot import end, go_back, prepare, status_of, tell_notes
+from uwsgi_ws.process.common import Common, NoticeKind, Order
+from uwsgi_ws.process.naming import name_process
+from uwsgi_ws.process.sockets import Sockets
+
+if TYPE_CHECKING:
+    from uwsgi_ws.api.instance import Instance
+    from uwsgi_ws.net.pem import Contents
+    from uwsgi_ws.options import Options
+    from uwsgi_ws.wsgi.applications import Applications
+
+__all__ = ["LOADED", "run"]
+
+#: What a nursery says when it can take orders.
+LOADED = b"loaded"
+
+
+def run(
+    common: Common,
+    sockets: Sockets,
+    keys: Contents,
+    control: socket.socket,
+    read_options: Callable[[bool], Options],
+    started_in: str,
+    *,
+    is_a_reload: bool,
+) -> NoReturn:
+    """Be a nursery; the process has just been forked for it, and ends with it.
+
+    Args:
+        common: From the master.
+        sockets: From the master.
+        keys: From the master, who may have read files that may be read no more.
+        control: Where orders come from, and ``LOADED`` goes to; its end is the nursery's.
+        read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
+        started_in: The directory that relative paths start in.
+        is_a_reload: Whether there have been workers before.
+    """
+
+    def life() -> int:
+        own.arm()
+        own.keep_socket(control)
+        common.leave_master()
+        go_back(started_in)
+        # Addresses and the number of workers are the master's; it goes on with those it has.
+        options = replace(read_options(is_a_reload), processes=common.processes)
+        nursery = _Nursery(common, sockets, keys, control, options, started_in, is_a_reload)
+        control.send(LOADED)
+        nursery.take_orders()
+        return 0
+
+    end(status_of(life))
+
+
+class _Nursery:
+    def __init__(
+        self,
+        common: Common,
+        sockets: Sockets,
+        keys: Contents,
+        control: socket.socket,
+        options: Options,
+        started_in: str,
+        is_a_reload: bool,
+    ) -> None:
+        self._common = common
+        self._sockets = sockets
+        self._control = control
+        self._options = options
+        if options.monkey_patch:
+            from gevent import monkey
+
+            monkey.patch_all()
+        name_process(options, "nursery")
+        prepare(options, started_in)
+        if is_a_reload:  # else the master has told the same
+            tell_notes(options)
+        # Not before: it imports what must be patched.
+        from uwsgi_ws.api.instance import Instance
+        from uwsgi_ws.hub.shield import shield_signals
+        from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
+
+        self._place: Instance = Instance(common.master_pid, threads=not options.gevent)
+        shield_signals()
+        install_api(options, sockets, self._place, is_a_reload=is_a_reload)
+        import_for_requests(options)
+        self._equipment = make_equipment(options, sockets, keys)
+        before = _descriptors()
+        self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
+        if common.processes > 1:
+            _warn_of_shared(_descriptors() - before, common.processes)
+        own.note_greenlets()
+        # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
+        gc.collect()
+        gc.freeze()
+
+    def take_orders(self) -> None:
+        """Fork until there is nobody any more who orders."""
+        from gevent import get_hub
+        from gevent.socket import wait_read
+
+        from uwsgi_ws.hub.shield import shield
+        from uwsgi_ws.process.attend_log import attend_log
+
+        # What the application has started goes on meanwhile, and may fail.
+        shield(get_hub())
+        attend_log(get_hub())
+        while True:
+            wait_read(self._control.fileno())
+            order = self._control.recv(1024)
+            if not order:
+                return
+            self.fork(Order.unpack(order))
+
+    def fork(self, order: Order) -> None:
+        """Have a worker forked that is not our child."""
+        from gevent.monkey import get_original
+
+        # gevent's version takes its word for children that it has not forked.
+        waitpid = get_original("os", "waitpid")
+        flush_streams()
+        try:
+            between = own.fork()
+        except OSError:
+            self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+            return
+        if between:
+            _, status = waitpid(between, 0)
+            if status:
+                self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+            return
+        try:
+            pid = own.fork()
+        except OSError:
+            os._exit(1)
+        if pid:
+            self._common.notify(NoticeKind.BORN, order.seat, pid)
+            os._exit(0)
+        self._be_worker(order)
+
+    def _be_worker(self, order: Order) -> NoReturn:
+        def life() -> int:
+            from uwsgi_ws.process.assembly import load_applications
+            from uwsgi_ws.process.worker import serve_for_master
+
+            self._control.close()
+            self._place.enter(order.worker_id)
+            applications = self._applications
+            if applications is None:
+                applications = load_applications(self._options)
+            serve_for_master(
+                self._options, self._sockets, self._equipment, applications, self._place, self._common, order
+            )
+            return 0
+
+        end(status_of(life))
+
+
+def _descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+def _warn_of_shared(fds: set[int], workers: int) -> None:
+    """Say which connections all workers will share, so that an answer reaches whoever reads first."""
+    peers = []
+    for fd in sorted(fds):
+        try:
+            with closing(_socket.socket(fileno=os.dup(fd))) as sock:
+                peer = sock.getpeername()
+        except OSError:
+            continue  # something else, or nobody is at its other end
+        if peer:  # that of a socketpair has no name
+            peers.append(":".join(map(str, peer[:2])) if isinstance(peer, tuple) else os.fsdecode(peer))
+    if peers:
+        say(
+            f"*** WARNING: while it was loaded the application has connected to {', '.join(peers)}, and all {workers} "
+            "workers share that: let it connect in uwsgi.post_fork_hook, or give --lazy-apps ***"
+        )

@@ -1,0 +1,103 @@
+"""What the master knows of each process: workers, and the nurseries that they come from."""
+
+from __future__ import annotations
+
+import math
+import socket
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from time import monotonic
+
+from uwsgi_ws.process.common import Order
+
+__all__ = ["CEASING", "GRACE", "INFANCY", "Generation", "Life", "RestartBackoff", "WorkerProcess"]
+
+#: Seconds that a process may take to end, beyond those that it gives its clients.
+GRACE = 3.0
+#: Seconds that the others wait for a worker that does not say that it accepts nobody any more: its event loop is
+#: stuck, and so it does not accept either.
+CEASING = 1.0
+#: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
+INFANCY = 1.0
+#: Seconds before such a one is replaced: at once the first time, then later and later.
+_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+class Life(Enum):
+    """Where a worker process is between order and end."""
+
+    ORDERED = auto()  #: its nursery knows, there is no process yet
+    STARTING = auto()
+    SERVING = auto()  #: it accepts clients
+    CEASING = auto()  #: it has been told to accept nobody any more
+    LEAVING = auto()  #: it has been told to end
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """Workers that have the same code.
+
+    Attributes:
+        pid: Their nursery's.
+        control: Our end of the connection to the nursery; None once that has been told to end.
+        is_loaded: Whether the nursery can take orders.
+        kill_at: When a nursery that does not end is killed.
+    """
+
+    pid: int = 0
+    control: socket.socket | None = None
+    is_loaded: bool = False
+    kill_at: float = math.inf
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the nursery has still to say that it can take orders."""
+        return self.control is not None and not self.is_loaded
+
+    def retire(self) -> None:
+        """Let the nursery end, once it has carried out the orders that it has."""
+        # One that still loads may be anywhere in the application's code, and has no orders yet.
+        self.kill_at = monotonic() + (GRACE if self.is_loaded else 0.0)
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+        self.is_loaded = False
+
+
+@dataclass(slots=True, eq=False)
+class WorkerProcess:
+    """One worker process, ordered, alive, or dead and not yet noticed.
+
+    Attributes:
+        awaited_until: While it is ceasing: when the others wait for it no more.
+        kill_at: When it is killed if it does not end.
+        is_spent: Whether it shall be replaced.
+        reported_beat: Its last one before it was found stuck, if ever.
+    """
+
+    order: Order
+    generation: Generation
+    life: Life = Life.ORDERED
+    pid: int = 0
+    born_at: float = field(default_factory=monotonic)
+    awaited_until: float = 0.0
+    kill_at: float = math.inf
+    is_spent: bool = False
+    reported_beat: float = 0.0
+
+    def __str__(self) -> str:
+        return f"worker {self.order.worker_id} (pid: {self.pid})"
+
+
+@dataclass(slots=True)
+class RestartBackoff:
+    """How a worker's processes have fared lately."""
+
+    failures: int = 0
+    next_at: float = 0.0
+    births: int = 0
+
+    def fail(self) -> None:
+        """Put the next attempt off."""
+        self.next_at = monotonic() + _DELAYS[min(self.failures, len(_DELAYS) - 1)]
+        self.failures += 1

@@ -1,0 +1,1 @@
+"""What a request is, and what may answer it before an application does."""

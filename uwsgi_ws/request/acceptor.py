@@ -1,0 +1,66 @@
+"""Turns a request into a WebSocket connection: the server's half of the opening handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from uwsgi_ws.errors import HandshakeError, InvalidState
+from uwsgi_ws.hub.poller import Poller
+from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.protocol.websocket import handshake
+from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.rate import PacedStream
+
+if TYPE_CHECKING:
+    from uwsgi_ws.net.base import Stream
+
+__all__ = ["Acceptor"]
+
+
+class Acceptor:
+    """A worker's settings for WebSockets, applied to one request at a time.
+
+    Attributes:
+        on_accept: Called with each request that has become a WebSocket; None for nothing.
+    """
+
+    def __init__(self, settings: ConnectionSettings, poller: Poller, clock: Timers, stats: Stats) -> None:
+        self._settings = settings
+        self._poller = poller
+        self._clock = clock
+        self._stats = stats
+        self.on_accept: Callable[[Request], None] | None = None
+
+    def accept(self, request: Request, headers: Headers, subprotocol: str | None, reason: str) -> Connection:
+        """See ``Request.accept``; admission has checked how the request asked."""
+        if request.websocket is not None or request.is_head_written:
+            raise InvalidState("the request has been answered already")
+        if not handshake.is_websocket(request.environ):
+            raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
+        stream, early = request.upgrade(reason, headers)
+        paced = None
+        if self._settings.messages_per_second or self._settings.bytes_per_second:
+            paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
+        connection = self._connect(
+            stream if paced is None else cast("Stream", paced),
+            self._settings,
+            self._poller,
+            self._clock,
+            self._stats,
+            path=request.environ["PATH_INFO"],
+            subprotocol=subprotocol,
+        )
+        if paced is not None:
+            paced.connection = connection
+        request.websocket = connection
+        self._stats.websockets += 1
+        connection.start(early)
+        if self.on_accept is not None:
+            self.on_accept(request)
+        return connection
+
+    def _connect(self, *args: Any, **kwargs: Any) -> Connection:
+        return Connection(*args, **kwargs)

@@ -1,0 +1,212 @@
+"""The access log: a line for each request, in uWSGI's format or one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from uwsgi_ws.log import date_format, escape, say, write_line
+from uwsgi_ws.request.base import Request
+from uwsgi_ws.stats import Stats
+
+__all__ = ["AccessLog", "Selection"]
+
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which requests have an access line where not all have one; any of these is enough.
+
+    Args:
+        client_errors: Those with a status of 400 to 499.
+        server_errors: Those with 500 to 599.
+        slow: Those that took so many milliseconds; 0 for none.
+        big: Those whose response body has so many bytes; 0 for none.
+        empty: Those whose has none.
+    """
+
+    client_errors: bool = False
+    server_errors: bool = False
+    slow: int = 0
+    big: int = 0
+    empty: bool = False
+
+    def __bool__(self) -> bool:
+        return self != Selection()
+
+    def has(self, request: Request) -> bool:
+        """Say whether a request that is over is among them."""
+        size = _generated(request)
+        return (
+            (self.client_errors and 400 <= request.status < 500)
+            or (self.server_errors and 500 <= request.status < 600)
+            or 0 < self.slow <= _milliseconds(request)
+            or 0 < self.big <= size
+            or (self.empty and not size)
+        )
+
+
+class AccessLog:
+    """Writes one line a request, when it is over.
+
+    Args:
+        log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
+        worker_id: For ``%(wid)``.
+        stats: The worker's.
+        selection: Which requests have a line; None for all.
+        dates_as_lines: Write ``%(ftime)`` as the time that lines begin with.
+        forwarded_for: Whether a client is called as X-Forwarded-For has it, where it is there, whoever wrote that.
+    """
+
+    def __init__(
+        self,
+        log_format: str | None,
+        worker_id: int,
+        stats: Stats,
+        selection: Selection | None = None,
+        *,
+        dates_as_lines: bool = False,
+        forwarded_for: bool = False,
+    ) -> None:
+        self._selection = selection
+        self._dates_as_lines = dates_as_lines
+        self._address = _forwarded_for if forwarded_for else _VALUES["addr"]
+        self._worker_id = worker_id
+        self._stats = stats
+        self._pieces = None if log_format is None else [*self._compile(log_format)]
+
+    def write(self, request: Request) -> None:
+        """Write the request's line, if it is to have one."""
+        if self._selection is not None and not self._selection.has(request):
+            return
+        if self._pieces is None:
+            line = self._default_line(request)
+        else:
+            # As in uWSGI, one's own format has its own time, or none.
+            write_line("".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces]))
+            return
+        say(line)
+
+    def _default_line(self, request: Request) -> str:
+        line = (
+            f"[pid: {os.getpid()}|app: 0|req: {request.request_id}/{self._stats.requests}] "
+            f"{self._address(request)} ({_var(request, 'REMOTE_USER')}) "
+            f"{{{request.variable_count} vars in {request.head_size} bytes}} [{time.ctime(request.started_at)}] "
+            f"{_var(request, 'REQUEST_METHOD')} {_var(request, 'REQUEST_URI')} => "
+            f"generated {_generated(request)} bytes in {_milliseconds(request)} msecs "
+            f"({_var(request, 'SERVER_PROTOCOL')} {request.status}) "
+            f"{request.header_count} headers in {request.header_bytes} bytes (1 switches on core {request.core})"
+        )
+        websocket = request.websocket
+        if websocket is None:
+            return line
+        return (
+            f"{line} websocket: received {websocket.messages_received} messages in {websocket.bytes_received} bytes, "
+            f"sent {websocket.messages_sent} in {websocket.bytes_sent}, closed {websocket.close_code}"
+            f"{'' if (forgiven := _lenient(request)) == '-' else f', lenient {forgiven}'}"
+        )
+
+    def _compile(self, log_format: str) -> list[str | Callable[[Request], str]]:
+        pieces: list[str | Callable[[Request], str]] = []
+        for name, literal in re.findall(r"%\(([^)]*)\)|([^%]+|%)", log_format):
+            pieces.append(literal if literal else self._value(name))
+        return pieces
+
+    def _value(self, name: str) -> Callable[[Request], str]:
+        if name == "addr":
+            return self._address
+        if name == "ftime" and self._dates_as_lines and (form := date_format()):
+            return lambda request: time.strftime(form, time.localtime(request.started_at))
+        if name in _VALUES:
+            return _VALUES[name]
+        if name.startswith("var."):
+            key = name[4:]
+            return lambda request: _var(request, key)
+        if name == "wid":
+            return lambda request: str(self._worker_id)
+        # Anything else is a log variable that an application may set (uwsgi.set_logvar).
+        return lambda request: escape((request.logvars or {}).get(name, "-"))
+
+
+def _var(request: Request, name: str) -> str:
+    value = request.environ.get(name, "")
+    return escape(value) if isinstance(value, str) else "-"
+
+
+def _forwarded_for(request: Request) -> str:
+    return _var(request, "HTTP_X_FORWARDED_FOR") or _var(request, "REMOTE_ADDR")
+
+
+def _memory(number: int) -> int:
+    """Return bytes of address space (0) or of resident memory (1)."""
+    return int(Path("/proc/self/statm").read_text().split()[number]) * _PAGE_SIZE
+
+
+def _generated(request: Request) -> int:
+    return request.body_bytes if request.websocket is None else request.websocket.bytes_sent
+
+
+def _milliseconds(request: Request) -> int:
+    return int((time.monotonic() - request.began_at) * 1000)
+
+
+def _time_format(request: Request) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S %z", time.localtime(request.started_at))
+
+
+def _lenient(request: Request) -> str:
+    """Return what ``--websockets-lenient`` has forgiven a client, a dash for nothing."""
+    words = [word] if (word := (request.logvars or {}).get("websocket.lenient")) else []
+    if request.websocket is not None and request.websocket.has_unmasked:
+        words.append("masking")
+    return ",".join(words) or "-"
+
+
+def _of_websocket(attribute: str) -> Callable[[Request], str]:
+    return lambda request: "-" if request.websocket is None else str(getattr(request.websocket, attribute))
+
+
+#: uWSGI's names (its LogFormat page), then ours for WebSockets.
+_VALUES: dict[str, Callable[[Request], str]] = {
+    "addr": lambda request: _var(request, "REMOTE_ADDR"),
+    "user": lambda request: _var(request, "REMOTE_USER"),
+    "method": lambda request: _var(request, "REQUEST_METHOD"),
+    "uri": lambda request: _var(request, "REQUEST_URI"),
+    "proto": lambda request: _var(request, "SERVER_PROTOCOL"),
+    "host": lambda request: _var(request, "HTTP_HOST"),
+    "uagent": lambda request: _var(request, "HTTP_USER_AGENT"),
+    "referer": lambda request: _var(request, "HTTP_REFERER"),
+    "status": lambda request: str(request.status),
+    "msecs": lambda request: str(_milliseconds(request)),
+    "secs": lambda request: f"{time.monotonic() - request.began_at:.3f}",
+    "micros": lambda request: str(int((time.monotonic() - request.began_at) * 1e6)),
+    "size": lambda request: str(_generated(request) + request.header_bytes),
+    "rsize": lambda request: str(_generated(request)),
+    "hsize": lambda request: str(request.header_bytes),
+    "headers": lambda request: str(request.header_count),
+    "vars": lambda request: str(request.variable_count),
+    "pktsize": lambda request: str(request.head_size),
+    "pid": lambda request: str(os.getpid()),
+    "core": lambda request: str(request.core),
+    "switches": lambda request: "1",
+    "ctime": lambda request: time.ctime(request.started_at),
+    "ltime": _time_format,
+    "ftime": _time_format,
+    "rss": lambda request: str(_memory(1)),
+    "rssM": lambda request: str(_memory(1) >> 20),
+    "vsz": lambda request: str(_memory(0)),
+    "vszM": lambda request: str(_memory(0) >> 20),
+    "time": lambda request: str(int(request.started_at)),
+    "epoch": lambda request: str(int(time.time())),
+    "websocket.received": _of_websocket("messages_received"),
+    "websocket.sent": _of_websocket("messages_sent"),
+    "websocket.bytes_received": _of_websocket("bytes_received"),
+    "websocket.bytes_sent": _of_websocket("bytes_sent"),
+    "websocket.close_code": _of_websocket("close_code"),
+    "websocket.lenient": _lenient,
+}

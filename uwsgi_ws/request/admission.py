@@ -1,0 +1,148 @@
+"""Who may come in: judged before any application runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns
+
+from uwsgi_ws.errors import HandshakeError
+from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.websocket import handshake
+from uwsgi_ws.request.base import Request
+from uwsgi_ws.shared.websockets import OpenWebSockets, Seat
+from uwsgi_ws.websocket.connection import Connection
+
+__all__ = ["Admission", "ConnectionLimiter", "ConnectionLimits"]
+
+#: Of IANA's registry: "try again later".
+_TRY_AGAIN_LATER = 1013
+#: WebSockets that may be in the closing handshake, which takes a bad client some seconds, only because they were too
+#: many; more get the response.
+_MOST_CLOSING = 1_000
+
+
+class Admission:
+    """The worker's policy.
+
+    Args:
+        origins: What ``--websockets-origin`` lists; empty lets every Origin in, as uWSGI does.
+        lenient: What ``--websockets-lenient`` lists.
+    """
+
+    def __init__(self, origins: tuple[str, ...] = (), lenient: frozenset[str] = frozenset()) -> None:
+        self._origins = origins
+        self._lenient = lenient
+
+    def judge(self, request: Request) -> None:
+        """Let the request pass, or raise.
+
+        A request that asks for a WebSocket must do it right, even where the application would not have looked.
+
+        Raises:
+            HandshakeError: 400, 405 or 426 for a malformed opening handshake, 403 for a foreign Origin.
+        """
+        variables = request.environ
+        if not handshake.is_websocket(variables):
+            return
+        forgiven = handshake.check_request(variables, self._lenient)
+        if forgiven:
+            # For the access line, in the way of uwsgi.set_logvar.
+            request.logvars = {"websocket.lenient": ",".join(forgiven)}
+        if self._origins and not handshake.is_origin_allowed(variables, request.scheme, self._origins):
+            raise HandshakeError(403, "this Origin may not connect here")
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How many WebSockets all workers together let in; 0 is no limit.
+
+    Args:
+        at_once: Open at the same time.
+        per_address: Of them, from one address.
+        per_second: Opening handshakes, in the long run; as many may come at once after a quiet second.
+        closes: Whether those who are too many get a close frame, rather than a response.
+    """
+
+    at_once: int = 0
+    per_address: int = 0
+    per_second: int = 0
+    closes: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.at_once or self.per_address or self.per_second)
+
+
+class ConnectionLimiter:
+    """Counts those who want a WebSocket and those who have one, an application's or one that a route passes on.
+
+    All workers count, those included that are leaving.
+
+    An address is what REMOTE_ADDR says: the client's own where a trusted proxy tells it.
+
+    Args:
+        limits: All workers'.
+        attendance: What they count together.
+        seat: This worker's there.
+        now: The time, in nanoseconds; the same for all workers.
+    """
+
+    def __init__(
+        self, limits: ConnectionLimits, attendance: OpenWebSockets, seat: int, now: Callable[[], int] = monotonic_ns
+    ) -> None:
+        self._limits = limits
+        self._attendance = attendance
+        self._seat = Seat(attendance, seat, knows_addresses=limits.per_address > 0)
+        self._now = now
+        self._closing: deque[Connection] = deque()  # no more than _MOST_CLOSING
+
+    def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
+        """Answer a request by ``otherwise``, if there is room.
+
+        Raises:
+            HandshakeError: 503, there are too many; 429, this address has too many.
+        """
+        if not handshake.is_websocket(request.environ):
+            otherwise(request)
+            return
+        address = request.environ.get("REMOTE_ADDR", "")
+        # First counted, then judged: of two who want the last place in two workers none may get it, but never both.
+        self._seat.enter(address)
+        try:
+            refusal = self._judge(address)
+            if refusal is None:
+                otherwise(request)
+        finally:
+            self._seat.leave(address)
+        if refusal is not None:
+            self._turn_away(request, *refusal)
+
+    def _judge(self, address: str) -> tuple[int, str] | None:
+        """Return None for one who is inside already and may stay, else the status and reason to refuse it with."""
+        limits = self._limits
+        if limits.at_once and self._attendance.inside > limits.at_once:
+            return 503, "too many WebSockets are open"
+        if limits.per_address and self._seat.of_address(address) > limits.per_address:
+            return 429, "too many WebSockets are open from this address"
+        if limits.per_second and not self._attendance.begin(limits.per_second, self._now()):
+            return 503, "too many WebSockets are being opened"
+        return None
+
+    def _turn_away(self, request: Request, status: int, reason: str) -> None:
+        """Have a client that is one too many try again later: by an error, or by 1013 where that is wanted."""
+        while self._closing and self._closing[0].is_ended:
+            self._closing.popleft()
+        if not self._limits.closes or len(self._closing) >= _MOST_CLOSING:
+            raise HandshakeError(status, reason, (("Retry-After", "1"),))
+        # A browser that has offered subprotocols takes an answer without one for a failure.
+        offered = handshake.offered_subprotocols(request.environ)[:1]
+        headers = [("Sec-WebSocket-Protocol", name) for name in offered]
+        check_head("101", headers)
+        try:
+            connection = request.accept(headers, next(iter(offered), None))
+        except OSError:
+            return  # the client is gone
+        connection.close(_TRY_AGAIN_LATER, reason)
+        connection.release()
+        self._closing.append(connection)

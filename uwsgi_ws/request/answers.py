@@ -1,0 +1,53 @@
+"""Answers of the server's own, where no application gives one."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from uwsgi_ws.errors import RequestError
+from uwsgi_ws.request.base import Headers, Request
+
+__all__ = ["fail", "log_exception", "respond", "respond_error"]
+
+_log = logging.getLogger("uwsgi_ws.wsgi")
+
+
+def log_exception(request: Request) -> None:
+    """Log the exception that is being handled, and the request that it ended."""
+    _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
+
+
+def fail(request: Request) -> None:
+    """Log the exception that is being handled, and answer 500 or close the WebSocket with 1011."""
+    log_exception(request)
+    if request.websocket is None:
+        _answer(request, 500, (), "")
+    else:
+        request.websocket.release(1011)
+
+
+def respond(request: Request, status: str, headers: Headers, body: bytes) -> None:
+    """Send a whole response of the server's own."""
+    if not status.startswith(("204", "304")):  # RFC 9110 8.6: they have no length to tell
+        headers = [*headers, ("Content-Length", str(len(body)))]
+    try:
+        request.write_head(status, headers, len(body))
+        request.write_last(body)
+    except OSError:
+        request.abandon()
+
+
+def respond_error(request: Request, error: RequestError) -> None:
+    """Answer with the error's own status; drop the connection if a response has begun."""
+    _log.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
+    _answer(request, error.status, error.headers, f": {error.reason}")
+
+
+def _answer(request: Request, status: int, headers: Headers, explanation: str) -> None:
+    if request.is_head_written or request.fileno() < 0:
+        request.abandon()
+        return
+    phrase = f"{status} {HTTPStatus(status).phrase}"
+    body = f"{phrase}{explanation}\n".encode()
+    respond(request, phrase, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)

@@ -1,0 +1,239 @@
+"""Static files, served before any application is asked (``--static-map``, ``--check-static``, ``--static-index``)."""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import re
+import stat
+import time
+from email.utils import formatdate
+from typing import NamedTuple
+
+from uwsgi_ws.protocol.http.conditional import select
+from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.base import Headers, Request
+
+__all__ = ["Directory", "File", "StaticFiles", "send_file"]
+
+
+class File(NamedTuple):
+    """A regular file, by its real path."""
+
+    path: str
+    info: os.stat_result
+
+
+class Directory:
+    """A directory that nothing leads out of: neither ``..`` nor a symbolic link. Or a file, which has nothing below.
+
+    Args:
+        path: Where it is.
+        indexes: Names of the files that stand for a directory.
+        safe: Directories that links may lead to nevertheless.
+    """
+
+    def __init__(self, path: str, indexes: tuple[str, ...] = (), safe: tuple[str, ...] = ()) -> None:
+        self._path = os.path.realpath(path)
+        self._prefixes = tuple(os.path.realpath(each).rstrip("/") + "/" for each in (path, *safe))
+        self._indexes = indexes
+
+    def find(self, path: str) -> File | None:
+        """Return the file that a request's path names below this directory.
+
+        Args:
+            path: As environs have it: bytes in latin-1's clothes (PEP 3333).
+        """
+        if "\0" in path:
+            return None
+        name = os.fsdecode(path.lstrip("/").encode("latin-1"))
+        found = _resolve(self._prefixes[0] + name if path else self._path)
+        if found is None or not self._holds(found.path):
+            return None
+        if stat.S_ISDIR(found.info.st_mode):
+            for index in self._indexes:
+                of_index = _resolve(os.path.join(found.path, index))
+                if of_index is not None and self._holds(of_index.path) and stat.S_ISREG(of_index.info.st_mode):
+                    return of_index
+        return found if stat.S_ISREG(found.info.st_mode) else None
+
+    def _holds(self, path: str) -> bool:
+        return path == self._path or path.startswith(self._prefixes)
+
+
+def _resolve(path: str) -> File | None:
+    """Return what is at a path by its real path, links followed; None if nothing is, or nobody may look.
+
+    The kernel goes the way, in one call and up to PATH_MAX: a client chooses how long it is, and ``os.path.realpath``
+    asks for each part of it, even where nothing exists. A slash at the end is for directories only.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as exc:
+        return _resolve_slowly(path) if exc.errno in (errno.EMFILE, errno.ENFILE) else None
+    try:
+        info = os.fstat(fd)
+        return File(os.readlink(f"/proc/self/fd/{fd}"), info) if info.st_nlink else None
+    except OSError:
+        return _resolve_slowly(path)  # no /proc here
+    finally:
+        os.close(fd)
+
+
+def _resolve_slowly(path: str) -> File | None:
+    try:
+        info = os.stat(path)  # first: what does not exist costs no more than this
+        return File(os.path.realpath(path, strict=True), info)
+    except OSError:
+        return None
+
+
+class StaticFiles:
+    """Directories laid over the application's paths.
+
+    Args:
+        maps: Pairs of mount point and directory; the file's path is what follows the mount point.
+        checks: Directories in which the whole path is looked up; without a file there the application is asked.
+        indexes: File names to look for in a directory.
+        whole_maps: As maps, but the file's path is the request's whole path.
+        safe: Directories that links may lead to.
+        skipped: Paths that end so are the application's.
+        expiries: How long files may be kept; None where nothing is said.
+    """
+
+    def __init__(
+        self,
+        maps: tuple[tuple[str, str], ...],
+        checks: tuple[str, ...],
+        indexes: tuple[str, ...],
+        *,
+        whole_maps: tuple[tuple[str, str], ...] = (),
+        safe: tuple[str, ...] = (),
+        skipped: tuple[str, ...] = (),
+        expiries: Expiries | None = None,
+    ) -> None:
+        self._maps = [(mount.rstrip("/"), Directory(directory, indexes, safe), False) for mount, directory in maps]
+        self._maps += [(mount.rstrip("/"), Directory(folder, indexes, safe), True) for mount, folder in whole_maps]
+        self._checks = [Directory(directory, indexes, safe) for directory in checks]
+        self._skipped = skipped
+        self._expiries = expiries
+
+    def serve(self, request: Request) -> bool:
+        """Answer the request if it names a file here; say whether it was answered."""
+        environ = request.environ
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return False
+        path: str = environ["PATH_INFO"]
+        if self._skipped and path.endswith(self._skipped):
+            return False
+        for mount, directory, is_whole in self._maps:
+            if path == mount or path.startswith(mount + "/"):
+                file = directory.find(path if is_whole else path[len(mount) :])
+                if file is not None:
+                    self._send(request, file)
+                    return True
+        for directory in self._checks:
+            file = directory.find(path)
+            if file is not None:
+                self._send(request, file)
+                return True
+        return False
+
+    def _send(self, request: Request, file: File) -> None:
+        send_file(request, file, () if self._expiries is None else self._expiries.headers(request, file))
+
+
+class Rule(NamedTuple):
+    """How long some files may be kept.
+
+    Attributes:
+        what: What is looked at: the file's path (empty), ``_uri``, ``_path_info`` or ``_type``.
+        pattern: Must be in it.
+        seconds: How long.
+        since_change: From the file's last change, not from now.
+    """
+
+    what: str
+    pattern: re.Pattern[str]
+    seconds: int
+    since_change: bool
+
+
+class Expiries:
+    """Tells clients how long they may keep a file without asking again.
+
+    Args:
+        rules: The first that fits counts.
+    """
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = rules
+
+    def headers(self, request: Request, file: File) -> Headers:
+        """Return what a file's response has beside its usual headers."""
+        for rule in self._rules:
+            match rule.what:
+                case "":
+                    subject = file.path
+                case "_uri":
+                    subject = str(request.environ.get("REQUEST_URI", ""))
+                case "_path_info":
+                    subject = str(request.environ.get("PATH_INFO", ""))
+                case _:
+                    subject = mimetypes.guess_type(file.path)[0] or ""
+            if rule.pattern.search(subject):
+                begin = file.info.st_mtime if rule.since_change else time.time()
+                return (("Expires", formatdate(int(begin) + rule.seconds, usegmt=True)),)
+        return ()
+
+
+def send_file(request: Request, file: File, more: Headers = ()) -> None:
+    """Answer a request with a file, or with the part of it, or the word about it, that the request asks for.
+
+    Args:
+        request: What is asked.
+        file: What was found for it.
+        more: Headers that a response with the file, or about it, has beside the usual ones.
+    """
+    try:
+        # Links have been followed already; one that has come since is not.
+        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # not ours to read, or gone meanwhile
+        respond(request, "403 Forbidden", [("Content-Type", "text/plain")], b"403 Forbidden\n")
+        return
+    try:
+        _send(request, file.path, fd, more)
+    except OSError:
+        request.abandon()
+    finally:
+        os.close(fd)
+
+
+def _send(request: Request, path: str, fd: int, more: Headers) -> None:
+    info = os.fstat(fd)  # of what is sent, should the name mean another file by now
+    modified, size = int(info.st_mtime), info.st_size
+    etag = f'"{info.st_mtime_ns:x}-{size:x}"'
+    status, start, length = select(request.environ, etag, modified, size)
+    about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag), *more]
+    if status == 304:
+        request.write_head("304 Not Modified", about, 0)
+        request.finish()
+    elif status == 412:
+        respond(request, "412 Precondition Failed", [("Content-Type", "text/plain")], b"412 Precondition Failed\n")
+    elif status == 416:
+        headers = [("Content-Type", "text/plain"), ("Content-Range", f"bytes */{size}")]
+        respond(request, "416 Range Not Satisfiable", headers, b"416 Range Not Satisfiable\n")
+    else:
+        headers = [*about, ("Accept-Ranges", "bytes"), *_kind(path), ("Content-Length", str(length))]
+        if status == 206:
+            headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{size}"))
+        request.write_head("206 Partial Content" if status == 206 else "200 OK", headers, length)
+        request.write_file(fd, start, length)
+        request.finish()
+
+
+def _kind(path: str) -> Headers:
+    kind, encoding = mimetypes.guess_type(path)
+    headers = [("Content-Type", kind or "application/octet-stream")]
+    return headers if encoding is None else [*headers, ("Content-Encoding", encoding)]

@@ -1,0 +1,1 @@
+"""Memory that all processes of an instance see; each seat in it has one writer."""

@@ -1,0 +1,57 @@
+"""What the processes know of one another: a page of memory that they share, a row for each seat.
+
+A seat is a place for one living process. There are twice as many as workers, because a worker and its successor
+live at the same time while the one takes over from the other; no two living processes ever have the same seat.
+
+The master clears a row before its seat is taken; from then on only the process that has the seat writes it. Numbers
+are written one by one, so a reader may meet a row half-way through a change: they are for people and for limits, where
+a second more or less does not count.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+
+from uwsgi_ws.shared.status import WorkerStatus
+
+__all__ = ["Scoreboard"]
+
+_WIDTH = len(WorkerStatus._fields)
+_BYTES = 8  # of each number
+_MOST = 2 ** (8 * _BYTES) - 1
+
+
+class Scoreboard:
+    """Made by the master before it forks; every process forked later sees the same numbers.
+
+    Args:
+        seats: How many rows.
+    """
+
+    def __init__(self, seats: int) -> None:
+        self.seats = seats
+        self._numbers = memoryview(mmap.mmap(-1, seats * _WIDTH * _BYTES)).cast("Q")
+
+    def write(self, seat: int, standing: WorkerStatus) -> None:
+        """Replace a row."""
+        begin = seat * _WIDTH
+        for offset, number in enumerate(standing):
+            # Whatever a number says, it must fit: an error here would end the heartbeat.
+            self._numbers[begin + offset] = min(max(number, 0), _MOST)
+
+    def clear(self, seat: int) -> None:
+        """Empty a row."""
+        self.write(seat, WorkerStatus())
+
+    def read(self, seat: int) -> WorkerStatus:
+        """Return a row."""
+        begin = seat * _WIDTH
+        return WorkerStatus(*self._numbers[begin : begin + _WIDTH])
+
+    def __iter__(self) -> Iterator[WorkerStatus]:
+        """Yield the rows of the seats that are taken."""
+        for seat in range(self.seats):
+            standing = self.read(seat)
+            if standing.worker_id:
+                yield standing
