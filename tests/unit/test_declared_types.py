@@ -31,7 +31,7 @@ ALLOWED_BY_REASON = {
         "net/_raw.pxd": ("recv() returns", "_recv_large() returns"),
         "protocol/http/http1.pxd": ("RequestParser.receive(data)",),
         "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
-        "websocket/connection.pxd": ("Connection.hand_over(data)", "Connection.receive(data)"),
+        "websocket/live.pxd": ("LiveConnection.hand_over(data)", "LiveConnection.receive(data)"),
         "wsgi/input.pxd": ("BodyFile._held", "read_chunk() returns", "_take() returns"),
     },
     PARSED: {
@@ -57,7 +57,8 @@ ALLOWED_BY_REASON = {
     FRAME: {
         "protocol/websocket/engine.pxd": ("WebSocket.output",),
         "websocket/broadcast.pxd": ("_offer(frame)",),
-        "websocket/connection.pxd": ("Connection.offer(frame)", "send_message: frame", "send_message: header"),
+        "websocket/connection.pxd": ("send_message: frame", "send_message: header"),
+        "websocket/live.pxd": ("LiveConnection.offer(frame)",),
         "websocket/outbox.pxd": (
             "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.answer(frame)", "Outbox.hold(frame)",
             "Outbox.offer(frame)", "flush: batch",

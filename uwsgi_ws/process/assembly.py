@@ -43,7 +43,7 @@ from uwsgi_ws.routing.router import Router
 from uwsgi_ws.server.server import Server
 from uwsgi_ws.shared.websockets import OpenWebSockets
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase

@@ -11,7 +11,8 @@ from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.websocket.rate import PacedStream
 
 if TYPE_CHECKING:

@@ -50,7 +50,8 @@ from uwsgi_ws.server.eviction import Evictor
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadAcceptor
 from uwsgi_ws.threads.pool import ThreadPool
-from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import ClientPool, Dismissed
 from uwsgi_ws.wsgi.environ import EnvironBase

@@ -32,7 +32,8 @@ from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
 from uwsgi_ws.threads.standby import StandbyReader
-from uwsgi_ws.websocket.connection import Connection, ConnectionSettings
+from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.websocket.outbox import Outbox
 
 __all__ = ["ThreadAcceptor", "ThreadConnection"]

@@ -1,188 +1,48 @@
-"""A live WebSocket connection: what an application holds, and what keeps it alive behind its back.
-
-Bytes come whenever the stream has some, wherever the application is: pings are answered, pongs noted and the closing
-handshake completed without its help. A short message that the application waits for goes straight to it
-(``hand_over``). Others wait for ``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the
-peer down. What one read has brought beyond that stays in the engine as it came.
+"""A live WebSocket connection, the application's half: receiving, sending, channels, and waiting for them.
 
 Frames go out by one ``send`` on the spot. What the kernel does not take, and what may wait for the end of the loop's
 turn, goes by way of an outbox (see there).
-
-``tick`` is called by the worker's clock, never more often than needed: keepalive, a peer that takes nothing, a
-closing handshake that does not end.
-
-Only greenlets of one hub may use a connection. The engine never switches greenlets, so its calls need no lock.
-
-One class for both directions on purpose: a further object costs every idle connection some hundred bytes, and every
-message a call.
 """
 
 from __future__ import annotations
 
 import codecs
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from gevent.exceptions import BlockingSwitchOutError
 
-from uwsgi_ws.channels.bus import Bus, current_bus
-from uwsgi_ws.channels.overflow import Overflow
-from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
+from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
-from uwsgi_ws.hub.poller import Poller, Receiver
-from uwsgi_ws.hub.timers import Timers
-from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
-from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
-from uwsgi_ws.protocol.websocket.fast_path import short_message
+from uwsgi_ws.protocol.websocket.engine import OPEN
 from uwsgi_ws.protocol.websocket.frames import SHORT_HEADERS, TEXT, encode_header
-from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
-from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message, Sendable, as_message
-from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.outbox import COPY_LIMIT, Outbox
+from uwsgi_ws.protocol.websocket.messages import Message, Sendable, as_message
+from uwsgi_ws.websocket.live import LiveConnection
+from uwsgi_ws.websocket.outbox import COPY_LIMIT
 
-__all__ = ["Connection", "ConnectionSettings"]
+__all__ = ["Connection"]
 
 greenlets.prepare()
-
-#: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
-PATIENCE = 1.0
-#: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
-LINGER = 1.0
 
 #: So many first answers to a peer are not held, whatever the worker's other connections are like.
 _UNHELD = 8
 
 _NOTHING = object()
-_log = logging.getLogger("uwsgi_ws.websocket")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """What a worker's connections have in common.
-
-    Args:
-        max_message_size: Bytes allowed in one received message.
-        keepalive: When to ping and when to give up.
-        send_timeout: Seconds that a peer may take no bytes while some wait for it.
-        max_outbox: Bytes of broadcast messages that may wait for a slow peer.
-        close_timeout: Seconds for the peer to answer our close frame.
-        messages_per_second: Frames that a peer may send in a second, of any kind; 0 is no limit.
-        bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
-        takes_unmasked: Whether a peer's frames may come unmasked.
-    """
-
-    max_message_size: int
-    keepalive: KeepalivePolicy
-    send_timeout: float
-    max_outbox: int
-    close_timeout: float = 5.0
-    messages_per_second: int = 0
-    bytes_per_second: int = 0
-    takes_unmasked: bool = False
-
-
-class Connection(Receiver):
+class Connection(LiveConnection):
     """One open WebSocket, usable from any greenlet.
 
     Iterating gives messages until the peer closes normally (1000 or 1001, or without a code).
-
-    Args:
-        stream: Where the bytes go; the connection owns it from now on.
-        settings: The worker's.
-        poller: The worker's.
-        clock: The worker's.
-        stats: The worker's.
-        path: The request's path, for the application.
-        subprotocol: The one agreed on, if any.
     """
 
-    __slots__ = (
-        "_bus",
-        "_clock",
-        "_close_by",
-        "_engine",
-        "_handed",
-        "_heard_at",
-        "_is_closed",
-        "_is_paused",
-        "_is_ping_pending",
-        "_outbox",
-        "_pinged_at",
-        "_poller",
-        "_raw",
-        "_readiness",
-        "_settings",
-        "_stats",
-        "_stream",
-        "_waiter",
-        "_waiting",
-        "bytes_received",
-        "bytes_sent",
-        "latency",
-        "messages_received",
-        "messages_sent",
-        "path",
-        "subprotocol",
-        "wheel_slot",
-    )
+    __slots__ = ()
 
-    def __init__(
-        self,
-        stream: Stream,
-        settings: ConnectionSettings,
-        poller: Poller,
-        clock: Timers,
-        stats: Stats,
-        *,
-        path: str = "",
-        subprotocol: str | None = None,
-    ) -> None:
-        self._engine = WebSocket(settings.max_message_size, settings.takes_unmasked)
-        self._stream = stream
-        self._raw: Any = stream.raw  # a socket to write to without further ado
-        self._settings = settings
-        self._poller = poller
-        self._handed: Any = None  # the message for the waiter that is being switched to
-        self._clock = clock
-        self._stats = stats
-        self._waiter: Any = None  # the greenlet parked in recv
-        self._waiting: list[Any] | None = None  # greenlets that want to receive after it
-        self._outbox: Outbox | None = None
-        self._readiness: Readiness | None = None
-        self._bus: Bus | None = None  # once a channel has been joined
-        self._is_paused = False
-        self._is_closed = False
-        self._is_ping_pending = False
-        self._heard_at = monotonic()
-        self._pinged_at = 0.0
-        self._close_by = 0.0  # when an unfinished closing is cut short
-        self.wheel_slot = 0
-        self.path = path
-        self.subprotocol = subprotocol
-        #: Seconds between the last ping that was answered and its pong; None before.
-        self.latency: float | None = None
-        # Messages, and bytes of their payloads sent; bytes received count everything after the handshake.
-        self.messages_received = 0
-        self.messages_sent = 0
-        self.bytes_received = 0
-        self.bytes_sent = 0
-
-    def start(self, early: bytes = b"") -> None:
-        """Begin to receive; ``early`` came together with the opening handshake."""
-        freq = self._settings.keepalive.ping_freq
-        if freq:
-            self._clock.schedule(self, self._heard_at + freq)
-        if early:
-            self.receive(early)
-        if not self._is_closed and not self._is_paused:
-            self._stream.start_receiving(self)
-
-    # What the application calls: receiving
+    # Receiving
 
     def recv(self, timeout: float | None = None) -> str | bytes | None:
         """Return the next whole message: str if it is text, bytes if binary.
@@ -310,7 +170,7 @@ class Connection(Receiver):
             assert message is not None, "recv without a timeout has a message"
             yield message
 
-    # What the application calls: sending
+    # Sending
 
     def send(self, message: Sendable) -> None:
         """Send ``str`` as text, anything bytes-like as binary; returns when the kernel has taken all of it.
@@ -365,19 +225,7 @@ class Connection(Receiver):
         """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
         return self._poller.turn.may_cork(self._heard_at) and self.messages_sent > _UNHELD
 
-    def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
-        """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.
-
-        Args:
-            frame: One data frame, FIN set; shared by all who get it.
-            size: Bytes of its payload.
-            overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
-        """
-        if self._engine.state is not OPEN or not self._own_outbox().offer(frame, overflow):
-            return False
-        self.messages_sent += 1
-        self.bytes_sent += size
-        return True
+    # Channels
 
     def join(self, channel: str, *, slow: str = "close") -> None:
         """Have a channel's messages sent to the peer from now on, whatever the application does.
@@ -402,82 +250,7 @@ class Connection(Receiver):
         if self._bus is not None:
             self._bus.leave(channel, self)
 
-    def ping(self, payload: bytes = b"") -> None:
-        """Send a ping of up to 125 bytes; ``latency`` tells how long its pong took.
-
-        Raises:
-            ConnectionClosed: the connection has ended.
-            ValueError: the payload is too long.
-        """
-        self._engine.ping(payload)
-        self._is_ping_pending = True
-        self._pinged_at = monotonic()
-        self._write_output()
-
-    def close(self, code: int | None = 1000, reason: str = "") -> None:
-        """Begin the closing handshake and return; it is completed in the background, in bounded time.
-
-        Messages already sent go out before the close frame. Without effect when the connection is closing.
-
-        Args:
-            code: 1000-1003, 1007-1014 or 3000-4999; None sends an empty close frame.
-            reason: At most 123 bytes of UTF-8.
-
-        Raises:
-            ValueError: a code or reason that may not be sent; nothing was.
-        """
-        if self._engine.state is not OPEN:
-            return
-        self._engine.close(code, reason)
-        if self._engine.finished:
-            self._finish()
-            return
-        self._close_by = monotonic() + self._settings.close_timeout
-        self._clock.schedule(self, self._close_by)
-        self._write_output()
-        self._cease()
-
-    def closed_error(self) -> ConnectionClosed:
-        """Return the exception that tells how the connection ended; it must not be open any more."""
-        return self._engine.closed_error()
-
-    def _check_is_open(self) -> None:
-        if self._engine.state is not OPEN:
-            raise self.closed_error()
-
-    def abort(self) -> None:
-        """Drop the connection at once, without a closing handshake; the peer sees 1006."""
-        self._engine.receive_eof()
-        self._end_stream()
-
-    def forsake(self) -> None:
-        """This process is a copy, and the connection another's: it is over here, and its peer is told nothing."""
-        self._engine.receive_eof()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages may be sent."""
-        return self._engine.state is OPEN
-
-    @property
-    def is_ended(self) -> bool:
-        """Whether the stream is closed as well: the closing handshake is over, one way or another."""
-        return self._is_closed
-
-    @property
-    def has_unmasked(self) -> bool:
-        """Whether the peer has sent frames that were not masked, which ``--websockets-lenient`` lets in."""
-        return self._engine.has_unmasked
-
-    @property
-    def close_code(self) -> int | None:
-        """How the connection ended (``ConnectionClosed.code``); None while it is open."""
-        return self._engine.close_code
-
-    @property
-    def close_reason(self) -> str:
-        """Why the connection ended, in the words of whoever ended it first."""
-        return self._engine.close_reason
+    # Waiting
 
     def fileno(self) -> int:
         """Return a descriptor that is readable exactly while a message or the end of the connection waits."""
@@ -485,18 +258,6 @@ class Connection(Receiver):
             self._readiness = Readiness()
             self._readiness.set(bool(self._engine.messages) or self._engine.state is not OPEN)
         return self._readiness.fileno()
-
-    def release(self, code: int = 1000) -> None:
-        """The application is done with it: close if it is open, forget what nobody will read."""
-        self.close(code)
-        self._engine.messages.clear()
-        if self._is_paused:
-            self._resume()  # or the peer's close frame would never be seen
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-
-    # Waiting
 
     def _wait(self, deadline: float | None) -> Any:
         """Park until something may have come.
@@ -551,292 +312,12 @@ class Connection(Receiver):
             timer.stop()
             timer.close()
 
-    def _cease(self) -> None:
-        """Now that it is not open any more: leave the channels, and have the hub wake whoever waits in vain."""
-        if self._bus is not None:
-            self._bus.leave_all(self)
-        if self._readiness is not None:
-            self._readiness.set(True)
-        if self._waiter is not None:
-            self._poller.hub.loop.run_callback(self._wake_waiter)
-
-    def _wake_waiter(self) -> None:
-        if self._waiter is not None:
-            self._waiter.switch()
-
     def _wake_next_later(self) -> None:
         self._poller.hub.loop.run_callback(self._wake_next)
 
     def _wake_next(self) -> None:
         if self._waiting and self._waiter is None:
             self._waiting[0].switch()
-
-    # What the hub calls
-
-    def hand_over(self, data: bytes) -> Any:
-        """See Receiver. The hot path: keep it short."""
-        if self._waiter is not None and self._engine.is_idle:
-            message = short_message(data)
-            if message is not None:
-                self._heard_at = self._poller.now
-                self.bytes_received += len(data)
-                self._handed = message
-                return self._waiter
-        return None
-
-    def receive(self, data: bytes) -> None:
-        """See Receiver."""
-        waiter = self.hand_over(data)
-        if waiter is not None:
-            greenlets.switch(waiter)
-            return
-        self._heard_at = monotonic()
-        self.bytes_received += len(data)
-        if data:
-            self._receive_anything(data)
-        else:
-            self._engine.receive_eof()
-            self._end_stream()
-
-    def _receive_anything(self, data: bytes) -> None:
-        engine = self._engine
-        try:
-            needs_attention = engine.receive(data)
-        except Exception:
-            self._engine_failed()
-            return
-        if needs_attention:
-            self._attend()
-        if engine.messages:
-            if self._waiter is not None:
-                self._waiter.switch()
-            if engine.messages:
-                if not self._is_closed and self._backlog() > HIGH_WATER:
-                    self._is_paused = True
-                    self._stream.pause_receiving()
-                if self._readiness is not None:
-                    self._readiness.set(True)
-
-    def _engine_failed(self) -> None:
-        """Ours, not the peer's: the engine raises nothing on purpose. This connection ends, the worker lives."""
-        _log.exception("%s: the protocol engine failed", self.path)
-        self.abort()
-
-    def _backlog(self) -> int:
-        """Return what the waiting messages hold; asked only while the application is behind, so it is not counted."""
-        return sum([len(message[1]) + MESSAGE_OVERHEAD for message in self._engine.messages])
-
-    def _attend(self) -> None:
-        """Do what the engine asks for besides delivering messages."""
-        engine = self._engine
-        if self._is_ping_pending and engine.ping_payload is None:
-            self._is_ping_pending = False
-            self.latency = monotonic() - self._pinged_at
-        if engine.finished:
-            self._finish()
-            return
-        if engine.output:
-            self._write_output()
-        if engine.ending is not None and not self._is_closed:
-            self._is_paused = True
-            self._stream.pause_receiving()
-            self._close_by = monotonic() + PATIENCE
-            self._clock.schedule(self, self._close_by)
-        elif engine.has_rest and not self._is_closed:
-            self._is_paused = True
-            self._stream.pause_receiving()
-
-    def _settle(self) -> None:
-        """The application has answered what came before the peer's ending, or had its time."""
-        self._engine.settle()
-        self._finish()
-
-    def _poll(self) -> None:
-        try:
-            data = self._stream.recv_now()
-        except OSError:
-            data = b""
-        if data is not None:
-            self.receive(data)
-
-    def _resume(self) -> None:
-        """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
-        engine = self._engine
-        if engine.messages or engine.ending is not None:
-            return
-        if self._readiness is not None and engine.state is OPEN:
-            self._readiness.set(False)
-        if self._is_paused and not self._is_closed:
-            self._is_paused = False
-            if engine.has_rest:
-                self._receive_rest()
-            if not self._is_paused and not self._is_closed:
-                self._stream.start_receiving(self)
-
-    def _receive_rest(self) -> None:
-        """Go on with what was read before; any greenlet may call it."""
-        engine = self._engine
-        try:
-            needs_attention = engine.receive(b"")
-        except Exception:
-            self._engine_failed()
-            return
-        if needs_attention:
-            self._attend()
-        if engine.messages:
-            if self._backlog() > HIGH_WATER:
-                self._is_paused = True
-            if self._waiter is not None:
-                self._poller.hub.loop.run_callback(self._wake_waiter)
-            if self._readiness is not None:
-                self._readiness.set(True)
-
-    def _write_output(self) -> None:
-        """Send the control frames that the engine has made; what does not go now waits in the outbox."""
-        output = self._engine.output
-        for frame in output:
-            self._write_control(frame)
-        output.clear()
-
-    def _write_control(self, frame: bytes) -> None:
-        if self._is_closed:
-            return
-        outbox = self._outbox
-        if outbox is not None and not outbox.is_empty:
-            if self._engine.state is OPEN or self._engine.finished:
-                outbox.put_control(frame)
-            else:
-                outbox.put_last(frame)
-            return
-        try:
-            sent = self._stream.send(frame)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._lose()
-            return
-        if sent < len(frame):
-            self._own_outbox().put_rest(memoryview(frame)[sent:])
-
-    def _own_outbox(self) -> Outbox:
-        if self._outbox is None:
-            limit = self._settings.max_outbox
-            self._outbox = Outbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit)
-        return self._outbox
-
-    # What the outbox tells
-
-    def outbox_waits(self) -> None:
-        """See Owner."""
-        self._clock.schedule(self, monotonic() + self._settings.send_timeout)
-
-    def outbox_is_empty(self) -> None:
-        """See Owner."""
-        if self._engine.finished:
-            self._stream.shutdown()
-
-    def outbox_lost(self) -> None:
-        """See Owner."""
-        self._lose()
-
-    def outbox_overflows(self) -> None:
-        """See Owner."""
-        _log.warning("%s: the peer is too slow for what is broadcast to it", self.path)
-        assert self._outbox is not None
-        self._outbox.drop_queued()
-        self.close(1008, "too slow")
-
-    # Ending
-
-    def _finish(self) -> None:
-        """The engine wants nothing more from the peer: send its last frame, hang up, wait for the peer to do so."""
-        outbox = self._outbox
-        if outbox is not None:
-            outbox.flush()  # answers to what came before; what the kernel does not take is lost
-            outbox.drop_queued()
-        self._write_output()
-        if self._is_closed:
-            return
-        if outbox is None or not outbox.waits_for_kernel:
-            self._stream.shutdown()
-        self._close_by = monotonic() + LINGER
-        self._clock.schedule(self, self._close_by)
-        if self._is_paused:
-            self._is_paused = False
-            self._stream.start_receiving(self)  # to see the peer hang up
-        self._cease()
-
-    def _lose(self) -> None:
-        """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
-        for _ in range(16):
-            if self._is_closed:
-                return
-            try:
-                data = self._stream.recv_now()
-            except OSError:
-                break
-            if not data or self._engine.finished or self._engine.has_rest:
-                break
-            self._engine.receive(data)
-        self._engine.receive_eof()
-        self._end_stream()
-
-    def _end_stream(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._outbox is not None:
-            self._outbox.close()
-            self._outbox = None  # they know each other
-        self._clock.cancel(self)
-        self._stream.close()
-        self._cease()
-
-    def tick(self, now: float) -> float | None:
-        """Do what time demands (see ``net.wheel.Scheduled``)."""
-        if self._is_closed:
-            return None
-        due: list[float] = []
-        if self._outbox is not None and self._outbox.waits_for_kernel:
-            stalled_by = self._outbox.progress_at + self._settings.send_timeout
-            if now >= stalled_by:
-                _log.warning("%s: the peer took no bytes for %g s", self.path, self._settings.send_timeout)
-                self.abort()
-                return None
-            due.append(stalled_by)
-        if self._engine.ending is not None and now >= self._close_by:
-            self._settle()
-        if self._engine.ending is not None:
-            due.append(self._close_by)
-        elif self._engine.state is not OPEN:
-            if now >= self._close_by:
-                self.abort()
-                return None
-            due.append(self._close_by)
-        elif self._settings.keepalive.ping_freq:
-            due.append(self._keep_alive(now))
-        return min(due) if due and not self._is_closed else None
-
-    def _keep_alive(self, now: float) -> float:
-        """Ping, or give the peer up, as the policy says; return when to look again."""
-        if self._is_paused:
-            self._heard_at = now  # its bytes wait in the kernel: it is we who do not listen
-        policy = self._settings.keepalive
-        # A peer that takes our bytes is alive as well: our ping may wait behind what it has not read yet.
-        progress_at = self._heard_at if self._outbox is None else max(self._heard_at, self._outbox.progress_at)
-        action, due = policy.judge(progress_at, self._pinged_at, now)
-        if action is Action.PING:
-            self.ping(int(now * 1000).to_bytes(8, "big"))
-        elif action is Action.FAIL:
-            _log.warning("%s: no PONG received in %g seconds", self.path, policy.pong_tolerance)
-            self._engine.fail(KeepaliveTimeout(f"no answer to a ping in {policy.pong_tolerance:g} seconds"))
-            self._finish()
-            return self._close_by
-        return due
-
-    def __repr__(self) -> str:
-        state = self._engine.state.name.lower()
-        return f"<Connection {self.path or '?'} {state}{'' if self.is_open else f' {self.close_code}'}>"
 
     def __enter__(self) -> Connection:
         return self

@@ -22,7 +22,7 @@ from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadConnection
 from uwsgi_ws.threads.standby import StandbyReader
-from uwsgi_ws.websocket.connection import ConnectionSettings
+from uwsgi_ws.websocket.live import ConnectionSettings
 
 HELLO = bytes.fromhex("818500000000") + b"hello"
 UNKNOWN_OPCODE = bytes.fromhex("838000000000")

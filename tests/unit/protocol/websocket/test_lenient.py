@@ -13,7 +13,7 @@ from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.protocol.websocket.engine import WebSocket
 from uwsgi_ws.protocol.websocket.handshake import accept_value, check_request
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "websocket"
+VECTORS = Path(__file__).parents[3] / "vectors" / "websocket"
 #: Those whose only fault is that they are not masked.
 UNMASKED = {"unmasked-after-message", "unmasked-close", "unmasked-ping", "unmasked-text"}
 LIMIT = 1_048_576
