@@ -120,9 +120,9 @@ def _supervise(options: Options, arguments: Sequence[str], files: dict[str, byte
 def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
     arm()
     if options.monkey_patch:
-        from gevent import monkey
+        from uwsgi_ws.hub.patching import patch
 
-        monkey.patch_all()
+        patch()
     # Not before: it imports what must be patched.
     from uwsgi_ws.hub.shield import shield_signals
     from uwsgi_ws.log import finish

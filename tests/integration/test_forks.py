@@ -428,3 +428,24 @@ def test_a_program_that_is_started_inherits_no_descriptor(serve: Any, options: l
         assert "listing" in listing
         for kind in ("socket:", "anon_inode", "memfd"):
             assert kind not in listing
+
+
+@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--processes", "2", "--lazy-apps"]], ids=" ".join)
+def test_the_first_child_may_end_before_anybody_watches_it(serve: Any, options: list[str]) -> None:
+    """gevent watches a child once it has been started; here, not before it has ended."""
+    source = (
+        "import os, subprocess, gevent.os\n"
+        "watch = gevent.os._watch_child\n"
+        "def watch_late(pid, *args, **kwargs):\n"
+        "    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)\n"
+        "    watch(pid, *args, **kwargs)\n"
+        "gevent.os._watch_child = watch_late\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [])\n"
+        "    if environ['PATH_INFO'] == '/spawn':\n"
+        "        return [b'%d' % os.waitpid(os.posix_spawnp('true', ['true'], os.environ), 0)[1]]\n"
+        "    return [b'%d' % subprocess.run(['true']).returncode]\n"
+    )
+    for path in ("/spawn", "/run"):
+        server = serve(source, *options)
+        assert fetch(server.addresses[0], path).text == "0"

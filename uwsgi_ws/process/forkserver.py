@@ -96,9 +96,9 @@ class _Nursery:
         self._control = control
         self._options = options
         if options.monkey_patch:
-            from gevent import monkey
+            from uwsgi_ws.hub.patching import patch
 
-            monkey.patch_all()
+            patch()
         name_process(options, "nursery")
         prepare(options, started_in)
         if is_a_reload:  # else the master has told the same
