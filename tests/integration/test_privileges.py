@@ -33,13 +33,18 @@ def application(environ, start_response):
 """
 
 
+#: Where whatever runs the tests has the server and what it needs.
+PATHS = f"{ROOT}:{sysconfig.get_path('purelib')}"
+
+
 def interpreter() -> str | None:
-    """One of our version that nobody may run."""
+    """One of our version that nobody may run, if they may also read what it has to import."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for path in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
         try:
-            command = [path, "-c", "import ssl"]
-            subprocess.run(command, capture_output=True, check=True, cwd="/", user="nobody", extra_groups=[])
+            command = [path, "-c", "import ssl, gevent, uwsgi_ws"]
+            env = {"PYTHONPATH": PATHS}
+            subprocess.run(command, capture_output=True, check=True, cwd="/", env=env, user="nobody", extra_groups=[])
         except (OSError, subprocess.CalledProcessError):
             continue
         return path
@@ -69,7 +74,7 @@ class Instance:
     def __init__(self, python: str, folder: Path, *options: str, log: str = "log", cwd: Path | None = None) -> None:
         self.folder = folder
         self._log = folder / log
-        env = {**os.environ, "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}", "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**os.environ, "PYTHONPATH": PATHS, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [python, "-m", "uwsgi_ws", "--http", str(folder / "a.sock"), "--uid", "nobody", "--gid", "nogroup"]
         with open(folder / "stderr", "ab") as stderr:
             self.process = subprocess.Popen(
