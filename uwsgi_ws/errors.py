@@ -1,7 +1,27 @@
 """The one exception tree: who is at fault, what dies, and what goes on the wire.
 
-Ask an exception for its status or close code; never its class. Every other module may import
-this one, and it imports nothing of ours.
+::
+
+    Error                         what we raise on purpose
+    +-- PeerError                 the peer broke a protocol: its connection ends
+    |   +-- RequestError          an HTTP request that cannot be served; knows its status
+    |   |   +-- BodyError         its body; an OSError too, as applications meet it
+    |   |   +-- HandshakeError    its opening handshake; an OSError too
+    |   +-- FrameError            a WebSocket frame; knows its close code
+    |       +-- InvalidText       1007
+    |       +-- MessageTooBig     1009
+    |       +-- KeepaliveTimeout  no PONG came
+    +-- ClientGone                a response could not be sent; an OSError too
+    +-- ConnectionClosed          a WebSocket has ended; an OSError too
+    +-- InvalidState              a call that does not fit what has happened before
+    +-- OptionError               an option's value; a ValueError too
+    |   +-- OptionErrors          several at once
+    +-- ChannelError              a channel's message is lost or too long; an OSError too
+    +-- BootError                 the application cannot be loaded
+    RequestTimeout                a request took too long: no Error, so that no handler of Exception takes it
+
+Ask an exception for its status or close code; never its class. Every other module may import this one, and it imports
+nothing of ours.
 """
 
 from __future__ import annotations
@@ -25,6 +45,7 @@ __all__ = [
     "OptionErrors",
     "PeerError",
     "RequestError",
+    "RequestTimeout",
 ]
 
 
