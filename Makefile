@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long lint types compliance bench wheel clean
+.PHONY: run test long coverage lint types compliance bench wheel clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -24,6 +24,14 @@ test: $(VENV)/.installed-test
 # Soak and stress tests, which `make test` leaves out; they print what they have measured.
 long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -s -m long $(ARGS)
+
+# Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
+coverage: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
+	UWSGI_WS_PURE_PYTHON=1 $(BIN)/coverage run -m pytest -q -p no:cacheprovider $(or $(ARGS),tests/unit)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
+	$(BIN)/coverage report --include='uwsgi_ws/protocol/*' --show-missing --fail-under=100
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

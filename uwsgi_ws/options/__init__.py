@@ -26,7 +26,7 @@ from uwsgi_ws.options.files import Files
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Findings, Setting
 from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict
-from uwsgi_ws.options.texts import help_text, ini_text, markdown_table
+from uwsgi_ws.options.texts import help_text, ini_text
 from uwsgi_ws.options.uwsgi_only import REFUSED
 from uwsgi_ws.options.values import TYPES, DaemonSpec, Dialect, Hook, Mount, Origin, Type, Variable
 
@@ -51,7 +51,6 @@ __all__ = [
     "command_line",
     "help_text",
     "ini_text",
-    "markdown_table",
     "opt_dict",
     "option",
     "parse",

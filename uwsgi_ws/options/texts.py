@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from uwsgi_ws.options.row import LARGEST, Row
 from uwsgi_ws.options.table import BY_NAME, ROWS, Options
 
-__all__ = ["help_text", "ini_text", "markdown_table"]
+__all__ = ["help_text", "ini_text"]
 
 _WIDTH = 100  # of the help text
 _INDENT = " " * 30  # of its right-hand column
@@ -43,21 +43,6 @@ def help_text() -> str:
         "",
         "uWSGI's other options are refused, with what to do instead; 'uwsgi-ws check FILE' tells it.",
     ]
-    return "\n".join(lines) + "\n"
-
-
-def markdown_table() -> str:
-    """Return the same for the README, as one table."""
-    lines = ["| Option | Value | Default | Meaning |", "|---|---|---|---|"]
-    group = ""
-    for row in ROWS:
-        if row.group != group:
-            group = row.group
-            lines.append(f"| **{group}** | | | |")
-        names = [f"`--{name}`" for name in row.names] + [f"`-{row.short}`"] * bool(row.short)
-        value = f"`{row.metavar}`" if row.metavar else ""
-        cells = (", ".join(names), value, _default(row), " ".join([row.help, *_limits(row)]))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

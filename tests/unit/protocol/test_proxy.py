@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from uwsgi_ws.errors import PeerError
-from uwsgi_ws.protocol.proxy import ProxyHeader, parse_header
+from uwsgi_ws.protocol.proxy import ProxyHeader, is_header, parse_header
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "proxy"
 VALID = sorted((VECTORS / "valid").glob("*.bin"))
@@ -62,3 +62,21 @@ def test_any_bytes_give_a_header_within_them_nothing_or_the_documented_error(dat
     else:
         assert 0 < header.size <= len(data)
         assert parse_header(data[: header.size]) == header
+
+
+@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+def test_who_need_not_have_a_header_is_known_to_have_one_by_its_first_bytes(path: Path) -> None:
+    raw = path.read_bytes()
+    found = [is_header(raw[:end]) for end in range(len(raw) + 1)]
+    assert found[0] is False
+    start = found.index(True)
+    assert 1 < start <= len(SIGNATURE)
+    assert found[1:start] == [None] * (start - 1)
+    assert set(found[start:]) == {True}
+
+
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\n", b"PROXX", b"\r\n\r\nGET", b"\x16\x03\x01"]
+)
+def test_anything_else_is_no_header(data: bytes) -> None:
+    assert is_header(data) is False

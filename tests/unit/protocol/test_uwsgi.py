@@ -213,3 +213,11 @@ def test_the_writer_refuses_what_no_packet_can_hold(variables: list[tuple[str, s
 
 def test_the_writer_fills_a_packet_to_its_last_byte() -> None:
     assert len(encode_packet([("A", "x" * 65_530)])) == 65_539
+
+
+@pytest.mark.parametrize("method", ["G T", "GET\r\nX: y", "G\x00T", "(GET)", "\xe9"])
+def test_a_method_is_a_token(method: str) -> None:
+    packet = encode_packet(list({**LEAST, "REQUEST_METHOD": method}.items()))
+    with pytest.raises(RequestError, match="the REQUEST_METHOD is malformed") as caught:
+        parse([packet])
+    assert caught.value.status == 400

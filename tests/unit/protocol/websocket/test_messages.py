@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
-from uwsgi_ws.protocol.websocket.messages import Assembler, check_text
+from uwsgi_ws.protocol.websocket.messages import Assembler, as_message, check_text
 
 WIDTHS = "a é € 😀"
 
@@ -164,3 +165,24 @@ def test_tiny_and_empty_pieces_take_no_more_memory_than_their_bytes() -> None:
         tracemalloc.stop()
     assert peak < 2 * limit + 10_000
     assert assembler.finish() == b"x" * limit
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("é", (TEXT, "é".encode())),
+        ("", (TEXT, b"")),
+        (b"x", (BINARY, b"x")),
+        (bytearray(b"x"), (BINARY, b"x")),
+        (memoryview(b"xyz")[::2], (BINARY, b"xz")),
+    ],
+)
+def test_text_is_sent_as_text_and_what_has_a_buffer_as_binary(message: Any, expected: tuple[int, bytes]) -> None:
+    assert as_message(message) == expected
+    assert type(as_message(message)[1]) is bytes
+
+
+@pytest.mark.parametrize("message", [None, 5, ["x"], {"x": 1}])
+def test_nothing_else_is_a_message(message: Any) -> None:
+    with pytest.raises(TypeError, match="a message is str or bytes-like"):
+        as_message(message)
