@@ -55,10 +55,9 @@ ALLOWED_BY_REASON = {
         "wsgi/environ.pxd": ("EnvironBase._shared", "complete: environ"),
     },
     FRAME: {
-        "protocol/websocket/engine.pxd": ("WebSocket.output",),
-        "websocket/broadcast.pxd": ("_offer(frame)",),
-        "websocket/connection.pxd": ("send_message: frame", "send_message: header"),
-        "websocket/live.pxd": ("LiveConnection.offer(frame)",),
+        "protocol/websocket/engine.pxd": ("WebSocket.output", "encode() returns", "frame_of() returns"),
+        "protocol/websocket/prepared.pxd": ("Prepared.plain",),
+        "websocket/connection.pxd": ("send_message: frame",),
         "websocket/outbox.pxd": (
             "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.answer(frame)", "Outbox.hold(frame)",
             "Outbox.offer(frame)", "flush: batch",
@@ -74,6 +73,8 @@ ALLOWED_BY_REASON = {
         "protocol/http/grammar.pxd": ("check_head() returns", "check_head: kept"),
     },
     PLAIN: {
+        "protocol/websocket/engine.pxd": ("WebSocket.encode(payload)",),
+        "protocol/websocket/prepared.pxd": ("Prepared.payload",),
         "websocket/broadcast.pxd": ("_offer(connections)",),
         "websocket/connection.pxd": ("Connection.send_message(payload)",),
     },

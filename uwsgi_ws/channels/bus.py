@@ -24,7 +24,7 @@ from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import post
 from uwsgi_ws.hub.own import in_copies
-from uwsgi_ws.protocol.websocket.frames import encode
+from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 
 __all__ = ["Bus", "Joined", "current_bus", "use_bus"]
@@ -37,8 +37,8 @@ _current: Bus | None = None
 class Joined(Protocol):
     """A WebSocket, as the bus knows it."""
 
-    def offer(self, frame: bytes, size: int, overflow: Overflow) -> bool:
-        """Send a whole frame soon, without waiting; return whether it was taken. It counts what it does not take."""
+    def offer(self, prepared: Prepared, overflow: Overflow) -> bool:
+        """Send a message soon, without waiting; return whether it was taken. It counts what it does not take."""
 
 
 class Bus:
@@ -97,11 +97,10 @@ class Bus:
         delivered = 0
         connections = self._connections.subscribers(channel)
         if connections:
-            frame = encode(opcode, payload)
-            size = len(payload)
+            prepared = Prepared(opcode, payload)
             for connection, overflow in connections:
                 if connection is not exclude:
-                    delivered += connection.offer(frame, size, overflow)
+                    delivered += connection.offer(prepared, overflow)
         for subscription, overflow in self._subscriptions.subscribers(channel):
             delivered += subscription.offer((opcode, payload), overflow)
         self.stats.channel_deliveries += delivered

@@ -27,6 +27,7 @@ from uwsgi_ws.hub.wakeup import Wakeup
 from uwsgi_ws.protocol.websocket.engine import OPEN
 from uwsgi_ws.protocol.websocket.fast_path import short_message
 from uwsgi_ws.protocol.websocket.messages import Message
+from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
@@ -253,9 +254,9 @@ class ThreadConnection(Connection):
         """See Connection. Only the hub has an end of its turn to hold anything for."""
         return self._crossing.is_here() and super()._may_cork()
 
-    def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
+    def offer(self, prepared: Prepared, overflow: Overflow = Overflow.CLOSE) -> bool:
         """See Connection."""
-        return self._in_hub(Connection.offer, frame, size, overflow)
+        return self._in_hub(Connection.offer, prepared, overflow)
 
     def ping(self, payload: bytes = b"") -> None:
         """See Connection."""

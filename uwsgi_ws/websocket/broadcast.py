@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.hub.hub_calls import in_hub
-from uwsgi_ws.protocol.websocket import frames
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
+from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["broadcast"]
@@ -41,20 +41,17 @@ def broadcast(
         ValueError: no such ``slow``; nothing was sent.
     """
     overflow = Overflow(slow)
-    opcode, payload = as_message(message)
-    frame = frames.encode(opcode, payload)
+    prepared = Prepared(*as_message(message))
     # A list: who is closed for being slow, and who comes and goes in other threads, changes the caller's set.
-    return in_hub(_offer, list(connections), exclude, frame, len(payload), overflow)
+    return in_hub(_offer, list(connections), exclude, prepared, overflow)
 
 
-def _offer(
-    connections: list[Connection], exclude: Connection | None, frame: bytes, size: int, overflow: Overflow
-) -> int:
+def _offer(connections: list[Connection], exclude: Connection | None, prepared: Prepared, overflow: Overflow) -> int:
     taken = 0
     for each in connections:
         if not isinstance(each, Connection):
             raise TypeError(f"a broadcast goes to connections, not {type(each).__name__}")
     for connection in connections:
         if connection is not exclude:
-            taken += connection.offer(frame, size, overflow)
+            taken += connection.offer(prepared, overflow)
     return taken

@@ -19,7 +19,7 @@ from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import OPEN
-from uwsgi_ws.protocol.websocket.frames import SHORT_HEADERS, TEXT, encode_header
+from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import Message, Sendable, as_message
 from uwsgi_ws.websocket.live import LiveConnection
 from uwsgi_ws.websocket.outbox import COPY_LIMIT
@@ -185,41 +185,54 @@ class Connection(LiveConnection):
 
     def send_message(self, opcode: int, payload: bytes) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
-        if self._engine.state is not OPEN:
-            raise self._engine.closed_error()
+        engine = self._engine
+        if engine.state is not OPEN:
+            raise engine.closed_error()
         length = len(payload)
         self.messages_sent += 1
         self.bytes_sent += length
-        header = SHORT_HEADERS[opcode][length] if length < 126 else encode_header(opcode, length)
-        if self._engine.messages and length <= COPY_LIMIT and self._may_cork():
+        if length > COPY_LIMIT and (self._outbox is None or self._outbox.is_empty):
+            self._send_long(opcode, payload)
+            return
+        frame = engine.encode(opcode, payload)
+        if engine.messages and length <= COPY_LIMIT and self._may_cork():
             # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
             # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
-            if not self._own_outbox().answer(header + payload):
-                raise self._engine.closed_error()
+            if not self._own_outbox().answer(frame):
+                raise engine.closed_error()
             return
         if self._outbox is not None and not self._outbox.is_empty:
-            if not self._outbox.send(header + payload):
-                raise self._engine.closed_error()
+            if not self._outbox.send(frame):
+                raise engine.closed_error()
             return
         try:
-            if length <= COPY_LIMIT:
-                frame = header + payload
-                sent = self._stream.send(frame) if self._raw is None else self._raw.send(frame)
-                if sent == len(frame):
-                    return
-                rest = memoryview(frame)[sent:]
-            else:
-                sent = self._stream.sendmsg([header, payload]) - len(header)
-                if sent == length:
-                    return
-                rest = memoryview(payload)[sent:] if sent >= 0 else memoryview(header[sent:] + payload)
+            sent = self._stream.send(frame) if self._raw is None else self._raw.send(frame)
+            if sent == len(frame):
+                return
         except BlockingIOError:
-            rest = memoryview(header + payload)
+            sent = 0
         except OSError:
             self._lose()
-            raise self._engine.closed_error() from None
+            raise engine.closed_error() from None
+        if not self._own_outbox().send_rest(memoryview(frame)[sent:]):
+            raise engine.closed_error()
+
+    def _send_long(self, opcode: int, payload: bytes) -> None:
+        """Write a message past the outbox, which is empty, without copying it."""
+        engine = self._engine
+        header, body = engine.encode_long(opcode, payload)
+        try:
+            sent = self._stream.sendmsg([header, body]) - len(header)
+            if sent == len(body):
+                return
+        except BlockingIOError:
+            sent = -len(header)
+        except OSError:
+            self._lose()
+            raise engine.closed_error() from None
+        rest = memoryview(body)[sent:] if sent >= 0 else memoryview(header[sent:] + body)
         if not self._own_outbox().send_rest(rest):
-            raise self._engine.closed_error()
+            raise engine.closed_error()
 
     def _may_cork(self) -> bool:
         """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""

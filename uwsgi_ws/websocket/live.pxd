@@ -1,7 +1,10 @@
+cimport cython
+
 from uwsgi_ws.hub cimport greenlets
 from uwsgi_ws.net._raw cimport RawSocket
 from uwsgi_ws.hub.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket.engine cimport WebSocket
+from uwsgi_ws.protocol.websocket.prepared cimport Prepared
 from uwsgi_ws.websocket.outbox cimport Outbox
 
 
@@ -34,7 +37,8 @@ cdef class LiveConnection(Receiver):
     cdef public object subprotocol
     cdef public long wheel_slot
 
-    cpdef bint offer(self, bytes frame, Py_ssize_t size, object overflow=*) except? True
+    @cython.locals(engine=WebSocket)
+    cpdef bint offer(self, Prepared prepared, object overflow=*) except? True
     cpdef Outbox _own_outbox(self)
     cpdef object hand_over(self, bytes data)
     cpdef object receive(self, bytes data)

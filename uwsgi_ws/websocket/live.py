@@ -32,6 +32,7 @@ from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
 from uwsgi_ws.protocol.websocket.fast_path import short_message
 from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
+from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Outbox
 
@@ -204,18 +205,18 @@ class LiveConnection(Receiver):
         if self._engine.state is not OPEN:
             raise self.closed_error()
 
-    def offer(self, frame: bytes, size: int, overflow: Overflow = Overflow.CLOSE) -> bool:
-        """Send an encoded message soon, without waiting and from anywhere in the hub; return whether it was taken.
+    def offer(self, prepared: Prepared, overflow: Overflow = Overflow.CLOSE) -> bool:
+        """Send a message soon, without waiting and from anywhere in the hub; return whether it was taken.
 
         Args:
-            frame: One data frame, FIN set; shared by all who get it.
-            size: Bytes of its payload.
+            prepared: The message, shared by all who get it.
             overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
         """
-        if self._engine.state is not OPEN or not self._own_outbox().offer(frame, overflow):
+        engine = self._engine
+        if engine.state is not OPEN or not self._own_outbox().offer(engine.frame_of(prepared), overflow):
             return False
         self.messages_sent += 1
-        self.bytes_sent += size
+        self.bytes_sent += prepared.size
         return True
 
     def ping(self, payload: bytes = b"") -> None:

@@ -1,3 +1,6 @@
+from uwsgi_ws.protocol.websocket.prepared cimport Prepared
+
+
 cdef class WebSocket:
     cdef public object state
     cdef public object messages
@@ -26,3 +29,5 @@ cdef class WebSocket:
 
     cpdef bint receive(self, bytes data) except? True
     cdef object _put(self, object message)
+    cpdef bytes encode(self, int opcode, bytes payload)
+    cpdef bytes frame_of(self, Prepared prepared)

@@ -28,9 +28,10 @@ from operator import index
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
 from uwsgi_ws.protocol.plain import octets, plain_str
 from uwsgi_ws.protocol.websocket import frames
-from uwsgi_ws.protocol.websocket.frames import CLOSE, CONTINUATION, PING, SHORT_MESSAGES, TEXT
+from uwsgi_ws.protocol.websocket.frames import CLOSE, CONTINUATION, PING, SHORT_HEADERS, SHORT_MESSAGES, TEXT
 from uwsgi_ws.protocol.websocket.masking import Masker, unmask
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Assembler, Message, Piece, check_text
+from uwsgi_ws.protocol.websocket.prepared import Prepared
 
 __all__ = ["HIGH_WATER", "OPEN", "Input", "State", "WebSocket"]
 
@@ -390,6 +391,22 @@ class WebSocket:
         """Raise ConnectionClosed unless messages may still be sent."""
         if self.state is not OPEN:
             raise self.closed_error()
+
+    def encode(self, opcode: int, payload: bytes) -> bytes:
+        """Return one message for this peer alone, as it goes out; text is not checked.
+
+        Data frames are made here, in ``encode_long`` and in ``frame_of``, and nowhere else.
+        """
+        length = len(payload)
+        return (SHORT_HEADERS[opcode][length] if length < 126 else frames.encode_header(opcode, length)) + payload
+
+    def encode_long(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
+        """Return what ``encode`` does in two parts, to be written together: what is long is not copied."""
+        return frames.encode_header(opcode, len(payload)), payload
+
+    def frame_of(self, prepared: Prepared) -> bytes:
+        """Return a message for many peers as this one takes it."""
+        return prepared.plain
 
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""

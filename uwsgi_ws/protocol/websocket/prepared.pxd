@@ -1,0 +1,5 @@
+cdef class Prepared:
+    cdef readonly int opcode
+    cdef readonly bytes payload
+    cdef readonly bytes plain
+    cdef readonly Py_ssize_t size
