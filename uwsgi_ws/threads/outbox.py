@@ -1,4 +1,4 @@
-"""An outbox that threads write by, each inside the connection's gate; what needs the event loop is left to the hub."""
+"""An outbox that threads write by, each inside the connection's lock; what needs the event loop is left to the hub."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Outbox, Owner
 from uwsgi_ws.websocket.send_queue import SendQueue
 
-__all__ = ["ThreadOutbox", "make_gate", "outside"]
+__all__ = ["ThreadOutbox", "make_lock", "outside"]
 
 #: What admits one thread at a time, and it as often as it likes: the hub's comes by way of several greenlets. A patched
 #: one would tell these apart.
-make_gate: Any = monkey.get_original("_thread", "RLock")
+make_lock: Any = monkey.get_original("_thread", "RLock")
 
 
 @contextmanager
-def outside(gate: Any) -> Iterator[None]:
-    """Leave the gate for a while."""
-    gate.release()
+def outside(lock: Any) -> Iterator[None]:
+    """Leave the lock for a while."""
+    lock.release()
     try:
         yield
     finally:
-        gate.acquire()
+        lock.acquire()
 
 
 class ThreadOutbox(Outbox):
-    """See Outbox; its callers are inside the gate.
+    """See Outbox; its callers are inside the lock.
 
     Args:
         owner: As Outbox's, and so the others.
@@ -43,39 +43,39 @@ class ThreadOutbox(Outbox):
         turn: The worker's.
         stats: The worker's.
         limit: As Outbox's.
-        gate: The connection's.
+        lock: The connection's.
     """
 
-    __slots__ = ("_gate",)
+    __slots__ = ("_lock",)
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int, gate: Any) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int, lock: Any) -> None:
         super().__init__(owner, stream, hub, turn, stats, limit)
-        self._gate = gate
+        self._lock = lock
 
     def flush(self, is_awaited: bool = False) -> bool:
         """See Outbox."""
         if not is_hub_here():
             return super().flush(is_awaited)  # inside already: twice, and `outside` would not lead out
-        with self._gate:  # at the end of the turn
+        with self._lock:  # at the end of the turn
             return super().flush(is_awaited)
 
     def _open_lanes(self) -> SendQueue:
         if is_hub_here():
             return super()._open_lanes()
         lanes = self._add_lanes()
-        # Not the crossing's `post`, which may wait; inside the gate nobody waits for the hub.
+        # Not `HubCalls.post`, which may wait; inside the lock nobody waits for the hub.
         self._hub.loop.run_callback_threadsafe(self._watch, lanes)
         return lanes
 
     def _watch(self, lanes: SendQueue) -> None:
-        with self._gate:
+        with self._lock:
             if self._lanes is lanes:  # else the connection has ended meanwhile
                 self._wait_for_kernel()
 
     def _advance(self) -> None:
-        with self._gate:
+        with self._lock:
             super()._advance()
 
     def _wait(self, lanes: SendQueue, ticket: int) -> bool:
-        with outside(self._gate):
+        with outside(self._lock):
             return in_hub(super()._wait, lanes, ticket)

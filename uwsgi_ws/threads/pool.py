@@ -41,11 +41,11 @@ class ThreadPool:
 
     Args:
         size: The most there may be; with all of them taken, requests wait for one.
-        crossing: By which they reach the hub.
+        hub_calls: By which they reach the hub.
     """
 
-    def __init__(self, size: int, crossing: HubCalls) -> None:
-        self._crossing = crossing
+    def __init__(self, size: int, hub_calls: HubCalls) -> None:
+        self._hub_calls = hub_calls
         self._free = Semaphore(size)
         self._idle = 0  # threads without a job
         self._started = 0
@@ -75,10 +75,10 @@ class ThreadPool:
                 return bool(job.outcome.get())
             except Dismissed as exc:  # the server stops
                 job.request.cut_off()
-                self._crossing.interrupt(job.thread, exc)
+                self._hub_calls.interrupt(job.thread, exc)
                 raise
             except BaseException as exc:
-                if not self._crossing.interrupt(job.thread, exc):
+                if not self._hub_calls.interrupt(job.thread, exc):
                     self._go_on_without(job)
                     return False
 
@@ -115,7 +115,7 @@ class ThreadPool:
             except BaseException:
                 _log.exception("an application's end went wrong")
             leave()
-            self._crossing.post(self._end, job, is_fine)
+            self._hub_calls.post(self._end, job, is_fine)
             del job
 
     def _share_interpreter(self) -> None:

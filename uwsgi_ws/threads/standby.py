@@ -35,15 +35,15 @@ class StandbyReader:
     """The connections of one worker whose threads read for themselves. Used in the hub's thread, but for ``note``.
 
     Args:
-        crossing: The worker's.
+        hub_calls: The worker's.
     """
 
-    __slots__ = ("_crossing", "_lent", "_timer", "is_awake")
+    __slots__ = ("_hub_calls", "_lent", "_timer", "is_awake")
 
-    def __init__(self, crossing: HubCalls) -> None:
-        self._crossing = crossing
+    def __init__(self, hub_calls: HubCalls) -> None:
+        self._hub_calls = hub_calls
         self._lent: set[Lent] = set()
-        self._timer: Any = crossing.hub.loop.timer(_LOOK_EVERY, _LOOK_EVERY, ref=False)
+        self._timer: Any = hub_calls.hub.loop.timer(_LOOK_EVERY, _LOOK_EVERY, ref=False)
         #: It looks from time to time: as long as it finds anybody away.
         self.is_awake = False
 
@@ -59,7 +59,7 @@ class StandbyReader:
 
     def note(self) -> None:
         """Take note that a thread leaves its connection, while nobody looks (``is_awake``); for any thread."""
-        self._crossing.post(self._wake)
+        self._hub_calls.post(self._wake)
 
     def _wake(self) -> None:
         if not self.is_awake:

@@ -212,7 +212,7 @@ class Connection(LiveConnection):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._lose()
+            self._on_write_error()
             raise engine.closed_error() from None
         if not self._own_outbox().send_rest(memoryview(frame)[sent:]):
             raise engine.closed_error()
@@ -228,15 +228,11 @@ class Connection(LiveConnection):
         except BlockingIOError:
             sent = -len(header)
         except OSError:
-            self._lose()
+            self._on_write_error()
             raise engine.closed_error() from None
         rest = memoryview(body)[sent:] if sent >= 0 else memoryview(header[sent:] + body)
         if not self._own_outbox().send_rest(rest):
             raise engine.closed_error()
-
-    def _may_cork(self) -> bool:
-        """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
-        return self._poller.turn.may_cork(self._heard_at) and self.messages_sent > _UNHELD
 
     # Channels
 
@@ -312,19 +308,6 @@ class Connection(LiveConnection):
         finally:
             self._waiting.remove(current)
 
-    def _park(self, deadline: float | None) -> Any:
-        """Switch to the hub; return what it is woken with, ``_NOTHING`` at the deadline."""
-        refuse_copies()
-        if deadline is None:
-            return self._poller.hub.switch()
-        timer = self._poller.hub.loop.timer(max(0.0, deadline - monotonic()))
-        timer.start(greenlets.getcurrent().switch, _NOTHING)
-        try:
-            return self._poller.hub.switch()
-        finally:
-            timer.stop()
-            timer.close()
-
     def _wake_next_later(self) -> None:
         self._poller.hub.loop.run_callback(self._wake_next)
 
@@ -337,3 +320,22 @@ class Connection(LiveConnection):
 
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
         self.close(1000 if kind is None else 1011)
+
+    # Hooks, which threads.connection extends
+
+    def _may_cork(self) -> bool:
+        """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
+        return self._poller.turn.may_cork(self._heard_at) and self.messages_sent > _UNHELD
+
+    def _park(self, deadline: float | None) -> Any:
+        """Switch to the hub; return what it is woken with, ``_NOTHING`` at the deadline."""
+        refuse_copies()
+        if deadline is None:
+            return self._poller.hub.switch()
+        timer = self._poller.hub.loop.timer(max(0.0, deadline - monotonic()))
+        timer.start(greenlets.getcurrent().switch, _NOTHING)
+        try:
+            return self._poller.hub.switch()
+        finally:
+            timer.stop()
+            timer.close()

@@ -9,8 +9,8 @@ beyond that stays in the engine as it came.
 closing handshake that does not end.
 
 Only greenlets of one hub may use a connection. The engine never switches greenlets, so its calls need no lock. Native
-threads use one by way of ``threads.connection``, which lets one of them at a time, or the hub, inside a lock and hooks
-into ``_attend``, ``_cease``, ``_lose`` and ``_own_outbox``.
+threads use one by way of ``threads.connection``, which lets one of them at a time, or the hub, inside a lock, and
+extends the hooks at the end of the class.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ class LiveConnection(Receiver):
         self._close_by = monotonic() + self._settings.close_timeout
         self._clock.schedule(self, self._close_by)
         self._write_output()
-        self._cease()
+        self._on_close()
 
     def abort(self) -> None:
         """Drop the connection at once, without a closing handshake; the peer sees 1006."""
@@ -308,7 +308,7 @@ class LiveConnection(Receiver):
             self._engine_failed()
             return
         if needs_attention:
-            self._attend()
+            self._on_attention()
         if engine.messages:
             if self._waiter is not None:
                 self._waiter.switch()
@@ -327,26 +327,6 @@ class LiveConnection(Receiver):
     def _backlog(self) -> int:
         """Return what the waiting messages hold; asked only while the application is behind, so it is not counted."""
         return sum([len(message[1]) + MESSAGE_OVERHEAD for message in self._engine.messages])
-
-    def _attend(self) -> None:
-        """Do what the engine asks for besides delivering messages."""
-        engine = self._engine
-        if self._is_ping_pending and engine.ping_payload is None:
-            self._is_ping_pending = False
-            self.latency = monotonic() - self._pinged_at
-        if engine.finished:
-            self._finish()
-            return
-        if engine.output:
-            self._write_output()
-        if engine.ending is not None and not self._is_closed:
-            self._is_paused = True
-            self._stream.pause_receiving()
-            self._close_by = monotonic() + PATIENCE
-            self._clock.schedule(self, self._close_by)
-        elif engine.has_rest and not self._is_closed:
-            self._is_paused = True
-            self._stream.pause_receiving()
 
     def _settle(self) -> None:
         """The application has answered what came before the peer's ending, or had its time."""
@@ -384,7 +364,7 @@ class LiveConnection(Receiver):
             self._engine_failed()
             return
         if needs_attention:
-            self._attend()
+            self._on_attention()
         if engine.messages:
             if self._backlog() > HIGH_WATER:
                 self._is_paused = True
@@ -415,15 +395,14 @@ class LiveConnection(Receiver):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self._lose()
+            self._on_write_error()
             return
         if sent < len(frame):
             self._own_outbox().put_rest(memoryview(frame)[sent:])
 
     def _own_outbox(self) -> Outbox:
         if self._outbox is None:
-            limit = self._settings.max_outbox
-            self._outbox = Outbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit)
+            self._outbox = self._make_outbox()
         return self._outbox
 
     # What the outbox tells
@@ -439,7 +418,7 @@ class LiveConnection(Receiver):
 
     def outbox_lost(self) -> None:
         """See Owner."""
-        self._lose()
+        self._on_write_error()
 
     def outbox_overflows(self) -> None:
         """See Owner."""
@@ -510,9 +489,59 @@ class LiveConnection(Receiver):
         if self._is_paused:
             self._is_paused = False
             self._stream.start_receiving(self)  # to see the peer hang up
-        self._cease()
+        self._on_close()
 
-    def _lose(self) -> None:
+    def _end_stream(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None  # they know each other
+        self._clock.cancel(self)
+        self._stream.close()
+        self._on_close()
+
+    def _wake_waiter(self) -> None:
+        if self._waiter is not None:
+            self._waiter.switch()
+
+    def __repr__(self) -> str:
+        state = self._engine.state.name.lower()
+        return f"<Connection {self.path or '?'} {state}{'' if self.is_open else f' {self.close_code}'}>"
+
+    # Hooks, which threads.connection extends
+
+    def _on_attention(self) -> None:
+        """Do what the engine asks for besides delivering messages."""
+        engine = self._engine
+        if self._is_ping_pending and engine.ping_payload is None:
+            self._is_ping_pending = False
+            self.latency = monotonic() - self._pinged_at
+        if engine.finished:
+            self._finish()
+            return
+        if engine.output:
+            self._write_output()
+        if engine.ending is not None and not self._is_closed:
+            self._is_paused = True
+            self._stream.pause_receiving()
+            self._close_by = monotonic() + PATIENCE
+            self._clock.schedule(self, self._close_by)
+        elif engine.has_rest and not self._is_closed:
+            self._is_paused = True
+            self._stream.pause_receiving()
+
+    def _on_close(self) -> None:
+        """Now that it is not open any more: leave the channels, and have the hub wake whoever waits in vain."""
+        if self._bus is not None:
+            self._bus.leave_all(self)
+        if self._readiness is not None:
+            self._readiness.set(True)
+        if self._waiter is not None:
+            self._poller.hub.loop.run_callback(self._wake_waiter)
+
+    def _on_write_error(self) -> None:
         """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
         for _ in range(16):
             if self._is_closed:
@@ -527,30 +556,7 @@ class LiveConnection(Receiver):
         self._engine.receive_eof()
         self._end_stream()
 
-    def _end_stream(self) -> None:
-        if self._is_closed:
-            return
-        self._is_closed = True
-        if self._outbox is not None:
-            self._outbox.close()
-            self._outbox = None  # they know each other
-        self._clock.cancel(self)
-        self._stream.close()
-        self._cease()
-
-    def _cease(self) -> None:
-        """Now that it is not open any more: leave the channels, and have the hub wake whoever waits in vain."""
-        if self._bus is not None:
-            self._bus.leave_all(self)
-        if self._readiness is not None:
-            self._readiness.set(True)
-        if self._waiter is not None:
-            self._poller.hub.loop.run_callback(self._wake_waiter)
-
-    def _wake_waiter(self) -> None:
-        if self._waiter is not None:
-            self._waiter.switch()
-
-    def __repr__(self) -> str:
-        state = self._engine.state.name.lower()
-        return f"<Connection {self.path or '?'} {state}{'' if self.is_open else f' {self.close_code}'}>"
+    def _make_outbox(self) -> Outbox:
+        return Outbox(
+            self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit=self._settings.max_outbox
+        )

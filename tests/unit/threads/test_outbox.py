@@ -1,4 +1,4 @@
-"""What threads write by: the gate must be open while the hub does what is its own to do."""
+"""What threads write by: the lock must be open while the hub does what is its own to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gevent import get_hub
 from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.hub.hub_calls import HubCalls, in_hub
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.threads.outbox import ThreadOutbox, make_gate, outside
+from uwsgi_ws.threads.outbox import ThreadOutbox, make_lock, outside
 from uwsgi_ws.websocket.outbox import Overflow
 
 
@@ -56,15 +56,15 @@ class Stream:
 
 class Owner:
     def __init__(self) -> None:
-        self.gate = make_gate()
+        self.lock = make_lock()
         self.told: list[str] = []
 
     def enter(self) -> None:
-        assert self.gate.acquire(timeout=5), "the thread has kept the gate"
-        self.gate.release()
+        assert self.lock.acquire(timeout=5), "the thread has kept the lock"
+        self.lock.release()
 
     def outbox_lost(self) -> None:
-        with outside(self.gate):
+        with outside(self.lock):
             in_hub(self.enter)
         self.told.append("lost")
 
@@ -81,15 +81,15 @@ class Owner:
 def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
     owner = Owner()
     written_to: Any = stream  # in memory: it has what an outbox calls, and no more
-    return ThreadOutbox(owner, written_to, get_hub(), Cork(Endless()), Stats(), 1_000, owner.gate), owner
+    return ThreadOutbox(owner, written_to, get_hub(), Cork(Endless()), Stats(), 1_000, owner.lock), owner
 
 
 def in_thread(owner: Owner, function: Callable[..., object], *args: object) -> list[object]:
-    """Have a thread call a function inside the gate; return a list that will have what it returns."""
+    """Have a thread call a function inside the lock; return a list that will have what it returns."""
     outcome: list[object] = []
 
     def work() -> None:
-        with owner.gate:
+        with owner.lock:
             result = function(*args)
         outcome.append(result)
 

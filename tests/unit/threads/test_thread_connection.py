@@ -33,9 +33,9 @@ class Halting(ThreadConnection):
 
     __slots__ = ("halt",)
 
-    def _cease(self) -> None:
+    def _on_close(self) -> None:
         self.halt()
-        super()._cease()
+        super()._on_close()
 
 
 class Instance:
@@ -43,8 +43,8 @@ class Instance:
 
     def __init__(self) -> None:
         hub = get_hub()
-        self.crossing = HubCalls(hub)
-        use_hub_calls(self.crossing)
+        self.hub_calls = HubCalls(hub)
+        use_hub_calls(self.hub_calls)
         self.poller = Poller(hub)
         clock = Timers(hub)
         near, self.far = socket.socketpair()
@@ -57,8 +57,8 @@ class Instance:
             self.poller,
             clock,
             Stats(),
-            crossing=self.crossing,
-            relief=StandbyReader(self.crossing),
+            hub_calls=self.hub_calls,
+            standby=StandbyReader(self.hub_calls),
         )
         self.connection.halt = lambda: None
         self.connection.start()
@@ -68,7 +68,7 @@ class Instance:
         self.connection.abort()
         self.poller.close()
         use_hub_calls(None)
-        self.crossing.close()
+        self.hub_calls.close()
 
 
 @pytest.fixture
@@ -106,9 +106,9 @@ def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place:
     def halt() -> None:
         place.connection.halt = lambda: None
         place.far.close()
-        eventually(lambda: not place.crossing._bells)
+        eventually(lambda: not place.hub_calls._bells)
 
-    until(lambda: place.crossing._bells)
+    until(lambda: place.hub_calls._bells)
     place.connection.halt = halt
     place.connection.close(4001, "from elsewhere")
     until(lambda: outcome)
@@ -118,7 +118,7 @@ def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place:
 def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(place: Instance) -> None:
     before = len(os.listdir("/proc/self/fd"))
     outcome = in_thread(place.connection.recv)
-    until(lambda: place.crossing._bells)
+    until(lambda: place.hub_calls._bells)
     place.far.send(UNKNOWN_OPCODE)
     until(lambda: outcome)
     assert outcome[0].code == 1002
