@@ -26,7 +26,7 @@ import uwsgi, uwsgi_ws
 gc.disable()
 KEPT, ORDERS = [], {}
 KINDS = ("Connection", "ThreadConnection", "WebSocket", "SocketStream", "TlsStream", "Http2Stream", "Assembler",
-         "Outbox", "ThreadOutbox", "StreamRequest", "Http2Request", "ThreadRequest", "PacedStream", "SSLObject",
+         "Outbox", "ThreadOutbox", "StreamRequest", "Http2Request", "ThreadRequest", "RateLimit", "SSLObject",
          "Tunnel", "_Way", "_FramedWay", "Subscription", "Bell", "Http2Front", "Engine", "H2Stream", "Lane")
 
 class Mallinfo2(ctypes.Structure):
@@ -94,7 +94,7 @@ WEBSOCKETS = {
     "Assembler",
     "Outbox",
     "ThreadOutbox",
-    "PacedStream",
+    "RateLimit",
     "Tunnel",
 }
 PIECE = 262_144  # bytes of a message that never ends

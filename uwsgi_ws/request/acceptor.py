@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.hub.poller import Poller
@@ -13,10 +13,6 @@ from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.live import ConnectionSettings
-from uwsgi_ws.websocket.rate import PacedStream
-
-if TYPE_CHECKING:
-    from uwsgi_ws.net.base import Stream
 
 __all__ = ["Acceptor"]
 
@@ -42,11 +38,8 @@ class Acceptor:
         if not handshake.is_websocket(request.environ):
             raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
         stream, early = request.upgrade(reason, headers)
-        paced = None
-        if self._settings.messages_per_second or self._settings.bytes_per_second:
-            paced = PacedStream(stream, self._settings.messages_per_second, self._settings.bytes_per_second)
         connection = self._connect(
-            stream if paced is None else cast("Stream", paced),
+            stream,
             self._settings,
             self._poller,
             self._clock,
@@ -54,8 +47,6 @@ class Acceptor:
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,
         )
-        if paced is not None:
-            paced.connection = connection
         request.websocket = connection
         self._stats.websockets += 1
         connection.start(early)

@@ -219,6 +219,7 @@ class ThreadConnection(Connection):
         engine = self._engine
         return (
             self._stream.is_plain
+            and self._rate_limit is None
             and engine.state is OPEN
             and engine.ending is None
             and not (engine.messages or engine.streaming)
@@ -247,7 +248,7 @@ class ThreadConnection(Connection):
                 self._standby.discard(self)
                 self._wakeup.ring()
                 if not self._is_closed and not self._is_paused:
-                    self._stream.start_receiving(self)
+                    self._start_receiving()
 
     def recv_now(self) -> Message | None:
         """See Connection."""

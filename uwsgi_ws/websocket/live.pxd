@@ -21,6 +21,7 @@ cdef class LiveConnection(Receiver):
     cdef public Outbox _outbox
     cdef double _pinged_at
     cdef public Poller _poller
+    cdef public object _rate_limit
     cdef RawSocket _raw
     cdef public object _readiness
     cdef public object _settings

@@ -35,6 +35,7 @@ from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Outbox
+from uwsgi_ws.websocket.rate import RateLimit
 
 __all__ = ["ConnectionSettings", "LiveConnection"]
 
@@ -102,6 +103,7 @@ class LiveConnection(Receiver):
         "_outbox",
         "_pinged_at",
         "_poller",
+        "_rate_limit",
         "_raw",
         "_readiness",
         "_settings",
@@ -143,6 +145,9 @@ class LiveConnection(Receiver):
         self._outbox: Outbox | None = None
         self._readiness: Readiness | None = None
         self._bus: Bus | None = None  # once a channel has been joined
+        self._rate_limit: RateLimit | None = None
+        if settings.messages_per_second or settings.bytes_per_second:
+            self._rate_limit = RateLimit(self, settings.messages_per_second, settings.bytes_per_second)
         self._is_paused = False
         self._is_closed = False
         self._is_ping_pending = False
@@ -168,7 +173,7 @@ class LiveConnection(Receiver):
         if early:
             self.receive(early)
         if not self._is_closed and not self._is_paused:
-            self._stream.start_receiving(self)
+            self._start_receiving()
 
     # What anybody in the hub may ask
 
@@ -186,6 +191,11 @@ class LiveConnection(Receiver):
     def has_unmasked(self) -> bool:
         """Whether the peer has sent frames that were not masked, which ``--websockets-lenient`` lets in."""
         return self._engine.has_unmasked
+
+    @property
+    def frames_received(self) -> int:
+        """Frames of all kinds that the engine has seen begin; a message handed to who waits for it passes it by."""
+        return self._engine.frames_received
 
     @property
     def close_code(self) -> int | None:
@@ -328,6 +338,14 @@ class LiveConnection(Receiver):
         """Return what the waiting messages hold; asked only while the application is behind, so it is not counted."""
         return sum([len(message[1]) + MESSAGE_OVERHEAD for message in self._engine.messages])
 
+    def _intake(self) -> Receiver:
+        """Return who takes the stream's bytes."""
+        # Not kept in an attribute: without a limit it would refer to its own object, a cycle.
+        return self if self._rate_limit is None else self._rate_limit
+
+    def _start_receiving(self) -> None:
+        self._stream.start_receiving(self._intake())
+
     def _settle(self) -> None:
         """The application has answered what came before the peer's ending, or had its time."""
         self._engine.settle()
@@ -339,7 +357,7 @@ class LiveConnection(Receiver):
         except OSError:
             data = b""
         if data is not None:
-            self.receive(data)
+            self._intake().receive(data)
 
     def _resume(self) -> None:
         """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
@@ -353,7 +371,7 @@ class LiveConnection(Receiver):
             if engine.has_rest:
                 self._receive_rest()
             if not self._is_paused and not self._is_closed:
-                self._stream.start_receiving(self)
+                self._start_receiving()
 
     def _receive_rest(self) -> None:
         """Go on with what was read before; any greenlet may call it."""
@@ -488,7 +506,7 @@ class LiveConnection(Receiver):
         self._clock.schedule(self, self._close_by)
         if self._is_paused:
             self._is_paused = False
-            self._stream.start_receiving(self)  # to see the peer hang up
+            self._start_receiving()  # to see the peer hang up
         self._on_close()
 
     def _end_stream(self) -> None:
@@ -498,6 +516,7 @@ class LiveConnection(Receiver):
         if self._outbox is not None:
             self._outbox.close()
             self._outbox = None  # they know each other
+        self._rate_limit = None  # they, too
         self._clock.cancel(self)
         self._stream.close()
         self._on_close()

@@ -2,23 +2,19 @@
 
 Each frame counts as a message, fragments and control frames too: to take one costs as much, whatever it carries.
 
-It stands between the stream and the connection, where bytes come in, and only on connections that have a limit:
-the others never pass here.
+The limit stands between the stream and the connection, where bytes come in, and only on connections that have one:
+bytes of the others never pass here.
 """
 
 from __future__ import annotations
 
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from uwsgi_ws.hub.poller import Receiver
 
-if TYPE_CHECKING:
-    from uwsgi_ws.net.base import Stream
-    from uwsgi_ws.websocket.connection import Connection
-
-__all__ = ["Bucket", "PacedStream"]
+__all__ = ["Bucket", "RateLimit"]
 
 _log = logging.getLogger("uwsgi_ws.websocket")
 
@@ -47,80 +43,67 @@ class Bucket:
         return self._level >= 0
 
 
-class PacedStream(Receiver):
-    """A stream in all but ``start_receiving``, which watches what comes.
+class Limited(Protocol):
+    """A connection, as its limit sees it."""
+
+    path: str
+
+    @property
+    def frames_received(self) -> int:
+        """Frames that its engine has seen begin."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is worth closing."""
+
+    def hand_over(self, data: bytes) -> Any:
+        """As ``Receiver``."""
+
+    def receive(self, data: bytes) -> None:
+        """As ``Receiver``."""
+
+    def close(self, code: int | None, reason: str) -> None:
+        """Begin the closing handshake."""
+
+
+class RateLimit(Receiver):
+    """Takes the stream's bytes in the place of a connection, hands them on, and counts what has come.
 
     Args:
-        stream: The carrier's.
+        connection: It holds this in turn, and must let go of it in the end.
         messages_per_second: 0 is no limit.
         bytes_per_second: 0 is no limit.
-
-    Attributes:
-        connection: What the stream belongs to, until it is closed; set before it receives.
     """
 
-    connection: Connection | None = None
+    __slots__ = ("_bytes", "_connection", "_counted", "_handed", "_messages")
 
-    def __init__(self, stream: Stream, messages_per_second: int, bytes_per_second: int) -> None:
-        self._stream = stream
+    def __init__(self, connection: Limited, messages_per_second: int, bytes_per_second: int) -> None:
+        self._connection = connection
         now = monotonic()
         self._messages = Bucket(messages_per_second, now)
         self._bytes = Bucket(bytes_per_second, now)
         self._handed = 0  # messages that went past the engine
         self._counted = 0
-        self._receiver: Receiver | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """See Stream."""
-        return False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def start_receiving(self, receiver: Receiver) -> None:
-        """See Stream."""
-        self._receiver = receiver
-        self._stream.start_receiving(self)
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
-        receiver = self._receiver
-        assert receiver is not None, "set before anything is received"
-        waiter = receiver.hand_over(data) if data else None
+        connection = self._connection
+        waiter = connection.hand_over(data) if data else None
         if waiter is None:
-            receiver.receive(data)
+            connection.receive(data)
         else:
             self._handed += 1
             waiter.switch()
-        self._charge(len(data))
-
-    def recv_now(self) -> bytes | None:
-        """See Stream; what is returned is counted once the caller has taken it apart."""
-        data = self._stream.recv_now()
-        if data and self.connection is not None:
-            self.connection._poller.hub.loop.run_callback(self._charge, len(data))
-        return data
-
-    def _charge(self, size: int) -> None:
-        """Count what has come."""
-        connection = self.connection
-        if connection is None:
-            return
-        counted = connection._engine.frames_received + self._handed
+        counted = connection.frames_received + self._handed
         new, self._counted = counted - self._counted, counted
         now = monotonic()
         if not self._messages.take(new, now):
-            self._end(connection, "too many messages")
-        elif not self._bytes.take(size, now):
-            self._end(connection, "too much data")
+            self._end("too many messages")
+        elif not self._bytes.take(len(data), now):
+            self._end("too much data")
 
-    def _end(self, connection: Connection, reason: str) -> None:
+    def _end(self, reason: str) -> None:
+        connection = self._connection
         if connection.is_open:
             _log.warning("%s: %s in a second", connection.path, reason)
             connection.close(1008, reason)
-
-    def close(self) -> None:
-        """See Stream."""
-        self._stream.close()
-        self.connection = self._receiver = None  # they know it, too
