@@ -31,7 +31,7 @@ from uwsgi_ws.log import size as log_size
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol.websocket import handshake
-from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
+from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT, CloseCode
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import REQUEST_KEY, ClientGreenlet, current_request, current_start_response
@@ -72,7 +72,7 @@ class WebSocketError(ConnectionClosed):
 
     def __init__(self, text: str, cause: ConnectionClosed | None) -> None:
         if cause is None:
-            super().__init__(1006)
+            super().__init__(CloseCode.ABNORMAL_CLOSURE)
         else:
             super().__init__(cause.code, cause.reason, is_clean=cause.is_clean)
         self.args = (text,)

@@ -10,14 +10,13 @@ from time import monotonic_ns
 from uwsgi_ws.errors import HandshakeError
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.shared.websockets import OpenWebSockets, Seat
 from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["Admission", "ConnectionLimiter", "ConnectionLimits"]
 
-#: Of IANA's registry: "try again later".
-_TRY_AGAIN_LATER = 1013
 #: WebSockets that may be in the closing handshake, which takes a bad client some seconds, only because they were too
 #: many; more get the response.
 _MOST_CLOSING = 1_000
@@ -143,6 +142,6 @@ class ConnectionLimiter:
             connection = request.accept(headers, next(iter(offered), None))
         except OSError:
             return  # the client is gone
-        connection.close(_TRY_AGAIN_LATER, reason)
+        connection.close(CloseCode.TRY_AGAIN_LATER, reason)
         connection.release()
         self._closing.append(connection)

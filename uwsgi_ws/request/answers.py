@@ -6,6 +6,7 @@ import logging
 from http import HTTPStatus
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Headers, Request
 
 __all__ = ["fail", "log_exception", "respond", "respond_error"]
@@ -24,7 +25,7 @@ def fail(request: Request) -> None:
     if request.websocket is None:
         _answer(request, 500, (), "")
     else:
-        request.websocket.release(1011)
+        request.websocket.release(CloseCode.INTERNAL_ERROR)
 
 
 def respond(request: Request, status: str, headers: Headers, body: bytes) -> None:

@@ -18,15 +18,15 @@ from gevent.event import Event
 from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.protocol.websocket.boundary import FrameBoundary
-from uwsgi_ws.protocol.websocket.frames import encode_close
+from uwsgi_ws.protocol.websocket.frames import CloseCode, encode_close
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
 
 __all__ = ["Tunnel"]
 
-#: What a client is told where nobody spoke. RFC 6455 has no code for that; 1001 is what servers send.
-_IDLE = 1001, "nothing came for too long"
+#: What a client is told where nobody spoke. RFC 6455 has no code for that; this is what servers send.
+_IDLE = CloseCode.GOING_AWAY, "nothing came for too long"
 #: Seconds for both ends to finish once the tunnel closes, the frame included that is under way then.
 _CLOSE_TIMEOUT = 5.0
 

@@ -38,6 +38,7 @@ from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.net.tls import TlsStream
 from uwsgi_ws.protocol.http.forwarded import Proxies
 from uwsgi_ws.protocol.http.redirect import https_url
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter
@@ -68,7 +69,7 @@ _log = logging.getLogger("uwsgi_ws.server")
 #: What serves a client, by its door's dialect.
 _FRONTS: dict[str, type[StreamFront]] = {"http": Http1Front, "redirect": Http1Front, "uwsgi": UwsgiFront}
 
-_REASONS = {1001: "server stops", 1012: "server restarts"}
+_REASONS: dict[int, str] = {CloseCode.GOING_AWAY: "server stops", CloseCode.SERVICE_RESTART: "server restarts"}
 #: Seconds between two batches of a drain, and between two looks at what is left.
 _STEP = 0.05
 #: Seconds kept back for the closing handshakes of the last batch; half of the mercy where that is less.

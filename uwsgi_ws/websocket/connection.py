@@ -19,7 +19,7 @@ from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import OPEN
-from uwsgi_ws.protocol.websocket.frames import TEXT
+from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.messages import Message, Sendable, as_message
 from uwsgi_ws.websocket.live import LiveConnection
 from uwsgi_ws.websocket.outbox import COPY_LIMIT
@@ -30,6 +30,9 @@ greenlets.prepare()
 
 #: So many first answers to a peer are not held, whatever the worker's other connections are like.
 _UNHELD = 8
+
+#: Close codes by which a peer ends a conversation that went well.
+_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
 _NOTHING = object()
 
@@ -164,7 +167,7 @@ class Connection(LiveConnection):
             try:
                 message = self.recv()
             except ConnectionClosed as exc:
-                if exc.__cause__ is None and exc.code in (1000, 1001, 1005):
+                if exc.__cause__ is None and exc.code in _NORMAL_ENDS:
                     return
                 raise
             assert message is not None, "recv without a timeout has a message"
@@ -319,7 +322,7 @@ class Connection(LiveConnection):
         return self
 
     def __exit__(self, kind: object, value: object, traceback: object) -> None:
-        self.close(1000 if kind is None else 1011)
+        self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
 
     # Hooks, which threads.connection extends
 

@@ -30,6 +30,7 @@ from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
 from uwsgi_ws.protocol.websocket.fast_path import short_message
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -241,7 +242,7 @@ class LiveConnection(Receiver):
         self._pinged_at = monotonic()
         self._write_output()
 
-    def close(self, code: int | None = 1000, reason: str = "") -> None:
+    def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake and return; it is completed in the background, in bounded time.
 
         Messages already sent go out before the close frame. Without effect when the connection is closing.
@@ -273,7 +274,7 @@ class LiveConnection(Receiver):
         """This process is a copy, and the connection another's: it is over here, and its peer is told nothing."""
         self._engine.receive_eof()
 
-    def release(self, code: int = 1000) -> None:
+    def release(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
         """The application is done with it: close if it is open, forget what nobody will read."""
         self.close(code)
         self._engine.messages.clear()
@@ -443,7 +444,7 @@ class LiveConnection(Receiver):
         _log.warning("%s: the peer is too slow for what is broadcast to it", self.path)
         assert self._outbox is not None
         self._outbox.drop_queued()
-        self.close(1008, "too slow")
+        self.close(CloseCode.POLICY_VIOLATION, "too slow")
 
     # Time
 

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Protocol
 
 from uwsgi_ws.hub.poller import Receiver
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 
 __all__ = ["Bucket", "RateLimit"]
 
@@ -106,4 +107,4 @@ class RateLimit(Receiver):
         connection = self._connection
         if connection.is_open:
             _log.warning("%s: %s in a second", connection.path, reason)
-            connection.close(1008, reason)
+            connection.close(CloseCode.POLICY_VIOLATION, reason)

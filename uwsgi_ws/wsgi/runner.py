@@ -15,6 +15,7 @@ from typing import Any
 
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.hub import own
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.answers import fail, log_exception, respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.current import Dismissed, enter
@@ -25,6 +26,9 @@ __all__ = ["Application", "run"]
 Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes] | None]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
+
+# How an application's run ends its WebSocket; plain globals, as each request asks.
+_DONE, _FAILED = CloseCode.NORMAL_CLOSURE, CloseCode.INTERNAL_ERROR
 
 _told: set[int] = set()  # applications about whose headers something has been said
 
@@ -38,7 +42,7 @@ def run(application: Application, request: Request) -> bool:
     response = Response(request)
     enter(request, response)
     result: Iterable[bytes] | None = None
-    close_code = 1011
+    close_code = _FAILED
     try:
         try:
             result = application(request.environ, response)
@@ -53,7 +57,7 @@ def run(application: Application, request: Request) -> bool:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-        close_code = 1011 if response.has_failed else 1000
+        close_code = _FAILED if response.has_failed else _DONE
     except Dismissed:
         raise  # the server stops
     except ClientGone as gone:

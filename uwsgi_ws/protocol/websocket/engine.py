@@ -28,7 +28,7 @@ from operator import index
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
 from uwsgi_ws.protocol.plain import octets, plain_str
 from uwsgi_ws.protocol.websocket import frames
-from uwsgi_ws.protocol.websocket.frames import CLOSE, CONTINUATION, PING, SHORT_HEADERS, SHORT_MESSAGES, TEXT
+from uwsgi_ws.protocol.websocket.frames import CLOSE, CONTINUATION, PING, SHORT_HEADERS, SHORT_MESSAGES, TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.masking import Masker, unmask
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Assembler, Message, Piece, check_text
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -369,7 +369,7 @@ class WebSocket:
             self.close_received = True
             if not self.close_sent:
                 # 5.5.1: "it typically echos the status code it received".
-                self._end(Input.RECEIVE_CLOSE, 1005 if code is None else code, reason)
+                self._end(Input.RECEIVE_CLOSE, CloseCode.NO_STATUS_RECEIVED if code is None else code, reason)
                 self._put_close(frames.encode_close(code))
             self.finished = True
 
@@ -379,7 +379,7 @@ class WebSocket:
             return
         self.settle()
         if not self.close_received and self.cause is None:
-            self.close_code, self.close_reason = 1006, ""
+            self.close_code, self.close_reason = int(CloseCode.ABNORMAL_CLOSURE), ""
         self._move(Input.RECEIVE_EOF)
         self.finished = self._is_deaf = True
         self._forget()
@@ -417,7 +417,7 @@ class WebSocket:
         self.ping_payload = payload
         self.output.append(frames.encode(PING, payload))
 
-    def close(self, code: int | None = 1000, reason: str = "") -> None:
+    def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake; without effect when it has begun, also by an ending that is held back.
 
         Raises:
@@ -430,7 +430,7 @@ class WebSocket:
         frame = frames.encode_close(code, reason)
         self.settle()
         if self.state is OPEN:
-            self._end(Input.SEND_CLOSE, 1005 if code is None else code, reason)
+            self._end(Input.SEND_CLOSE, CloseCode.NO_STATUS_RECEIVED if code is None else code, reason)
             self._put_close(frame)
 
     def fail(self, cause: FrameError) -> None:
@@ -449,7 +449,9 @@ class WebSocket:
         if self.state is OPEN:
             raise InvalidState("the connection is open")
         error = ConnectionClosed(
-            1006 if self.close_code is None else self.close_code, self.close_reason, is_clean=self.is_clean
+            CloseCode.ABNORMAL_CLOSURE if self.close_code is None else self.close_code,
+            self.close_reason,
+            is_clean=self.is_clean,
         )
         error.__cause__ = self.cause
         return error
@@ -461,7 +463,7 @@ class WebSocket:
 
     def _end(self, by: Input, code: int, reason: str) -> None:
         self._move(by)
-        self.close_code, self.close_reason = code, reason
+        self.close_code, self.close_reason = int(code), reason
         if self._assembler is not None:
             self._assembler.drop()
 

@@ -5,6 +5,7 @@ It refuses to know messages, state and masking of payloads.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 from uwsgi_ws.errors import FrameError, InvalidText
@@ -18,6 +19,7 @@ __all__ = [
     "SHORT_HEADERS",
     "SHORT_MESSAGES",
     "TEXT",
+    "CloseCode",
     "FrameHeader",
     "encode",
     "encode_close",
@@ -48,6 +50,45 @@ SHORT_HEADERS = tuple([bytes((FIN | opcode, length)) for length in range(126)] f
 SHORT_MESSAGES = {
     bytes((FIN | opcode, MASKED | length)): (opcode, 6 + length) for opcode in (TEXT, BINARY) for length in range(126)
 }
+
+
+class CloseCode(IntEnum):
+    """Why a connection ends (RFC 6455 7.4.1, and IANA's registry); 3000 to 4999 are for applications and libraries.
+
+    Applications get plain integers: what is handed to them, and what goes into a log, is made one.
+    """
+
+    #: "A normal closure, meaning that the purpose for which the connection was established has been fulfilled."
+    NORMAL_CLOSURE = 1000
+    #: "An endpoint is 'going away', such as a server going down or a browser having navigated away from a page."
+    GOING_AWAY = 1001
+    #: "An endpoint is terminating the connection due to a protocol error."
+    PROTOCOL_ERROR = 1002
+    #: "It has received a type of data it cannot accept."
+    UNSUPPORTED_DATA = 1003
+    #: Never sent: "no status code was actually present" in the peer's close frame.
+    NO_STATUS_RECEIVED = 1005
+    #: Never sent: "the connection was closed abnormally, e.g., without sending or receiving a Close control frame".
+    ABNORMAL_CLOSURE = 1006
+    #: "It has received data within a message that was not consistent with the type of the message", such as a text that
+    #: is not UTF-8.
+    INVALID_DATA = 1007
+    #: "It has received a message that violates its policy. This is a generic status code."
+    POLICY_VIOLATION = 1008
+    #: "It has received a message that is too big for it to process."
+    MESSAGE_TOO_BIG = 1009
+    #: The client's: "it has expected the server to negotiate one or more extension, but the server didn't".
+    MANDATORY_EXTENSION = 1010
+    #: The server's: "it encountered an unexpected condition that prevented it from fulfilling the request".
+    INTERNAL_ERROR = 1011
+    #: IANA: the server restarts; the client may come back, after a while of its own choice.
+    SERVICE_RESTART = 1012
+    #: IANA: the server is overloaded; the client should come back later, or go elsewhere.
+    TRY_AGAIN_LATER = 1013
+    #: IANA: a gateway got an invalid response from the server behind it.
+    BAD_GATEWAY = 1014
+    #: Never sent: "the connection was closed due to a failure to perform a TLS handshake".
+    TLS_HANDSHAKE = 1015
 
 
 class FrameHeader(NamedTuple):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.websocket_client import frame, masked
 
-from uwsgi_ws.errors import FrameError, InvalidText
+from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidText, KeepaliveTimeout, MessageTooBig
 from uwsgi_ws.protocol.websocket import frames
+from uwsgi_ws.protocol.websocket.engine import WebSocket
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.masking import Masker, unmask
 
 DATA = (frames.CONTINUATION, frames.TEXT, frames.BINARY)
@@ -187,3 +191,40 @@ def test_the_key_goes_on_where_a_payload_was_cut(payload: bytes, key: bytes, cut
     places = [0, *sorted(min(cut, len(payload)) for cut in cuts), len(payload)]
     pieces = [payload[start:end] for start, end in itertools.pairwise(places)]
     assert b"".join(masker.process(piece) for piece in pieces if piece) == masked(payload, key)
+
+
+def test_each_close_code_has_a_name_and_may_be_sent_unless_it_tells_what_no_frame_told() -> None:
+    never_sent = {CloseCode.NO_STATUS_RECEIVED, CloseCode.ABNORMAL_CLOSURE, CloseCode.TLS_HANDSHAKE}
+    assert {code for code in CloseCode if not frames.is_valid_close_code(code)} == never_sent
+    assert sorted(CloseCode) == sorted({code for code in MAY_BE_SENT if code < 3000} | never_sent)
+
+
+def test_the_faults_of_a_peer_have_close_codes_of_the_registry() -> None:
+    """The tree of errors imports nothing, so its numbers stand there bare."""
+    codes = {
+        FrameError: CloseCode.PROTOCOL_ERROR,
+        InvalidText: CloseCode.INVALID_DATA,
+        MessageTooBig: CloseCode.MESSAGE_TOO_BIG,
+        KeepaliveTimeout: CloseCode.INTERNAL_ERROR,
+    }
+    assert {kind: kind.close_code for kind in (FrameError, *FrameError.__subclasses__())} == codes
+
+
+def test_applications_get_plain_numbers() -> None:
+    """Of a member of an enum, ``repr``, and in Python 3.10 ``str``, give the name."""
+    engine = WebSocket(1_000)
+    engine.close(CloseCode.GOING_AWAY)
+    assert type(engine.close_code) is int
+    assert type(engine.closed_error().code) is int
+    assert type(ConnectionClosed(CloseCode.ABNORMAL_CLOSURE).code) is int
+    assert str(ConnectionClosed(CloseCode.ABNORMAL_CLOSURE)) == "connection closed: 1006"
+
+
+def test_no_close_code_stands_bare_in_the_package() -> None:
+    package = Path(frames.__file__).parents[2]
+    bare = []
+    for path in package.rglob("*.py"):
+        numbers = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        if any(type(number.value) is int and 1001 <= number.value <= 1015 for number in numbers):
+            bare.append(str(path.relative_to(package)))
+    assert set(bare) <= {"errors.py", "process/worker.py", "protocol/websocket/frames.py"}
