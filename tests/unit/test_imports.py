@@ -266,7 +266,7 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "hub.own", "__main__"]
+EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "hub.own", "shared", "__main__"]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
 
 
@@ -286,6 +286,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.addresses",
         "uwsgi_ws.certificates",
         "uwsgi_ws.hub.own",
+        "uwsgi_ws.shared",
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES, typing=False) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before

@@ -13,17 +13,16 @@ from typing import Any
 
 from uwsgi_ws.channels.bus import current_bus
 from uwsgi_ws.channels.records import plain_name
-from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import ChannelError, Error
 from uwsgi_ws.protocol.plain import plain_bytes
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
+from uwsgi_ws.protocol.websocket.messages import is_text
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
 
 __all__ = ["FUNCTIONS"]
 
-#: Bytes of messages that may wait for ``channel_recv`` in one channel; what uWSGI's datagram sockets hold is less.
-_MAX_WAITING = 1_048_576
 _NO_WEBSOCKET = "unable to join websocket channel: there has been no handshake"
 _SEND_FAILED = "unable to send channel message"
 _RECV_FAILED = "unable to receive channel message"
@@ -68,7 +67,7 @@ def channel_join(name: str | bytes, /) -> None:
         request.subscriptions = {}
     channel = _name(name)
     if channel not in request.subscriptions:
-        subscription = Subscription(current_bus(), _MAX_WAITING)
+        subscription = Subscription(current_bus(), MAX_WAITING)  # what uWSGI's datagram sockets hold is less
         subscription.join(channel, "drop")
         request.subscriptions[channel] = subscription
 
@@ -92,23 +91,13 @@ def channel_send(name: str | bytes, message: str | bytes, /) -> None:
         opcode, payload = TEXT, str.encode(message)
     elif isinstance(message, bytes):
         payload = plain_bytes(message)
-        opcode = TEXT if _is_text(payload) else BINARY
+        opcode = TEXT if is_text(payload) else BINARY
     else:
         raise TypeError(f"argument 2 must be str or read-only bytes-like object, not {type(message).__name__}")
     try:
         current_bus().publish(_name(name), opcode, payload)
     except Error as exc:
         raise ChannelError(_SEND_FAILED) from exc
-
-
-def _is_text(message: bytes) -> bool:
-    if message.isascii():
-        return True
-    try:
-        message.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def channel_recv(name: str | bytes, timeout: float = -1, /) -> bytes | None:

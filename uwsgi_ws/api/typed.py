@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from uwsgi_ws.channels.bus import current_bus
-from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
@@ -15,9 +15,6 @@ from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request, is_serving
 
 __all__ = ["accept", "count", "publish", "subscribe"]
-
-#: Bytes of messages that may wait in a subscription: as many as one message may have by default.
-_MAX_WAITING = 1_048_576
 
 
 def accept(
@@ -77,7 +74,7 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
     current_bus().publish(channel, opcode, payload, exclude)
 
 
-def subscribe(*channels: str, slow: str = "close", max_bytes: int = _MAX_WAITING) -> Subscription:
+def subscribe(*channels: str, slow: str = "close", max_bytes: int = MAX_WAITING) -> Subscription:
     """Receive the messages of channels in this greenlet rather than have them sent to a client.
 
         with uwsgi_ws.subscribe("prices") as messages:

@@ -26,6 +26,7 @@ from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.protocol.websocket.frames import TEXT
+from uwsgi_ws.protocol.websocket.messages import is_text
 
 __all__ = ["ChannelSocket"]
 
@@ -122,11 +123,8 @@ class ChannelSocket:
         return answers, False
 
     def _publish(self, record: Record) -> None:
-        if record.opcode == TEXT:
-            try:
-                record.payload.decode()
-            except UnicodeDecodeError:
-                raise ChannelError("the message is text, but not in UTF-8") from None
+        if record.opcode == TEXT and not is_text(record.payload):
+            raise ChannelError("the message is text, but not in UTF-8")
         self._bus.publish(*record)
 
 

@@ -23,12 +23,13 @@ import resource
 from uwsgi_ws.channels.interest import InterestMap
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
+from uwsgi_ws.shared import MAX_WORKERS
 
 __all__ = ["MAX_SEATS", "Inboxes"]
 
-#: 512 workers, and as many that leave while those that replace them are there already: 1.1 GiB of address space, of
-#: which only what is used takes memory. For each worker asked for there are two seats, so fewer take less.
-MAX_SEATS = 1_024
+#: Two for each worker: 1.1 GiB of address space, of which only what is used takes memory. For each worker asked for
+#: there are two seats, so fewer take less.
+MAX_SEATS = 2 * MAX_WORKERS
 #: Descriptors that the application and its clients should still have.
 _SPARE = 256
 #: Bytes that an inbox holds, if the kernel lets us: the most that a user may ask for by default.
@@ -49,7 +50,7 @@ class Inboxes:
 
     def __init__(self, seats: int) -> None:
         if not 1 <= seats <= MAX_SEATS:
-            raise BootError(f"channels connect {MAX_SEATS // 2} workers at most")
+            raise BootError(f"channels connect {MAX_WORKERS} workers at most")
         self.seats = seats
         self._ends: list[tuple[int, int]] = []
         _raise_descriptor_limit(2 * seats)

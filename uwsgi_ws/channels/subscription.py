@@ -19,7 +19,10 @@ from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message
 from uwsgi_ws.stats import Stats
 
-__all__ = ["Subscription"]
+__all__ = ["MAX_WAITING", "Subscription"]
+
+#: Bytes of messages that may wait unless somebody says otherwise: as many as one message may have by default.
+MAX_WAITING = 1_048_576
 
 
 class Joins(Protocol):

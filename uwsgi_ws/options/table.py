@@ -37,6 +37,7 @@ from uwsgi_ws.options.values import (
     Umask,
     Variable,
 )
+from uwsgi_ws.shared import MAX_WORKERS
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
 
@@ -741,7 +742,7 @@ class Options:
         short="p",
         aliases=("workers",),
         at_least=1,
-        at_most=512,
+        at_most=MAX_WORKERS,
         group="Process",
         help="Worker processes; more than one implies --master.",
     )

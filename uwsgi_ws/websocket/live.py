@@ -42,6 +42,8 @@ __all__ = ["ConnectionSettings", "LiveConnection"]
 
 greenlets.prepare()
 
+#: Seconds for the peer to answer our close frame.
+CLOSE_TIMEOUT = 5.0
 #: Seconds for the application to take, and answer, the messages that came before the peer's close frame or fault.
 PATIENCE = 1.0
 #: Seconds that a finished connection waits for the peer to hang up, so that our last frame is not lost by a reset.
@@ -59,7 +61,6 @@ class ConnectionSettings:
         keepalive: When to ping and when to give up.
         send_timeout: Seconds that a peer may take no bytes while some wait for it.
         max_outbox: Bytes of broadcast messages that may wait for a slow peer.
-        close_timeout: Seconds for the peer to answer our close frame.
         messages_per_second: Frames that a peer may send in a second, of any kind; 0 is no limit.
         bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
         takes_unmasked: Whether a peer's frames may come unmasked.
@@ -69,10 +70,9 @@ class ConnectionSettings:
     keepalive: KeepalivePolicy
     send_timeout: float
     max_outbox: int
-    close_timeout: float = 5.0
-    messages_per_second: int = 0
-    bytes_per_second: int = 0
-    takes_unmasked: bool = False
+    messages_per_second: int
+    bytes_per_second: int
+    takes_unmasked: bool
 
 
 class LiveConnection(Receiver):
@@ -260,7 +260,7 @@ class LiveConnection(Receiver):
         if self._engine.finished:
             self._finish()
             return
-        self._close_by = monotonic() + self._settings.close_timeout
+        self._close_by = monotonic() + CLOSE_TIMEOUT
         self._clock.schedule(self, self._close_by)
         self._write_output()
         self._on_close()

@@ -50,7 +50,15 @@ class Instance:
         near, self.far = socket.socketpair()
         near.setblocking(False)
         self.stream = SocketStream(near, self.poller, clock, has_threads=True)
-        settings = ConnectionSettings(1_024, KeepalivePolicy(0, 0), 10.0, 65_536)
+        settings = ConnectionSettings(
+            max_message_size=1_024,
+            keepalive=KeepalivePolicy(0, 0),
+            send_timeout=10.0,
+            max_outbox=65_536,
+            messages_per_second=0,
+            bytes_per_second=0,
+            takes_unmasked=False,
+        )
         self.connection = Halting(
             self.stream,
             settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uwsgi_ws.protocol.websocket.frames import MAX_CONTROL, SHORT_MESSAGES, TEXT
 from uwsgi_ws.protocol.websocket.masking import Masker
-from uwsgi_ws.protocol.websocket.messages import Message
+from uwsgi_ws.protocol.websocket.messages import Message, is_text
 
 __all__ = ["short_message"]
 
@@ -32,11 +32,8 @@ def _short_message(data: bytes) -> Message | None:
     if len(data) != size:
         return None
     payload = Masker(data[body - 4 : body]).process(data[body:])
-    if opcode == TEXT and not payload.isascii():
-        try:
-            payload.decode()
-        except UnicodeDecodeError:
-            return None
+    if opcode == TEXT and not payload.isascii() and not is_text(payload):
+        return None
     return opcode, payload
 
 

@@ -29,8 +29,8 @@ class KeepalivePolicy:
         pong_tolerance: How long after a ping the peer may stay silent.
     """
 
-    ping_freq: float = 30.0
-    pong_tolerance: float = 3.0
+    ping_freq: float
+    pong_tolerance: float
 
     def judge(self, heard_at: float, pinged_at: float, now: float) -> tuple[Action, float]:
         """Return what to do now, and when to ask again.
