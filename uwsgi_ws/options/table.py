@@ -541,6 +541,13 @@ class Options:
         group="WebSocket",
         help="What a peer may send in a second, in the long run; past it the peer gets 1008. 0 is no limit.",
     )
+    websockets_trace: bool = option(
+        False,
+        aliases=("websocket-trace",),
+        group="WebSocket",
+        help="Write a transcript of each WebSocket into the log: '<' frames received, '>' sent, '=' states, '%' timers "
+        "and '!' faults; of payloads the size only.",
+    )
 
     channel_socket: tuple[Address, ...] = option(
         (),

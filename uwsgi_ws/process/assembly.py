@@ -281,6 +281,7 @@ def make_server(
             messages_per_second=options.websockets_messages_per_second,
             bytes_per_second=options.websockets_bytes_per_second,
             takes_unmasked="masking" in lenient,
+            is_traced=options.websockets_trace,
         ),
         environ=EnvironBase(
             api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1

@@ -266,6 +266,16 @@ class ThreadConnection(Connection):
         self.take_back()
         return next(pieces, None)
 
+    @property
+    def trace(self) -> Callable[[str], object] | None:
+        """See Connection."""
+        return super().trace
+
+    @trace.setter
+    def trace(self, trace: Callable[[str], object] | None) -> None:
+        with self._lock:
+            Connection.trace.__set__(self, trace)  # type: ignore[attr-defined]
+
     def fileno(self) -> int:
         """See Connection."""
         return self._in_hub(ThreadConnection._fileno)

@@ -189,15 +189,13 @@ class Connection(LiveConnection):
     def send_message(self, opcode: int, payload: bytes) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
         engine = self._engine
-        if engine.state is not OPEN:
-            raise engine.closed_error()
         length = len(payload)
-        self.messages_sent += 1
-        self.bytes_sent += length
         if length > COPY_LIMIT and (self._outbox is None or self._outbox.is_empty):
             self._send_long(opcode, payload)
             return
         frame = engine.encode(opcode, payload)
+        self.messages_sent += 1
+        self.bytes_sent += length
         if engine.messages and length <= COPY_LIMIT and self._may_cork():
             # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
             # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
@@ -224,6 +222,8 @@ class Connection(LiveConnection):
         """Write a message past the outbox, which is empty, without copying it."""
         engine = self._engine
         header, body = engine.encode_long(opcode, payload)
+        self.messages_sent += 1
+        self.bytes_sent += len(payload)
         try:
             sent = self._stream.sendmsg([header, body]) - len(header)
             if sent == len(body):

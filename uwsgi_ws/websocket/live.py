@@ -16,6 +16,7 @@ extends the hooks at the end of the class.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -26,6 +27,7 @@ from uwsgi_ws.errors import ConnectionClosed, KeepaliveTimeout
 from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.poller import Poller, Receiver
 from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.log import escape
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
@@ -37,6 +39,7 @@ from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.rate import RateLimit
+from uwsgi_ws.websocket.transcript import GuardedTrace, LogTrace
 
 __all__ = ["ConnectionSettings", "LiveConnection"]
 
@@ -64,6 +67,7 @@ class ConnectionSettings:
         messages_per_second: Frames that a peer may send in a second, of any kind; 0 is no limit.
         bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
         takes_unmasked: Whether a peer's frames may come unmasked.
+        is_traced: Whether the log gets a transcript of each.
     """
 
     max_message_size: int
@@ -73,6 +77,7 @@ class ConnectionSettings:
     messages_per_second: int
     bytes_per_second: int
     takes_unmasked: bool
+    is_traced: bool
 
 
 class LiveConnection(Receiver):
@@ -168,6 +173,10 @@ class LiveConnection(Receiver):
 
     def start(self, early: bytes = b"") -> None:
         """Begin to receive; ``early`` came together with the opening handshake."""
+        if self._settings.is_traced:
+            # The worker's newest WebSocket is this one.
+            self._engine.trace_to(LogTrace(self._stats.websockets))
+            self._trace(f"= OPEN {escape(self.path)}")
         freq = self._settings.keepalive.ping_freq
         if freq:
             self._clock.schedule(self, self._heard_at + freq)
@@ -208,6 +217,29 @@ class LiveConnection(Receiver):
         """Why the connection ended, in the words of whoever ended it first."""
         return self._engine.close_reason
 
+    @property
+    def trace(self) -> Callable[[str], object] | None:
+        """What is called with each line of the transcript; None is none, as it is without ``--websockets-trace``.
+
+        It may be set at any time. It must neither wait nor use the connection; one that raises is switched off. The end
+        of the connection does so, too.
+        """
+        trace = self._engine.trace
+        return trace.function if isinstance(trace, GuardedTrace) else trace
+
+    @trace.setter
+    def trace(self, trace: Callable[[str], object] | None) -> None:
+        if trace is None or isinstance(trace, LogTrace):
+            self._engine.trace_to(trace)
+        elif callable(trace):
+            self._engine.trace_to(GuardedTrace(trace, self.path))
+        else:
+            raise TypeError(f"a trace is callable or None, not {type(trace).__name__}")
+
+    def _trace(self, line: str) -> None:
+        if self._engine.trace is not None:
+            self._engine.trace(line)
+
     def closed_error(self) -> ConnectionClosed:
         """Return the exception that tells how the connection ended; it must not be open any more."""
         return self._engine.closed_error()
@@ -224,7 +256,10 @@ class LiveConnection(Receiver):
             overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
         """
         engine = self._engine
-        if engine.state is not OPEN or not self._own_outbox().offer(engine.frame_of(prepared), overflow):
+        if engine.state is not OPEN:
+            return False
+        if not self._own_outbox().offer(engine.frame_of(prepared), overflow):
+            self._trace("! the peer is too slow: this one is lost")
             return False
         self.messages_sent += 1
         self.bytes_sent += prepared.size
@@ -457,15 +492,18 @@ class LiveConnection(Receiver):
             stalled_by = self._outbox.progress_at + self._settings.send_timeout
             if now >= stalled_by:
                 _log.warning("%s: the peer took no bytes for %g s", self.path, self._settings.send_timeout)
+                self._trace("% the peer took no bytes for too long")
                 self.abort()
                 return None
             due.append(stalled_by)
         if self._engine.ending is not None and now >= self._close_by:
+            self._trace("% messages not taken for too long")
             self._settle()
         if self._engine.ending is not None:
             due.append(self._close_by)
         elif self._engine.state is not OPEN:
             if now >= self._close_by:
+                self._trace("% the peer did not hang up")
                 self.abort()
                 return None
             due.append(self._close_by)
@@ -482,8 +520,10 @@ class LiveConnection(Receiver):
         progress_at = self._heard_at if self._outbox is None else max(self._heard_at, self._outbox.progress_at)
         action, due = policy.judge(progress_at, self._pinged_at, now)
         if action is Action.PING:
+            self._trace("% ping due")
             self.ping(int(now * 1000).to_bytes(8, "big"))
         elif action is Action.FAIL:
+            self._trace("% no answer to a ping")
             _log.warning("%s: no PONG received in %g seconds", self.path, policy.pong_tolerance)
             self._engine.fail(KeepaliveTimeout(f"no answer to a ping in {policy.pong_tolerance:g} seconds"))
             self._finish()
@@ -518,6 +558,7 @@ class LiveConnection(Receiver):
             self._outbox.close()
             self._outbox = None  # they know each other
         self._rate_limit = None  # they, too
+        self._engine.trace_to(None)  # it may know this connection
         self._clock.cancel(self)
         self._stream.close()
         self._on_close()
@@ -563,6 +604,7 @@ class LiveConnection(Receiver):
 
     def _on_write_error(self) -> None:
         """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
+        self._trace("! a write failed")
         for _ in range(16):
             if self._is_closed:
                 return

@@ -58,6 +58,7 @@ class Instance:
             messages_per_second=0,
             bytes_per_second=0,
             takes_unmasked=False,
+            is_traced=False,
         )
         self.connection = Halting(
             self.stream,

@@ -17,23 +17,40 @@ which whoever owns the stream does, and the end of the stream makes the machine 
 An ending that the peer caused behind messages still waiting in ``messages``, in the same read perhaps, is held back:
 the application may answer what came before it, and then ``settle`` carries it out. (RFC 6455 5.5.1: an endpoint may
 delay its close frame; Autobahn calls a server that drops the answers NON-STRICT.)
+
+A *trace* gets a line for each frame, change of state and fault (``websocket.transcript`` has the notation). With one,
+each read goes through the general reader; without, nothing on the hot path asks for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from operator import index
 
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
 from uwsgi_ws.protocol.plain import octets, plain_str
 from uwsgi_ws.protocol.websocket import frames
-from uwsgi_ws.protocol.websocket.frames import CLOSE, CONTINUATION, PING, SHORT_HEADERS, SHORT_MESSAGES, TEXT, CloseCode
+from uwsgi_ws.protocol.websocket.frames import (
+    CLOSE,
+    CONTINUATION,
+    NAMES,
+    PING,
+    PONG,
+    SHORT_HEADERS,
+    SHORT_MESSAGES,
+    TEXT,
+    CloseCode,
+)
 from uwsgi_ws.protocol.websocket.masking import Masker, unmask
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Assembler, Message, Piece, check_text
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 
-__all__ = ["HIGH_WATER", "OPEN", "Input", "State", "WebSocket"]
+__all__ = ["HIGH_WATER", "OPEN", "Input", "State", "Trace", "WebSocket"]
+
+#: Called with each line of a transcript; it must neither raise nor wait, nor call the engine.
+Trace = Callable[[str], None]
 
 #: Bytes of whole messages that may wait for the application before no more is read from the peer.
 HIGH_WATER = 65_536
@@ -94,6 +111,7 @@ class WebSocket:
     Args:
         max_message_size: Bytes allowed in one message, all its fragments counted.
         takes_unmasked: Whether frames that are not masked are taken (against 5.1), as uWSGI does.
+        trace: Gets the transcript; None for none.
     """
 
     __slots__ = (
@@ -115,15 +133,17 @@ class WebSocket:
         "has_rest",
         "has_unmasked",
         "is_idle",
+        "is_quiet",
         "max_message_size",
         "messages",
         "output",
         "ping_payload",
         "state",
         "streaming",
+        "trace",
     )
 
-    def __init__(self, max_message_size: int, takes_unmasked: bool = False) -> None:
+    def __init__(self, max_message_size: int, takes_unmasked: bool = False, trace: Trace | None = None) -> None:
         self.max_message_size = max_message_size
         self._takes_unmasked = takes_unmasked
         #: An unmasked frame has come, and been taken.
@@ -158,7 +178,16 @@ class WebSocket:
         self._is_deaf = False  # the peer has ended it: what comes after that is not processed
         #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without asking
         #: the machine (see ``protocol.short``).
-        self.is_idle = max_message_size >= frames.MAX_MEDIUM
+        self.is_idle = trace is None and max_message_size >= frames.MAX_MEDIUM
+        self.trace = trace  # set by ``trace_to``
+        #: Open, and not traced: a message may be encoded without further questions.
+        self.is_quiet = trace is None
+
+    def trace_to(self, trace: Trace | None) -> None:
+        """Have the transcript go elsewhere from now on; None: nowhere."""
+        self.trace = trace
+        self.is_quiet = trace is None and self.state is OPEN
+        self._note_idle()
 
     # Receiving
 
@@ -177,7 +206,7 @@ class WebSocket:
             self.has_rest = False
         start = 0
         try:
-            if self._assembler is None and not self.streaming:
+            if self._assembler is None and not self.streaming and self.trace is None:
                 # The hot path: nearly every frame is a short whole message, told by its first two bytes. Whatever
                 # else comes goes to the general reader, with all that follows.
                 end = len(data)
@@ -235,6 +264,8 @@ class WebSocket:
                     break
                 self.frames_received += 1
                 start = body + header.length
+                if self.trace is not None:
+                    self.trace(f"< {NAMES[header.opcode]} {header.length}")
                 self._receive_control(header.opcode, unmask(header.key, data[body:start]))
                 attention = True
                 if self._is_deaf:
@@ -242,6 +273,8 @@ class WebSocket:
             else:
                 self.frames_received += 1
                 start = body
+                if self.trace is not None:
+                    self.trace(f"< {NAMES[header.opcode]} {header.length}{'' if header.fin else ' more'}")
                 stop = body + header.length
                 if header.fin and stop <= end and header.opcode and self._assembler is None and not self.streaming:
                     self._receive_message(header, data[body:stop])
@@ -262,6 +295,7 @@ class WebSocket:
     def _note_idle(self) -> None:
         self.is_idle = (
             self.state is OPEN
+            and self.trace is None
             and not (self._is_deaf or self._pending or self.streaming)
             and self._assembler is None
             and self.max_message_size >= frames.MAX_MEDIUM
@@ -332,7 +366,7 @@ class WebSocket:
     def _receive_control(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
             if not self.close_sent:
-                self.output.append(frames.encode(frames.PONG, payload))
+                self._put_control(PONG, payload)
         elif opcode == CLOSE:
             self._receive_close(payload)
         elif payload == self.ping_payload:
@@ -381,6 +415,8 @@ class WebSocket:
         if not self.close_received and self.cause is None:
             self.close_code, self.close_reason = int(CloseCode.ABNORMAL_CLOSURE), ""
         self._move(Input.RECEIVE_EOF)
+        if self.trace is not None:
+            self.trace(f"= CLOSED {self.close_code}")
         self.finished = self._is_deaf = True
         self._forget()
         self.output.clear()  # nobody is there to read it
@@ -396,17 +432,31 @@ class WebSocket:
         """Return one message for this peer alone, as it goes out; text is not checked.
 
         Data frames are made here, in ``encode_long`` and in ``frame_of``, and nowhere else.
+
+        Raises:
+            ConnectionClosed: no message may be sent any more.
         """
         length = len(payload)
+        if not self.is_quiet:
+            self._note_message(opcode, length)
         return (SHORT_HEADERS[opcode][length] if length < 126 else frames.encode_header(opcode, length)) + payload
 
     def encode_long(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
         """Return what ``encode`` does in two parts, to be written together: what is long is not copied."""
+        if not self.is_quiet:
+            self._note_message(opcode, len(payload))
         return frames.encode_header(opcode, len(payload)), payload
 
     def frame_of(self, prepared: Prepared) -> bytes:
-        """Return a message for many peers as this one takes it."""
+        """Return a message for many peers as this one takes it; raises as ``encode``."""
+        if not self.is_quiet:
+            self._note_message(prepared.opcode, prepared.size)
         return prepared.plain
+
+    def _note_message(self, opcode: int, size: int) -> None:
+        self.check_open()
+        if self.trace is not None:
+            self._trace_sent(opcode, size)
 
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""
@@ -415,7 +465,7 @@ class WebSocket:
         if len(payload) > frames.MAX_CONTROL:
             raise ValueError(f"ping of {len(payload)} bytes, 125 allowed")
         self.ping_payload = payload
-        self.output.append(frames.encode(PING, payload))
+        self._put_control(PING, payload)
 
     def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Begin the closing handshake; without effect when it has begun, also by an ending that is held back.
@@ -438,6 +488,8 @@ class WebSocket:
         if self.finished:
             return
         self.cause = cause
+        if self.trace is not None:
+            self.trace(f"! {cause.close_code} {cause}")
         if not self.close_sent:
             self._end(Input.FAIL, cause.close_code, cause.close_reason)
             self._put_close(frames.encode_close(cause.close_code, cause.close_reason))
@@ -464,13 +516,26 @@ class WebSocket:
     def _end(self, by: Input, code: int, reason: str) -> None:
         self._move(by)
         self.close_code, self.close_reason = int(code), reason
+        if self.trace is not None:
+            self.trace(f"= CLOSING {self.close_code}")
         if self._assembler is not None:
             self._assembler.drop()
+
+    def _put_control(self, opcode: int, payload: bytes) -> None:
+        self.output.append(frames.encode(opcode, payload))
+        if self.trace is not None:
+            self._trace_sent(opcode, len(payload))
 
     def _put_close(self, frame: bytes) -> None:
         self.output.append(frame)
         self.close_sent = True
+        if self.trace is not None:
+            self._trace_sent(CLOSE, len(frame) - 2)
+
+    def _trace_sent(self, opcode: int, size: int) -> None:
+        assert self.trace is not None, "asked before"
+        self.trace(f"> {NAMES[opcode]} {size}")
 
     def _move(self, by: Input) -> None:
         self.state = TRANSITIONS[self.state][by]
-        self.is_idle = False
+        self.is_idle = self.is_quiet = False

@@ -14,6 +14,7 @@ __all__ = [
     "BINARY",
     "CLOSE",
     "CONTINUATION",
+    "NAMES",
     "PING",
     "PONG",
     "SHORT_HEADERS",
@@ -31,7 +32,15 @@ __all__ = [
 
 # Opcodes, RFC 6455 11.8.
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-_KNOWN_OPCODES = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
+#: The RFC's words for them.
+NAMES = {
+    CONTINUATION: "CONTINUATION",
+    TEXT: "TEXT",
+    BINARY: "BINARY",
+    CLOSE: "CLOSE",
+    PING: "PING",
+    PONG: "PONG",
+}
 
 FIN = 0x80
 RSV = 0x70
@@ -124,7 +133,7 @@ def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = Fal
     opcode = first & 0x0F
     if first & RSV:
         raise FrameError("reserved bits set, and no extension was negotiated")
-    if opcode not in _KNOWN_OPCODES:
+    if opcode not in NAMES:
         raise FrameError(f"reserved opcode {opcode:#x}")
     is_masked = second & MASKED
     if not is_masked and not takes_unmasked:
