@@ -59,8 +59,8 @@ ALLOWED_BY_REASON = {
         "protocol/websocket/prepared.pxd": ("Prepared.plain",),
         "websocket/connection.pxd": ("send_message: frame",),
         "websocket/outbox.pxd": (
-            "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.answer(frame)", "Outbox.hold(frame)",
-            "Outbox.offer(frame)", "flush: batch",
+            "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.cork(frame)", "Outbox.offer(frame)",
+            "Outbox.send_corked(frame)", "flush: batch",
         ),
     },
     OURS: {

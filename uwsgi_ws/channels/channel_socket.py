@@ -31,7 +31,7 @@ from uwsgi_ws.protocol.websocket.messages import is_text
 __all__ = ["ChannelSocket"]
 
 #: Clients connected at once; past it the one that has been silent for longest goes.
-_PLACES = 256
+_MAX_CLIENTS = 256
 #: Seconds that a client may keep its place without a word.
 _IDLE = 30.0
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -51,9 +51,9 @@ class ChannelSocket:
         self._bus = bus
         self._max_message_size = max_message_size
         # Of their own: publishing must not wait until a WebSocket ends and gives its place free.
-        self._places = Pool(_PLACES)
+        self._clients = Pool(_MAX_CLIENTS)
         self._waiting: dict[Any, None] = {}  # their greenlets, who spoke last at the end
-        self._listener = Listener(sock, self._serve, self._places, is_shared=True)
+        self._listener = Listener(sock, self._serve, self._clients, is_shared=True)
 
     def start(self) -> None:
         """Begin to accept."""
@@ -62,7 +62,7 @@ class ChannelSocket:
     def stop(self) -> None:
         """Accept nobody any more, and drop who is there."""
         self._listener.stop()
-        self._places.kill(block=False)
+        self._clients.kill(block=False)
 
     def _serve(self, client: Any, address: object) -> None:
         greenlet = getcurrent()
@@ -73,7 +73,7 @@ class ChannelSocket:
                 if not self._admits(sock):
                     return
                 self._waiting[greenlet] = None
-                if self._places.full():
+                if self._clients.full():
                     self._end_idlest()
                 self._take_records(sock, greenlet)
             except OSError:

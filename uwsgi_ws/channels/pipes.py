@@ -34,7 +34,7 @@ from uwsgi_ws.stats import Stats
 __all__ = ["PipeBackend"]
 
 #: Packets written to, or read from, one pipe before others have their turn.
-_TURN = 64
+_BATCH = 64
 _READ, _WRITE = 1, 2
 
 _log = logging.getLogger("uwsgi_ws.channels")
@@ -108,7 +108,7 @@ class Outlet:
         stream = self._stream
         sent = 0
         try:
-            for _ in range(_TURN):
+            for _ in range(_BATCH):
                 if sent >= len(stream):
                     break
                 body = stream[sent : sent + BODY_SIZE]
@@ -172,14 +172,14 @@ class PipeBackend(Backend):
         inboxes: Made before the fork.
         seat: This worker's, from 0; nobody else alive has it.
         hub: The hub that schedules the worker.
-        turn: The worker's.
+        cork: The worker's.
         stats: The worker's.
         queue_size: Bytes that may wait for each other worker; never less than one message of the largest size.
         max_message_size: Bytes allowed in a message.
     """
 
     def __init__(
-        self, inboxes: Inboxes, seat: int, hub: Hub, turn: Cork, stats: Stats, *, queue_size: int, max_message_size: int
+        self, inboxes: Inboxes, seat: int, hub: Hub, cork: Cork, stats: Stats, *, queue_size: int, max_message_size: int
     ) -> None:
         self._inboxes = inboxes
         self._seat = seat
@@ -189,7 +189,7 @@ class PipeBackend(Backend):
         limit = max(queue_size, max_message_size + OVERHEAD)
         writer = (seat, self._interest.generation)
         self._outlets = [Outlet(inboxes, writer, other, hub, limit) for other in range(inboxes.seats)]
-        self._turn = turn
+        self._cork = cork
         self._inbox = inboxes.reader(seat)
         loop: Any = hub.loop
         self._watcher: Any = loop.io(self._inbox, _READ)
@@ -231,11 +231,11 @@ class PipeBackend(Backend):
             if not outlet.put(record):
                 self._stats.channel_drops += 1
             elif not was_waiting:
-                self._turn.touch(outlet)
+                self._cork.touch(outlet)
 
     def _read(self) -> None:
         """Take packets from the inbox and hand on what they complete."""
-        budget = _TURN
+        budget = _BATCH
         while budget > 0:
             try:
                 packet = os.read(self._inbox, PACKET_SIZE)

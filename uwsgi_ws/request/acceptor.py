@@ -24,10 +24,10 @@ class Acceptor:
         on_accept: Called with each request that has become a WebSocket; None for nothing.
     """
 
-    def __init__(self, settings: ConnectionSettings, poller: Poller, clock: Timers, stats: Stats) -> None:
+    def __init__(self, settings: ConnectionSettings, poller: Poller, timers: Timers, stats: Stats) -> None:
         self._settings = settings
         self._poller = poller
-        self._clock = clock
+        self._timers = timers
         self._stats = stats
         self.on_accept: Callable[[Request], None] | None = None
 
@@ -42,7 +42,7 @@ class Acceptor:
             stream,
             self._settings,
             self._poller,
-            self._clock,
+            self._timers,
             self._stats,
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,

@@ -343,15 +343,15 @@ class ThreadAcceptor(Acceptor):
     Args:
         settings: As Acceptor's, and so the others.
         poller: The worker's.
-        clock: The worker's.
+        timers: The worker's.
         stats: The worker's.
         hub_calls: The worker's.
     """
 
     def __init__(
-        self, settings: ConnectionSettings, poller: Poller, clock: Timers, stats: Stats, hub_calls: HubCalls
+        self, settings: ConnectionSettings, poller: Poller, timers: Timers, stats: Stats, hub_calls: HubCalls
     ) -> None:
-        super().__init__(settings, poller, clock, stats)
+        super().__init__(settings, poller, timers, stats)
         self._hub_calls = hub_calls
         self._standby = StandbyReader(hub_calls)
 

@@ -40,7 +40,7 @@ class ThreadOutbox(Outbox):
         owner: As Outbox's, and so the others.
         stream: The connection's; may be written to in any thread if it is a plain socket.
         hub: The one that the streams belong to.
-        turn: The worker's.
+        cork: The worker's.
         stats: The worker's.
         limit: As Outbox's.
         lock: The connection's.
@@ -48,8 +48,8 @@ class ThreadOutbox(Outbox):
 
     __slots__ = ("_lock",)
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int, lock: Any) -> None:
-        super().__init__(owner, stream, hub, turn, stats, limit)
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, cork: Cork, stats: Stats, limit: int, lock: Any) -> None:
+        super().__init__(owner, stream, hub, cork, stats, limit)
         self._lock = lock
 
     def flush(self, is_awaited: bool = False) -> bool:
@@ -59,23 +59,23 @@ class ThreadOutbox(Outbox):
         with self._lock:  # at the end of the turn
             return super().flush(is_awaited)
 
-    def _open_lanes(self) -> SendQueue:
+    def _open_queue(self) -> SendQueue:
         if is_hub_here():
-            return super()._open_lanes()
-        lanes = self._add_lanes()
+            return super()._open_queue()
+        queue = self._add_queue()
         # Not `HubCalls.post`, which may wait; inside the lock nobody waits for the hub.
-        self._hub.loop.run_callback_threadsafe(self._watch, lanes)
-        return lanes
+        self._hub.loop.run_callback_threadsafe(self._watch, queue)
+        return queue
 
-    def _watch(self, lanes: SendQueue) -> None:
+    def _watch(self, queue: SendQueue) -> None:
         with self._lock:
-            if self._lanes is lanes:  # else the connection has ended meanwhile
+            if self._queue is queue:  # else the connection has ended meanwhile
                 self._wait_for_kernel()
 
     def _advance(self) -> None:
         with self._lock:
             super()._advance()
 
-    def _wait(self, lanes: SendQueue, ticket: int) -> bool:
+    def _wait(self, queue: SendQueue, ticket: int) -> bool:
         with outside(self._lock):
-            return in_hub(super()._wait, lanes, ticket)
+            return in_hub(super()._wait, queue, ticket)

@@ -199,7 +199,7 @@ class Connection(LiveConnection):
         if engine.messages and length <= COPY_LIMIT and self._may_cork():
             # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
             # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
-            if not self._own_outbox().answer(frame):
+            if not self._own_outbox().send_corked(frame):
                 raise engine.closed_error()
             return
         if self._outbox is not None and not self._outbox.is_empty:

@@ -10,7 +10,7 @@ from uwsgi_ws.websocket.outbox cimport Outbox
 
 cdef class LiveConnection(Receiver):
     cdef object _bus
-    cdef object _clock
+    cdef object _timers
     cdef double _close_by
     cdef public WebSocket _engine
     cdef public double _heard_at

@@ -5,7 +5,7 @@ application's help. A short message that it waits for goes straight to it (``han
 past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down. What one read has brought
 beyond that stays in the engine as it came.
 
-``tick`` is called by the worker's clock, never more often than needed: keepalive, a peer that takes nothing, a
+``tick`` is called by the worker's timers, never more often than needed: keepalive, a peer that takes nothing, a
 closing handshake that does not end.
 
 Only greenlets of one hub may use a connection. The engine never switches greenlets, so its calls need no lock. Native
@@ -90,7 +90,7 @@ class LiveConnection(Receiver):
         stream: Where the bytes go; the connection owns it from now on.
         settings: The worker's.
         poller: The worker's.
-        clock: The worker's.
+        timers: The worker's.
         stats: The worker's.
         path: The request's path, for the application.
         subprotocol: The one agreed on, if any.
@@ -98,7 +98,6 @@ class LiveConnection(Receiver):
 
     __slots__ = (
         "_bus",
-        "_clock",
         "_close_by",
         "_engine",
         "_handed",
@@ -115,6 +114,7 @@ class LiveConnection(Receiver):
         "_settings",
         "_stats",
         "_stream",
+        "_timers",
         "_waiter",
         "_waiting",
         "bytes_received",
@@ -132,7 +132,7 @@ class LiveConnection(Receiver):
         stream: Stream,
         settings: ConnectionSettings,
         poller: Poller,
-        clock: Timers,
+        timers: Timers,
         stats: Stats,
         *,
         path: str = "",
@@ -144,7 +144,7 @@ class LiveConnection(Receiver):
         self._settings = settings
         self._poller = poller
         self._handed: Any = None  # the message for the waiter that is being switched to
-        self._clock = clock
+        self._timers = timers
         self._stats = stats
         self._waiter: Any = None  # the greenlet parked in recv
         self._waiting: list[Any] | None = None  # greenlets that want to receive after it
@@ -179,7 +179,7 @@ class LiveConnection(Receiver):
             self._trace(f"= OPEN {escape(self.path)}")
         freq = self._settings.keepalive.ping_freq
         if freq:
-            self._clock.schedule(self, self._heard_at + freq)
+            self._timers.schedule(self, self._heard_at + freq)
         if early:
             self.receive(early)
         if not self._is_closed and not self._is_paused:
@@ -296,7 +296,7 @@ class LiveConnection(Receiver):
             self._finish()
             return
         self._close_by = monotonic() + CLOSE_TIMEOUT
-        self._clock.schedule(self, self._close_by)
+        self._timers.schedule(self, self._close_by)
         self._write_output()
         self._on_close()
 
@@ -463,7 +463,7 @@ class LiveConnection(Receiver):
 
     def outbox_waits(self) -> None:
         """See Owner."""
-        self._clock.schedule(self, monotonic() + self._settings.send_timeout)
+        self._timers.schedule(self, monotonic() + self._settings.send_timeout)
 
     def outbox_is_empty(self) -> None:
         """See Owner."""
@@ -544,7 +544,7 @@ class LiveConnection(Receiver):
         if outbox is None or not outbox.waits_for_kernel:
             self._stream.shutdown()
         self._close_by = monotonic() + LINGER
-        self._clock.schedule(self, self._close_by)
+        self._timers.schedule(self, self._close_by)
         if self._is_paused:
             self._is_paused = False
             self._start_receiving()  # to see the peer hang up
@@ -559,7 +559,7 @@ class LiveConnection(Receiver):
             self._outbox = None  # they know each other
         self._rate_limit = None  # they, too
         self._engine.trace_to(None)  # it may know this connection
-        self._clock.cancel(self)
+        self._timers.cancel(self)
         self._stream.close()
         self._on_close()
 
@@ -588,7 +588,7 @@ class LiveConnection(Receiver):
             self._is_paused = True
             self._stream.pause_receiving()
             self._close_by = monotonic() + PATIENCE
-            self._clock.schedule(self, self._close_by)
+            self._timers.schedule(self, self._close_by)
         elif engine.has_rest and not self._is_closed:
             self._is_paused = True
             self._stream.pause_receiving()

@@ -8,19 +8,19 @@ cdef class Outbox:
     cdef list _batch
     cdef Py_ssize_t _batch_size
     cdef public object _hub
-    cdef public object _lanes
+    cdef public object _queue
     cdef Py_ssize_t _limit
     cdef object _owner
     cdef RawSocket _raw
     cdef list _senders
     cdef object _stats
     cdef object _stream
-    cdef Cork _turn
+    cdef Cork _cork
     cdef public bint is_empty
     cdef public double progress_at
 
-    cpdef object hold(self, bytes frame)
-    cpdef bint answer(self, bytes frame) except? True
+    cpdef object cork(self, bytes frame)
+    cpdef bint send_corked(self, bytes frame) except? True
     cpdef bint offer(self, bytes frame, object overflow) except? True
     @cython.locals(batch=list, size=Py_ssize_t)
     cpdef object flush(self, bint is_awaited=*)

@@ -1,9 +1,9 @@
 """What is on its way out of a connection and could not go, or should not go, by a write on the spot.
 
 Frames wait here for one of two things. Those of a *batch* wait for the end of the loop's turn, or for the next frame
-that may not wait: one write then takes all of them. Whatever the kernel does not take waits in the *lanes* until the
+that may not wait: one write then takes all of them. Whatever the kernel does not take waits in the *queue* until the
 socket is writable; senders park until their frame is out, so several greenlets may send at once and frames never
-interleave. There is no batch while there are lanes: what comes then queues behind them.
+interleave. There is no batch while there is a queue: what comes then goes behind it.
 
 A message that nobody waits for (a broadcast's) may find the peer too slow: then an ``Overflow`` says what gives.
 """
@@ -54,7 +54,7 @@ class Outbox:
         owner: The connection.
         stream: Its.
         hub: The worker's.
-        turn: The worker's.
+        cork: The worker's.
         stats: The worker's.
         limit: Bytes of what is offered that may wait for the kernel; a frame alone may be longer.
 
@@ -66,30 +66,30 @@ class Outbox:
     __slots__ = (
         "_batch",
         "_batch_size",
+        "_cork",
         "_hub",
-        "_lanes",
         "_limit",
         "_owner",
+        "_queue",
         "_raw",
         "_senders",
         "_stats",
         "_stream",
-        "_turn",
         "is_empty",
         "progress_at",
     )
 
-    def __init__(self, owner: Owner, stream: Stream, hub: Hub, turn: Cork, stats: Stats, limit: int) -> None:
+    def __init__(self, owner: Owner, stream: Stream, hub: Hub, cork: Cork, stats: Stats, limit: int) -> None:
         self._owner = owner
         self._stream = stream
         self._raw: Any = stream.raw  # a socket to write to without further ado
         self._hub: Any = hub
-        self._turn = turn
+        self._cork = cork
         self._stats = stats
         self._limit = limit
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._lanes: SendQueue | None = None
+        self._queue: SendQueue | None = None
         self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
         self.is_empty = True
         self.progress_at = 0.0
@@ -97,45 +97,45 @@ class Outbox:
     @property
     def waits_for_kernel(self) -> bool:
         """Whether something waits until the socket is writable."""
-        return self._lanes is not None
+        return self._queue is not None
 
     # Frames come in
 
     def send(self, frame: bytes) -> bool:
         """Write a frame behind all that waits, and return once the kernel has it; False when it never will."""
-        lanes = self._lanes
-        if lanes is not None:
-            return self._wait(lanes, lanes.put_data(frame, is_awaited=True))
+        queue = self._queue
+        if queue is not None:
+            return self._wait(queue, queue.put_data(frame, is_awaited=True))
         self._batch.append(frame)
         self._batch_size += len(frame)
         if not self.flush(True):
             return False
-        lanes = self._lanes
-        return lanes is None or self._wait(lanes, 1)
+        queue = self._queue
+        return queue is None or self._wait(queue, 1)
 
     def send_rest(self, rest: memoryview) -> bool:
         """As ``send``, for what a write on the spot has left of a frame; only when the outbox is empty."""
-        lanes = self._open_lanes()
-        return self._wait(lanes, lanes.put_partial(rest, is_awaited=True))
+        queue = self._open_queue()
+        return self._wait(queue, queue.put_partial(rest, is_awaited=True))
 
     def put_rest(self, rest: memoryview) -> None:
         """Hold what a write on the spot has left of a control frame; only when the outbox is empty."""
-        self._open_lanes().put_partial(rest, is_awaited=False)
+        self._open_queue().put_partial(rest, is_awaited=False)
 
-    def hold(self, frame: bytes) -> None:
+    def cork(self, frame: bytes) -> None:
         """Write a data frame at the end of the turn at the latest; not while something waits for the kernel."""
         if not self._batch:
-            self._turn.touch(self)
+            self._cork.touch(self)
             self.is_empty = False
         self._batch.append(frame)
         self._batch_size += len(frame)
         if self._batch_size > _BATCH_LIMIT:
             self.flush()
 
-    def answer(self, frame: bytes) -> bool:
+    def send_corked(self, frame: bytes) -> bool:
         """As ``send``, but the frame may go out as late as at the end of the turn."""
-        if self._lanes is None:
-            self.hold(frame)
+        if self._queue is None:
+            self.cork(frame)
             return True
         return self.send(frame)
 
@@ -146,11 +146,11 @@ class Outbox:
             frame: Encoded.
             overflow: What gives when too much would wait for the kernel, this frame included.
         """
-        lanes = self._lanes
-        if lanes is None:
-            self.hold(frame)
+        queue = self._queue
+        if queue is None:
+            self.cork(frame)
             return True
-        if lanes.held + len(frame) > self._limit:
+        if queue.memory + len(frame) > self._limit:
             stats = self._stats
             if overflow is Overflow.CLOSE:
                 stats.slow_closed += 1
@@ -159,16 +159,16 @@ class Outbox:
             if overflow is Overflow.DROP:
                 stats.slow_dropped += 1
                 return False
-            stats.slow_dropped += lanes.drop_unawaited()
-        lanes.put_data(frame, is_awaited=False)
+            stats.slow_dropped += queue.drop_unawaited()
+        queue.put_data(frame, is_awaited=False)
         return True
 
     def put_control(self, frame: bytes) -> None:
         """Write a control frame before the data frames that wait for the kernel."""
         if not self.flush():
             return
-        if self._lanes is not None:
-            self._lanes.put_control(frame)
+        if self._queue is not None:
+            self._queue.put_control(frame)
         else:
             self._write([frame], len(frame), False)
 
@@ -176,8 +176,8 @@ class Outbox:
         """Write our close frame behind the messages already sent."""
         if not self.flush():
             return
-        if self._lanes is not None:
-            self._lanes.put_data(frame, is_awaited=False)
+        if self._queue is not None:
+            self._queue.put_data(frame, is_awaited=False)
         else:
             self._write([frame], len(frame), False)
 
@@ -187,7 +187,7 @@ class Outbox:
         """Write the batch, if there is one; False when the connection is lost.
 
         Args:
-            is_awaited: Somebody waits for its last frame: it gets the first ticket of the lanes, should they open.
+            is_awaited: Somebody waits for its last frame: it gets the first ticket of a queue, should one be needed.
         """
         if not self._batch:
             return True
@@ -212,59 +212,59 @@ class Outbox:
             return False
         if sent == size:
             return True
-        lanes = self._open_lanes()
+        queue = self._open_queue()
         last = len(frames) - 1
         for number, frame in enumerate(frames):
             if sent >= len(frame):
                 sent -= len(frame)
             elif sent:
-                lanes.put_partial(memoryview(frame)[sent:], is_awaited=is_awaited and number == last)
+                queue.put_partial(memoryview(frame)[sent:], is_awaited=is_awaited and number == last)
                 sent = 0
             else:
-                lanes.put_data(frame, is_awaited=is_awaited and number == last)
+                queue.put_data(frame, is_awaited=is_awaited and number == last)
         return True
 
-    def _open_lanes(self) -> SendQueue:
-        lanes = self._add_lanes()
+    def _open_queue(self) -> SendQueue:
+        queue = self._add_queue()
         self._wait_for_kernel()
-        return lanes
+        return queue
 
-    def _add_lanes(self) -> SendQueue:
-        self._lanes = SendQueue()
+    def _add_queue(self) -> SendQueue:
+        self._queue = SendQueue()
         self.is_empty = False
         self.progress_at = monotonic()
-        return self._lanes
+        return self._queue
 
     def _wait_for_kernel(self) -> None:
         self._stream.when_writable(self._advance)
         self._owner.outbox_waits()
 
     def _advance(self) -> None:
-        """Write what the kernel takes of the lanes; called by the hub."""
-        lanes = self._lanes
-        if lanes is None:
+        """Write what the kernel takes of the queue; called by the hub."""
+        queue = self._queue
+        if queue is None:
             return
         try:
-            lanes.advance(self._stream.sendmsg(lanes.buffers()))
+            queue.advance(self._stream.sendmsg(queue.buffers()))
         except BlockingIOError:
             return
         except OSError:
             self._owner.outbox_lost()
             return
         self.progress_at = monotonic()
-        if not lanes.size:
-            self._lanes = None
+        if not queue.size:
+            self._queue = None
             self.is_empty = True
             self._stream.stop_writing()
             self._owner.outbox_is_empty()
-        self._wake(lanes)
+        self._wake(queue)
 
     # Who waits
 
-    def _wait(self, lanes: SendQueue, ticket: int) -> bool:
-        while lanes.completed < ticket:
+    def _wait(self, queue: SendQueue, ticket: int) -> bool:
+        while queue.completed < ticket:
             refuse_copies()
-            if lanes.is_dropped:
+            if queue.is_dropped:
                 return False
             entry = (ticket, getcurrent())
             self._senders.append(entry)
@@ -276,10 +276,10 @@ class Outbox:
                     self._senders.remove(entry)
         return True
 
-    def _wake(self, lanes: SendQueue) -> None:
+    def _wake(self, queue: SendQueue) -> None:
         """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
         for ticket, sender in list(self._senders):
-            if lanes.is_dropped or lanes.completed >= ticket:
+            if queue.is_dropped or queue.completed >= ticket:
                 sender.switch()
 
     # Ending
@@ -288,16 +288,16 @@ class Outbox:
         """Forget all but what is half-way out: our last frame shall not wait for a peer that does not read."""
         self._batch = []
         self._batch_size = 0
-        lanes = self._lanes
-        if lanes is None:
+        queue = self._queue
+        if queue is None:
             self.is_empty = True
             return
-        lanes.drop_queued()
+        queue.drop_queued()
         if self._senders:
-            self._hub.loop.run_callback(self._wake, lanes)
+            self._hub.loop.run_callback(self._wake, queue)
 
     def close(self) -> None:
         """Forget everything; the owner is not called any more."""
         self.drop_queued()
-        self._lanes = None
+        self._queue = None
         self.is_empty = True

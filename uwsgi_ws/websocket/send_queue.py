@@ -1,6 +1,6 @@
 """Frames that the kernel has not taken yet, in the order in which they must go.
 
-Two lanes: control frames overtake queued data frames, never the frame that is already half-way out. It refuses to
+Control frames overtake queued data frames, never the frame that is already half-way out. It refuses to
 know sockets and waiting: it hands out buffers and is told how many bytes of them went.
 """
 
@@ -40,12 +40,12 @@ class SendQueue:
         self.is_dropped = False
 
     @property
-    def held(self) -> int:
+    def memory(self) -> int:
         """The bytes of memory that it all takes, however short the frames."""
         return self.size + (len(self._control) + len(self._data)) * MESSAGE_OVERHEAD
 
     def put_partial(self, rest: memoryview, *, is_awaited: bool) -> int:
-        """Hold the rest of what is half-way out; only into empty lanes. Returns as ``put_data``."""
+        """Hold the rest of what is half-way out; only into an empty queue. Returns as ``put_data``."""
         self._partial = rest, is_awaited
         self.size += len(rest)
         self._tickets += is_awaited
@@ -87,8 +87,8 @@ class SendQueue:
     def buffers(self) -> list[bytes | memoryview]:
         """Return what to write next, in order."""
         out: list[bytes | memoryview] = [] if self._partial is None else [self._partial[0]]
-        for lane in (self._control, self._data):
-            for frame, _ in lane:
+        for frames in (self._control, self._data):
+            for frame, _ in frames:
                 if len(out) == _MAX_BUFFERS:
                     return out
                 out.append(frame)
@@ -105,13 +105,13 @@ class SendQueue:
             sent -= len(rest)
             self._partial = None
             self.completed += is_awaited
-        for lane in (self._control, self._data):
-            while lane:
-                frame, is_awaited = lane[0]
+        for frames in (self._control, self._data):
+            while frames:
+                frame, is_awaited = frames[0]
                 if not sent:
                     return
-                lane.popleft()
-                if lane is self._control:
+                frames.popleft()
+                if frames is self._control:
                     self._control_size -= len(frame)
                 if sent < len(frame):
                     self._partial = memoryview(frame)[sent:], is_awaited

@@ -114,7 +114,7 @@ def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: HubCalls)
     assert outbox.is_empty
 
 
-def test_a_thread_whose_peer_has_gone_leaves_the_gate_to_the_hub(crossing: HubCalls) -> None:
+def test_a_thread_whose_peer_has_gone_leaves_the_lock_to_the_hub(crossing: HubCalls) -> None:
     outbox, owner = outbox_of(Stream(None))
     assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [False]

@@ -46,10 +46,10 @@ class Instance:
         self.hub_calls = HubCalls(hub)
         use_hub_calls(self.hub_calls)
         self.poller = Poller(hub)
-        clock = Timers(hub)
+        timers = Timers(hub)
         near, self.far = socket.socketpair()
         near.setblocking(False)
-        self.stream = SocketStream(near, self.poller, clock, has_threads=True)
+        self.stream = SocketStream(near, self.poller, timers, has_threads=True)
         settings = ConnectionSettings(
             max_message_size=1_024,
             keepalive=KeepalivePolicy(0, 0),
@@ -64,7 +64,7 @@ class Instance:
             self.stream,
             settings,
             self.poller,
-            clock,
+            timers,
             Stats(),
             hub_calls=self.hub_calls,
             standby=StandbyReader(self.hub_calls),
@@ -81,10 +81,10 @@ class Instance:
 
 
 @pytest.fixture
-def place() -> Iterator[Instance]:
-    place = Instance()
-    yield place
-    place.close()
+def instance() -> Iterator[Instance]:
+    instance = Instance()
+    yield instance
+    instance.close()
 
 
 def in_thread(function: Callable[[], object]) -> list[Any]:
@@ -108,49 +108,51 @@ def until(condition: Callable[[], object]) -> None:
             gevent.sleep(0.001)
 
 
-def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(place: Instance) -> None:
+def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(instance: Instance) -> None:
     """It goes as soon as it has our close frame: the socket may wake the thread before we do."""
-    outcome = in_thread(place.connection.recv)
+    outcome = in_thread(instance.connection.recv)
 
     def halt() -> None:
-        place.connection.halt = lambda: None
-        place.far.close()
-        eventually(lambda: not place.hub_calls._bells)
+        instance.connection.halt = lambda: None
+        instance.far.close()
+        eventually(lambda: not instance.hub_calls._bells)
 
-    until(lambda: place.hub_calls._bells)
-    place.connection.halt = halt
-    place.connection.close(4001, "from elsewhere")
+    until(lambda: instance.hub_calls._bells)
+    instance.connection.halt = halt
+    instance.connection.close(4001, "from elsewhere")
     until(lambda: outcome)
     assert (outcome[0].code, outcome[0].reason) == (4001, "from elsewhere")
 
 
-def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(place: Instance) -> None:
+def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows_who_received(
+    instance: Instance,
+) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    outcome = in_thread(place.connection.recv)
-    until(lambda: place.hub_calls._bells)
-    place.far.send(UNKNOWN_OPCODE)
+    outcome = in_thread(instance.connection.recv)
+    until(lambda: instance.hub_calls._bells)
+    instance.far.send(UNKNOWN_OPCODE)
     until(lambda: outcome)
     assert outcome[0].code == 1002
-    place.connection.abort()
+    instance.connection.abort()
     outcome.clear()
     until(lambda: len(os.listdir("/proc/self/fd")) < before)  # the socket is closed as well
 
 
-def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(place: Instance) -> None:
-    place.far.send(HELLO)
-    assert place.stream.hand_over() is None
-    outcome = in_thread(place.connection.recv)
+def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(instance: Instance) -> None:
+    instance.far.send(HELLO)
+    assert instance.stream.hand_over() is None
+    outcome = in_thread(instance.connection.recv)
     until(lambda: outcome)
     assert outcome == ["hello"]
 
 
-def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(place: Instance) -> None:
+def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(instance: Instance) -> None:
     def work() -> None:
         for _ in range(200):
-            place.connection.send("x")
+            instance.connection.send("x")
 
-    place.connection._engine.messages.append((1, b"more to be answered"))
+    instance.connection._engine.messages.append((1, b"more to be answered"))
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()  # the hub, which is this thread's, has had no turn
-    assert place.far.recv(1_000) == b"\x81\x01x" * 200
+    assert instance.far.recv(1_000) == b"\x81\x01x" * 200
