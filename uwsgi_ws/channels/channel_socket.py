@@ -12,8 +12,6 @@ who needs it least.
 from __future__ import annotations
 
 import os
-import socket
-import struct
 from typing import Any
 
 from gevent import getcurrent
@@ -25,6 +23,7 @@ from uwsgi_ws.channels.records import Decoder, Record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.net.listeners import Listener
+from uwsgi_ws.net.peers import peer_uid
 from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import is_text
 
@@ -34,7 +33,6 @@ __all__ = ["ChannelSocket"]
 _MAX_CLIENTS = 256
 #: Seconds that a client may keep its place without a word.
 _IDLE = 30.0
-_CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 _READ_SIZE = 65_536
 
 
@@ -83,7 +81,7 @@ class ChannelSocket:
 
     def _admits(self, sock: GeventSocket) -> bool:
         """Tell whoever may not publish so, before they could take a place from anybody."""
-        _, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        uid = peer_uid(sock)
         if uid in (0, os.geteuid()):
             return True
         sock.sendall(_refusal(ChannelError(f"user {uid} may not publish here")))

@@ -11,7 +11,7 @@ from typing import Any
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.users import user_id
 
-__all__ = ["LOOPBACK", "PeerFilter", "peer_name"]
+__all__ = ["LOOPBACK", "PeerFilter", "peer_name", "peer_uid"]
 
 LOOPBACK: tuple[Trusted, ...] = (ip_network("127.0.0.0/8"), ip_network("::1"))
 
@@ -41,15 +41,16 @@ class PeerFilter:
         if isinstance(address, tuple):
             peer = ip_address(address[0].partition("%")[0])
             return any(peer in network for network in self._networks)
-        return not self._uids or _peer_uid(sock) in self._uids
+        return not self._uids or peer_uid(sock) in self._uids
 
 
 def peer_name(sock: Any, address: Any) -> str:
     """Return what to call a peer in the log."""
-    return str(address[0]) if isinstance(address, tuple) else f"a process of uid {_peer_uid(sock)}"
+    return str(address[0]) if isinstance(address, tuple) else f"a process of uid {peer_uid(sock)}"
 
 
-def _peer_uid(sock: Any) -> int:
+def peer_uid(sock: Any) -> int:
+    """Return whose process is at the other end of a unix socket (``SO_PEERCRED``)."""
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid: int = _CREDENTIALS.unpack(credentials)[1]
     return uid

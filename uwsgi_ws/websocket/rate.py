@@ -13,35 +13,12 @@ from time import monotonic
 from typing import Any, Protocol
 
 from uwsgi_ws.hub.poller import Receiver
+from uwsgi_ws.protocol.bucket import TokenBucket
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 
-__all__ = ["Bucket", "RateLimit"]
+__all__ = ["RateLimit"]
 
 _log = logging.getLogger("uwsgi_ws.websocket")
-
-
-class Bucket:
-    """Holds what may be spent at once: a second's worth, filled again as time passes.
-
-    Args:
-        rate: Units in a second; 0 is no limit.
-        now: The time, in seconds.
-    """
-
-    __slots__ = ("_filled_at", "_level", "_rate")
-
-    def __init__(self, rate: int, now: float) -> None:
-        self._rate = rate
-        self._level = float(rate)
-        self._filled_at = now
-
-    def take(self, amount: int, now: float) -> bool:
-        """Take units out; False when there are not as many."""
-        if not self._rate:
-            return True
-        self._level = min(self._rate, self._level + (now - self._filled_at) * self._rate) - amount
-        self._filled_at = now
-        return self._level >= 0
 
 
 class Limited(Protocol):
@@ -81,8 +58,8 @@ class RateLimit(Receiver):
     def __init__(self, connection: Limited, messages_per_second: int, bytes_per_second: int) -> None:
         self._connection = connection
         now = monotonic()
-        self._messages = Bucket(messages_per_second, now)
-        self._bytes = Bucket(bytes_per_second, now)
+        self._messages = _bucket(messages_per_second, now)
+        self._bytes = _bucket(bytes_per_second, now)
         self._handed = 0  # messages that went past the engine
         self._counted = 0
 
@@ -98,9 +75,9 @@ class RateLimit(Receiver):
         counted = connection.frames_received + self._handed
         new, self._counted = counted - self._counted, counted
         now = monotonic()
-        if not self._messages.take(new, now):
+        if self._messages is not None and not self._messages.spend(new, now):
             self._end("too many messages")
-        elif not self._bytes.take(len(data), now):
+        elif self._bytes is not None and not self._bytes.spend(len(data), now):
             self._end("too much data")
 
     def _end(self, reason: str) -> None:
@@ -108,3 +85,8 @@ class RateLimit(Receiver):
         if connection.is_open:
             _log.warning("%s: %s in a second", connection.path, reason)
             connection.close(CloseCode.POLICY_VIOLATION, reason)
+
+
+def _bucket(rate: int, now: float) -> TokenBucket | None:
+    """Return a bucket that a second's worth may be taken from at once; None without a limit."""
+    return TokenBucket(rate, rate, now) if rate else None
