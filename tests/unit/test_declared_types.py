@@ -26,12 +26,12 @@ PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.
 #: By reason and file: a function's argument in parentheses, its local name after a colon, a class's attribute.
 ALLOWED_BY_REASON = {
     WIRE: {
-        "hub/poller.pxd": ("Receiver.hand_over(data)", "Receiver.receive(data)"),
+        "hub/poller.pxd": ("Receiver.take_if_simple(data)", "Receiver.receive(data)"),
         "net/stream.pxd": ("SocketStream._early", "recv() returns", "recv_now() returns"),
         "net/_raw.pxd": ("recv() returns", "_recv_large() returns"),
         "protocol/http/http1.pxd": ("RequestParser.receive(data)",),
         "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
-        "websocket/live.pxd": ("LiveConnection.hand_over(data)", "LiveConnection.receive(data)"),
+        "websocket/live.pxd": ("LiveConnection.take_if_simple(data)", "LiveConnection.receive(data)"),
         "wsgi/input.pxd": ("BodyFile._held", "read_chunk() returns", "_take() returns"),
     },
     PARSED: {

@@ -5,12 +5,12 @@ from uwsgi_ws.hub.cork cimport Cork
 
 
 cdef class Receiver:
-    cpdef object hand_over(self, bytes data)
+    cpdef object take_if_simple(self, bytes data)
     cpdef object receive(self, bytes data)
 
 
 cdef class Watched:
-    cpdef object hand_over(self)
+    cpdef object next_greenlet(self)
     cpdef object readable(self)
 
 

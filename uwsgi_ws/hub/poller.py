@@ -34,7 +34,7 @@ class Receiver:
 
     __slots__ = ()
 
-    def hand_over(self, data: bytes) -> Any:
+    def take_if_simple(self, data: bytes) -> Any:
         """Take bytes if they are just what a parked greenlet waits for; any greenlet may call it.
 
         Returns:
@@ -52,7 +52,7 @@ class Watched:
 
     __slots__ = ()
 
-    def hand_over(self) -> Any:
+    def next_greenlet(self) -> Any:
         """The descriptor is readable: return the greenlet to switch to at once, if that is all that is to be done.
 
         Any greenlet may call it. None leaves the rest to ``readable``, which the hub calls next.
@@ -60,7 +60,7 @@ class Watched:
         raise NotImplementedError
 
     def readable(self) -> None:
-        """The descriptor is readable, and ``hand_over`` did not know for whom; called in the hub."""
+        """The descriptor is readable, and ``next_greenlet`` did not know for whom; called in the hub."""
         raise NotImplementedError
 
 
@@ -117,7 +117,7 @@ class Poller:
         target = None
         if self.ready and self._held is None:
             watched = self.ready.pop()
-            target = watched.hand_over()
+            target = watched.next_greenlet()
             if target is None:
                 self._held = watched
         return greenlets.switch(self.hub if target is None else target)
@@ -139,7 +139,7 @@ class Poller:
                     if not self.ready:
                         return
                     watched = self.ready.pop()
-                    target = watched.hand_over()
+                    target = watched.next_greenlet()
                     if target is not None:
                         greenlets.switch(target)
                         continue

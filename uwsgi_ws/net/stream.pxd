@@ -37,5 +37,5 @@ cdef class SocketStream(Watched):
     cpdef object flush(self)
     cdef object _take_held(self)
     cpdef object stop_writing(self)
-    cpdef object hand_over(self)
+    cpdef object next_greenlet(self)
     cpdef object readable(self)

@@ -80,7 +80,7 @@ class SocketStream(Watched):
         self._poller = poller
         self._clock = clock
         self._io: Any = poller.watcher(sock.fileno())
-        self._early: bytes | None = None  # what hand_over has read and left to the hub
+        self._early: bytes | None = None  # what next_greenlet has read and left to the hub
         self._held: bytes | None = None  # the end of an answer that goes out at the end of the turn
         self._write_io: Any = None
         self._is_reading = False
@@ -318,7 +318,7 @@ class SocketStream(Watched):
         self._io.stop()
         self._is_reading = False
 
-    def hand_over(self) -> Any:
+    def next_greenlet(self) -> Any:
         """See Watched."""
         receiver = self._receiver
         if receiver is None:
@@ -327,7 +327,7 @@ class SocketStream(Watched):
             data = self.recv_now()
         except OSError:
             data = b""  # errors count as the end
-        waiter = receiver.hand_over(data) if data else None
+        waiter = receiver.take_if_simple(data) if data else None
         if waiter is None:
             self._early = data
         return waiter

@@ -112,7 +112,7 @@ class ThreadConnection(Connection):
     close = in_the_hub(Connection.close)
     abort = in_the_hub(Connection.abort)
     release = in_the_hub(Connection.release)
-    hand_over = inside_the_lock(Connection.hand_over)
+    take_if_simple = inside_the_lock(Connection.take_if_simple)
     receive = inside_the_lock(Connection.receive)
 
     def _in_hub(self, function: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -83,7 +83,7 @@ class Connection(LiveConnection):
                 if len(message) != 2:
                     continue  # a piece of a message that recv_streaming left unread; the caller wants the next one
             elif deadline is None and self._waiter is None and engine.is_idle:
-                # The usual wait, ended by hand_over.
+                # The usual wait, ended by take_if_simple.
                 self._waiter = greenlets.getcurrent()
                 try:
                     self._poller.wait()

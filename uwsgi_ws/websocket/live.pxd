@@ -41,5 +41,5 @@ cdef class LiveConnection(Receiver):
     @cython.locals(engine=WebSocket)
     cpdef bint offer(self, Prepared prepared, object overflow=*) except? True
     cpdef Outbox _own_outbox(self)
-    cpdef object hand_over(self, bytes data)
+    cpdef object take_if_simple(self, bytes data)
     cpdef object receive(self, bytes data)

@@ -1,9 +1,9 @@
 """A live WebSocket connection, the hub's half: what goes on wherever the application is.
 
 Bytes come whenever the stream has some. Pings are answered, pongs noted and the closing handshake completed without the
-application's help. A short message that it waits for goes straight to it (``hand_over``). Others wait for ``recv``;
-past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down. What one read has brought
-beyond that stays in the engine as it came.
+application's help. A short message that it waits for goes straight to it (``take_if_simple``). Others wait for
+``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down. What one read has
+brought beyond that stays in the engine as it came.
 
 ``tick`` is called by the worker's timers, never more often than needed: keepalive, a peer that takes nothing, a
 closing handshake that does not end.
@@ -321,7 +321,7 @@ class LiveConnection(Receiver):
 
     # What the hub calls
 
-    def hand_over(self, data: bytes) -> Any:
+    def take_if_simple(self, data: bytes) -> Any:
         """See Receiver. The hot path: keep it short."""
         if self._waiter is not None and self._engine.is_idle:
             message = short_message(data)
@@ -334,7 +334,7 @@ class LiveConnection(Receiver):
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
-        waiter = self.hand_over(data)
+        waiter = self.take_if_simple(data)
         if waiter is not None:
             greenlets.switch(waiter)
             return

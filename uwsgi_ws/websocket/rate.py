@@ -34,7 +34,7 @@ class Limited(Protocol):
     def is_open(self) -> bool:
         """Whether it is worth closing."""
 
-    def hand_over(self, data: bytes) -> Any:
+    def take_if_simple(self, data: bytes) -> Any:
         """As ``Receiver``."""
 
     def receive(self, data: bytes) -> None:
@@ -66,7 +66,7 @@ class RateLimit(Receiver):
     def receive(self, data: bytes) -> None:
         """See Receiver."""
         connection = self._connection
-        waiter = connection.hand_over(data) if data else None
+        waiter = connection.take_if_simple(data) if data else None
         if waiter is None:
             connection.receive(data)
         else:

@@ -34,7 +34,7 @@ class Party(Watched):
             self.waiter = None
             self.log.append(self.name)
 
-    def hand_over(self) -> Any:
+    def next_greenlet(self) -> Any:
         self.came = self.near.recv(1)  # and nobody else can read it again
         return self.waiter if self.is_simple else None
 
@@ -174,10 +174,10 @@ def test_a_killed_waiter_is_gone(parties: list[Party], log: list[str]) -> None:
 
 
 def test_what_must_be_said() -> None:
-    assert Receiver().hand_over(b"x") is None
+    assert Receiver().take_if_simple(b"x") is None
     with pytest.raises(NotImplementedError):
         Receiver().receive(b"x")
     with pytest.raises(NotImplementedError):
-        Watched().hand_over()
+        Watched().next_greenlet()
     with pytest.raises(NotImplementedError):
         Watched().readable()

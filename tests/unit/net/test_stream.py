@@ -50,13 +50,13 @@ def test_bytes_that_were_read_for_the_hub_wait_for_whoever_reads_next(
     ear = Ear()
     stream.start_receiving(ear)
     far.send(b"one")
-    assert stream.hand_over() is None
+    assert stream.next_greenlet() is None
     far.send(b"two")
     assert stream.recv_now() == b"one"
     assert stream.recv_now() == b"two"
     assert stream.recv_now() is None
     far.send(b"three")
-    assert stream.hand_over() is None
+    assert stream.next_greenlet() is None
     stream.pause_receiving()
     stream.readable()
     assert ear.heard == []
@@ -73,9 +73,9 @@ def test_bytes_that_were_read_for_the_hub_stay_before_those_that_come_with_anoth
     ear = Ear()
     stream.start_receiving(ear)
     far.send(b"one")
-    assert stream.hand_over() is None
+    assert stream.next_greenlet() is None
     far.send(b"two")
-    assert stream.hand_over() is None
+    assert stream.next_greenlet() is None
     gevent.sleep(0.01)
     assert b"".join(ear.heard) == b"onetwo"
 
@@ -115,7 +115,7 @@ def test_a_closed_stream_reads_and_writes_nothing(pair: tuple[SocketStream, sock
         with pytest.raises(OSError, match="descriptor"):
             call()
     assert stream.fileno() == -1
-    assert stream.hand_over() is None
+    assert stream.next_greenlet() is None
     stream.readable()
 
 

@@ -140,7 +140,7 @@ def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows
 
 def test_what_was_read_for_the_hub_reaches_the_thread_that_reads_for_itself(instance: Instance) -> None:
     instance.far.send(HELLO)
-    assert instance.stream.hand_over() is None
+    assert instance.stream.next_greenlet() is None
     outcome = in_thread(instance.connection.recv)
     until(lambda: outcome)
     assert outcome == ["hello"]

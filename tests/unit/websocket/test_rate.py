@@ -18,7 +18,7 @@ class Connection:
         self.is_open = True
         self.told: list[object] = []
 
-    def hand_over(self, data: bytes) -> Any:
+    def take_if_simple(self, data: bytes) -> Any:
         if not self.handed:
             return None
         self.handed -= 1
