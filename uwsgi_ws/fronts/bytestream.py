@@ -125,7 +125,7 @@ class StreamFront:
             self.is_evicted = True
             self.stream.expire()
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """See Front: HTTP/1.1 says so in its next response, which ``may_keep_alive`` has a say in."""
 
     def _next_request(self) -> StreamRequest | None:
@@ -149,7 +149,7 @@ class StreamFront:
         self.request = request
         try:
             self._handle(request)
-            return self.stream is not None and request.leave()
+            return self.stream is not None and request.release()
         finally:
             self.request = None  # they know each other: a cycle, if it stayed
 

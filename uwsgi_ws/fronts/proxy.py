@@ -42,7 +42,7 @@ class ProxyFront:
         self.is_evicted = True
         self._stream.expire()
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """See Front."""
 
 

@@ -28,7 +28,7 @@ cdef class StreamRequest(Request):
     cdef object _write(self, object data)
     cpdef object finish(self)
     cpdef object write_last(self, object data)
-    cpdef bint leave(self) except? True
+    cpdef bint release(self) except? True
 
 
 cdef str _date_line()

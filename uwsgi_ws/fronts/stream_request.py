@@ -319,7 +319,7 @@ class StreamRequest(Request):
         if self._front.stream is not None:
             self._front.detach_stream().reset()
 
-    def leave(self) -> bool:
+    def release(self) -> bool:
         """The response is over: get the connection ready for the next request, or close it; say which."""
         front = self._front
         if front.stream is None:

@@ -73,10 +73,10 @@ class TlsFront:
             self._is_evicted = True
             self._stream.expire()
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """See Front."""
         if self._front is not None:
-            self._front.leave()
+            self._front.goodbye()
 
     def run(self) -> None:
         """Serve the client until its connection ends or is handed over."""

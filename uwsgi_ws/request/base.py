@@ -55,7 +55,7 @@ class Front(Protocol):
     def evict(self) -> None:
         """Its place is needed: end its wait for the client, as if time were up; the hub calls it."""
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """The server stops: tell the client, where the dialect has a way to."""
 
 

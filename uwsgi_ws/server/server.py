@@ -302,7 +302,7 @@ class Server:
         turn = self.poller.turn
         front = Http2Front(stream, self._http, peer, core, handle, self._spawn_lane, self.hub, turn)
         if self.is_draining:  # it has not been among those who were told
-            front.leave()
+            front.goodbye()
         return front
 
     def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Front:
@@ -409,7 +409,7 @@ class Server:
         for listener in self.listeners:
             listener.stop()
         for greenlet, front in self.clients():
-            front.leave()
+            front.goodbye()
             if front.request is None and front.is_idle:
                 greenlet.kill(Dismissed, block=False)
 

@@ -115,9 +115,9 @@ class StreamWorker:
             self.front.handle(request)
         finally:
             self.request = None
-            request.leave()
+            request.release()
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """The connection's own front tells the client."""
 
     def progress(self) -> int | None:
@@ -237,7 +237,7 @@ class Http2Front(Receiver):
         """See Front."""
         return math.inf if self._streams else self._idle_since
 
-    def leave(self) -> None:
+    def goodbye(self) -> None:
         """Tell the client to open no more streams here; those that are open go on (RFC 9113 6.8).
 
         A client that has opened none yet may have sent its first requests already: they are served.
@@ -499,7 +499,7 @@ class Http2Front(Receiver):
             self.drop(stream, REFUSED_STREAM)  # RFC 9113 8.7: the client may try again elsewhere
             return 0
         if self._leaves_soon:
-            self.hub.loop.run_callback(self.leave)  # after what came together with it
+            self.hub.loop.run_callback(self.goodbye)  # after what came together with it
         try:
             head = self._read_head(event.headers)
         except RequestError as error:

@@ -191,7 +191,7 @@ class Http2Request(Request):
         if not self.stream.is_shut:
             self.stream.reset()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """The request has been handled: end its stream, unless a WebSocket has taken it over."""
         if self.websocket is not None:
             return
