@@ -11,8 +11,9 @@ from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
+from uwsgi_ws.server.clients import is_serving
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.current import current_request, is_serving
+from uwsgi_ws.wsgi.current import current_request
 
 __all__ = ["accept", "count", "publish", "subscribe"]
 

@@ -33,8 +33,9 @@ from uwsgi_ws.protocol.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT, CloseCode
 from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.server.clients import ClientGreenlet
 from uwsgi_ws.websocket.connection import Connection
-from uwsgi_ws.wsgi.current import REQUEST_KEY, ClientGreenlet, current_request, current_start_response
+from uwsgi_ws.wsgi.current import REQUEST_KEY, current_request, current_start_response
 
 __all__ = ["VERSION", "VERSION_INFO", "call_hook", "install"]
 

@@ -47,6 +47,7 @@ from uwsgi_ws.request.base import Front, Request
 from uwsgi_ws.request.static import StaticFiles
 from uwsgi_ws.routing.router import Router
 from uwsgi_ws.routing.tunnel import Tunnel
+from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.eviction import Evictor
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadAcceptor
@@ -54,7 +55,7 @@ from uwsgi_ws.threads.pool import ThreadPool
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.wsgi.applications import Applications
-from uwsgi_ws.wsgi.current import ClientPool, Dismissed
+from uwsgi_ws.wsgi.current import Dismissed
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.runner import Application, run
 from uwsgi_ws.wsgi.serial import SerialRunner
@@ -131,7 +132,7 @@ class Server:
         self._evictor = Evictor(
             self.hub,
             self.clients,
-            self._is_served,
+            self.pool.is_served,
             self._is_wanted,
             self._look_again,
             lambda request: self.websocket_of(request) is not None,
@@ -271,9 +272,6 @@ class Server:
             self._free_cores.append(lane.core)
             self.pool.give_back(greenlet)
 
-    def _is_served(self, greenlet: Any, front: Front) -> bool:
-        return greenlet in self.pool.greenlets and greenlet.front is front
-
     def _is_wanted(self) -> bool:
         """Return whether somebody waits for a place, and there is none."""
         if self.is_draining or not self.pool.full():
@@ -323,11 +321,8 @@ class Server:
         return not self.is_draining and not self.pool.full()
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
-        """Yield the greenlets that serve somebody, each with its front."""
-        for greenlet in list(self.pool.greenlets):
-            front = getattr(greenlet, "front", None)
-            if front is not None:
-                yield greenlet, front
+        """Return the greenlets that serve a client now, each with its front."""
+        return self.pool.serving()
 
     def is_waiting(self, request: Request) -> bool:
         """Return whether a request waits for those before it to be answered."""
