@@ -38,9 +38,14 @@ from uwsgi_ws.protocol.http.forwarded import Proxies
 from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
+from uwsgi_ws.request.mounts import run_mounted
 from uwsgi_ws.request.static import Expiries, Rule, StaticFiles
+from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
 from uwsgi_ws.routing.router import Router
-from uwsgi_ws.server.server import Server
+from uwsgi_ws.server.accepting import FrontSettings
+from uwsgi_ws.server.concurrency import Concurrency
+from uwsgi_ws.server.loop import EventLoop
+from uwsgi_ws.server.server import Answering, Server
 from uwsgi_ws.shared.websockets import OpenWebSockets
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.live import ConnectionSettings
@@ -252,28 +257,30 @@ def make_server(
         big=options.log_big,
         empty=options.log_zero,
     )
-    has_access_log = not options.disable_logging or selection
-    crowd_limits = ConnectionLimits(
+    limits = ConnectionLimits(
         options.websockets_max,
         options.websockets_per_address,
         options.websockets_per_second,
         closes=options.websockets_try_again_later,
     )
-    return Server(
+    access_log = None
+    if not options.disable_logging or selection:
+        access_log = AccessLog(
+            options.log_format,
+            worker_id,
+            stats,
+            selection if options.disable_logging else None,
+            dates_as_lines=options.logformat_strftime,
+            forwarded_for=options.log_x_forwarded_for,
+        )
+    loop = EventLoop.here()
+    router = equipment.router
+    if router is not None:
+        router.start(loop.poller, loop.timers)
+    concurrency = Concurrency(
+        loop,
         options.places,
-        applications=applications,
-        http=StreamSettings(
-            limits=http1.Limits(
-                head_size=options.buffer_size,
-                target_size=options.buffer_size,
-                body_size=options.limit_post or None,
-                underscores=options.header_map,
-            ),
-            head_timeout=options.socket_timeout,
-            idle_timeout=options.http_timeout,
-            io_timeout=options.socket_timeout,
-        ),
-        websocket=ConnectionSettings(
+        ConnectionSettings(
             max_message_size=options.max_message_size,
             keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
             send_timeout=options.socket_timeout,
@@ -283,31 +290,47 @@ def make_server(
             takes_unmasked="masking" in lenient,
             is_traced=options.websockets_trace,
         ),
-        environ=EnvironBase(
-            api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
-        ),
-        admission=Admission(options.websockets_origin, lenient),
-        crowd=ConnectionLimiter(crowd_limits, attendance or OpenWebSockets.alone(), seat) if crowd_limits else None,
-        static=static,
-        router=equipment.router,
-        access_log=AccessLog(
-            options.log_format,
-            worker_id,
-            stats,
-            selection if options.disable_logging else None,
-            dates_as_lines=options.logformat_strftime,
-            forwarded_for=options.log_x_forwarded_for,
-        )
-        if has_access_log
-        else None,
-        stats=stats,
-        certificates=equipment.certificates,
-        export_client_certificates=options.https_export_cert,
+        stats,
         threads=options.threads > 0 or (options.is_serial and not monkey.is_module_patched("threading")),
         serial=options.is_serial,
-        # A client that stays is bound to this worker, and waits when it is busy while others are free.
-        keeps_alive=not options.closes_connections and (not options.is_serial or options.processes == 1),
-        proxies=equipment.proxies,
+    )
+    environ = EnvironBase(
+        api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
+    )
+    limiter = ConnectionLimiter(limits, attendance or OpenWebSockets.alone(), seat) if limits else None
+    # Those that the options ask for.
+    steps: list[Step] = [Admission(options.websockets_origin, lenient).answer]
+    steps += [step.answer for step in (limiter, router, static) if step is not None]
+    proxies = equipment.proxies
+    return Server(
+        loop,
+        options.places,
+        concurrency=concurrency,
+        answering=Answering(
+            steps if proxies is None else [proxies_step(proxies), *steps],
+            run_mounted(applications.runners(environ, concurrency.call), stats),
+            redirect_steps=lambda port: [HttpsRedirect(port, proxies).answer, *steps],
+            tunnels={} if router is None else router.tunnels,
+            access_log=access_log,
+        ),
+        fronts=FrontSettings(
+            StreamSettings(
+                limits=http1.Limits(
+                    head_size=options.buffer_size,
+                    target_size=options.buffer_size,
+                    body_size=options.limit_post or None,
+                    underscores=options.header_map,
+                ),
+                head_timeout=options.socket_timeout,
+                idle_timeout=options.http_timeout,
+                io_timeout=options.socket_timeout,
+            ),
+            certificates=equipment.certificates,
+            export_client_certificates=options.https_export_cert,
+            # A client that stays is bound to this worker, and waits when it is busy while others are free.
+            keeps_alive=not options.closes_connections and (not options.is_serial or options.processes == 1),
+        ),
+        stats=stats,
     )
 
 

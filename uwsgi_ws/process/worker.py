@@ -176,7 +176,7 @@ class _Worker:
 
     def cease(self) -> None:
         """Accept nobody any more, and let go of those who ask for nothing."""
-        self._server.cease()
+        self._server.stop_accepting()
         for entrance in self._entrances:
             entrance.stop()
 

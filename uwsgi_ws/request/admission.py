@@ -12,6 +12,7 @@ from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.shared.websockets import OpenWebSockets, Seat
 from uwsgi_ws.websocket.connection import Connection
 
@@ -34,8 +35,8 @@ class Admission:
         self._origins = origins
         self._lenient = lenient
 
-    def judge(self, request: Request) -> None:
-        """Let the request pass, or raise.
+    def answer(self, request: Request, otherwise: Handler) -> None:
+        """Let the request pass, or raise; a step.
 
         A request that asks for a WebSocket must do it right, even where the application would not have looked.
 
@@ -43,8 +44,12 @@ class Admission:
             HandshakeError: 400, 405 or 426 for a malformed opening handshake, 403 for a foreign Origin.
         """
         variables = request.environ
-        if not handshake.is_websocket(variables):
-            return
+        if "HTTP_UPGRADE" in variables and handshake.is_websocket(variables):  # most requests need no call to tell
+            self._judge(request)
+        otherwise(request)
+
+    def _judge(self, request: Request) -> None:
+        variables = request.environ
         forgiven = handshake.check_request(variables, self._lenient)
         if forgiven:
             # For the access line, in the way of uwsgi.set_logvar.
@@ -96,8 +101,8 @@ class ConnectionLimiter:
         self._now = now
         self._closing: deque[Connection] = deque()  # no more than _MOST_CLOSING
 
-    def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
-        """Answer a request by ``otherwise``, if there is room.
+    def answer(self, request: Request, otherwise: Handler) -> None:
+        """Let a request pass, if there is room; a step.
 
         Raises:
             HandshakeError: 503, there are too many; 429, this address has too many.

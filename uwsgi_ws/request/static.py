@@ -9,11 +9,12 @@ import re
 import stat
 import time
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from uwsgi_ws.protocol.http.conditional import select
 from uwsgi_ws.request.answers import respond
 from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.request.steps import Handler
 
 __all__ = ["Directory", "File", "StaticFiles", "send_file"]
 
@@ -119,29 +120,30 @@ class StaticFiles:
         self._skipped = skipped
         self._expiries = expiries
 
-    def serve(self, request: Request) -> bool:
-        """Answer the request if it names a file here; say whether it was answered."""
-        environ = request.environ
+    def answer(self, request: Request, otherwise: Handler) -> None:
+        """Answer the request if it names a file here; a step."""
+        file = self._find(request.environ)
+        if file is None:
+            otherwise(request)
+        else:
+            send_file(request, file, () if self._expiries is None else self._expiries.headers(request, file))
+
+    def _find(self, environ: dict[str, Any]) -> File | None:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return False
+            return None
         path: str = environ["PATH_INFO"]
         if self._skipped and path.endswith(self._skipped):
-            return False
+            return None
         for mount, directory, is_whole in self._maps:
             if path == mount or path.startswith(mount + "/"):
                 file = directory.find(path if is_whole else path[len(mount) :])
                 if file is not None:
-                    self._send(request, file)
-                    return True
+                    return file
         for directory in self._checks:
             file = directory.find(path)
             if file is not None:
-                self._send(request, file)
-                return True
-        return False
-
-    def _send(self, request: Request, file: File) -> None:
-        send_file(request, file, () if self._expiries is None else self._expiries.headers(request, file))
+                return file
+        return None
 
 
 class Rule(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from uwsgi_ws.errors import ClientGone, RequestError
 from uwsgi_ws.hub.poller import Poller
@@ -11,6 +11,7 @@ from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.options import Options, Setting
 from uwsgi_ws.request.answers import respond_error
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import Chain, compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
@@ -57,8 +58,8 @@ class Router:
         """
         self._forwarder.start(poller, clock)
 
-    def answer(self, request: Request, otherwise: Callable[[Request], None]) -> None:
-        """Answer a request by the rules.
+    def answer(self, request: Request, otherwise: Handler) -> None:
+        """Answer a request by the rules; a step.
 
         Args:
             request: A front's, let in by admission.

@@ -19,11 +19,14 @@ from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.answers import fail, log_exception, respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.current import Dismissed, enter
+from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.response import Response
 
-__all__ = ["Application", "run"]
+__all__ = ["Application", "Call", "WsgiRunner", "run"]
 
 Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes] | None]
+#: Calls an application for a request and sends its answer, as `run` does: here or elsewhere, now or later.
+Call = Callable[[Application, Request], bool]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
 
@@ -31,6 +34,26 @@ _log = logging.getLogger("uwsgi_ws.wsgi")
 _DONE, _FAILED = CloseCode.NORMAL_CLOSURE, CloseCode.INTERNAL_ERROR
 
 _told: set[int] = set()  # applications about whose headers something has been said
+
+
+class WsgiRunner:
+    """Runs one application.
+
+    Args:
+        application: To be called.
+        environ: The shared part of every environ.
+        call: Calls it.
+    """
+
+    def __init__(self, application: Application, environ: EnvironBase, call: Call) -> None:
+        self._application = application
+        self._complete = environ.complete
+        self._call = call
+
+    def run(self, request: Request) -> bool:
+        """Answer a request. See Runner."""
+        self._complete(request)
+        return self._call(self._application, request)
 
 
 def run(application: Application, request: Request) -> bool:

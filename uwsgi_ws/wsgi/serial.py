@@ -11,29 +11,27 @@ the first 256 KiB of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from gevent.lock import Semaphore
 
 from uwsgi_ws.protocol.websocket.handshake import is_websocket
 from uwsgi_ws.request.base import Request
-from uwsgi_ws.wsgi.runner import Application, run
+from uwsgi_ws.wsgi.runner import Application, Call, run
 
-__all__ = ["SerialRunner"]
+__all__ = ["SerialExecutor"]
 
 
 #: Bytes of a body that are received before the request's turn. Every place of the worker may hold so many.
 _AHEAD = 262_144
 
 
-class SerialRunner:
+class SerialExecutor:
     """Runs one request at a time, and beside it those that are WebSockets by then.
 
     Args:
         run_websocket: Runs the application for a request that asks for a WebSocket, which may outlast its turn.
     """
 
-    def __init__(self, run_websocket: Callable[[Application, Request], bool] = run) -> None:
+    def __init__(self, run_websocket: Call = run) -> None:
         self._run_websocket = run_websocket
         self._turn = Semaphore()
         self._holder: dict[str, object] | None = None  # the environ of the request that has the turn
