@@ -1,4 +1,4 @@
-"""Answers of the server's own, where no application gives one."""
+"""Answers of the server's own, where no application gives one: the one home of status lines and plain error bodies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,28 @@ from uwsgi_ws.errors import RequestError
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Headers, Request
 
-__all__ = ["fail", "log_exception", "respond", "respond_error"]
+__all__ = [
+    "fail",
+    "log_exception",
+    "respond",
+    "respond_as_uwsgi",
+    "respond_error",
+    "respond_status",
+    "status_line",
+]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
+
+
+def status_line(code: int) -> str:
+    """Return a status code with its phrase, as ``404 Not Found``; with an empty phrase where it has none.
+
+    RFC 9112 4: the space before the phrase is not optional.
+    """
+    try:
+        return f"{code} {HTTPStatus(code).phrase}"
+    except ValueError:
+        return f"{code} "
 
 
 def log_exception(request: Request) -> None:
@@ -39,6 +58,19 @@ def respond(request: Request, status: str, headers: Headers, body: bytes) -> Non
         request.abandon()
 
 
+def respond_status(request: Request, code: int, headers: Headers = (), explanation: str = "") -> None:
+    """Send a whole response that says its status, and ``explanation`` behind it, in a line of text."""
+    status = status_line(code)
+    body = f"{status}{explanation}\n".encode()
+    respond(request, status, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)
+
+
+def respond_as_uwsgi(request: Request, code: int, headers: Headers = ()) -> None:
+    """Send a whole response that says the phrase of its status alone, as uWSGI's do."""
+    status = status_line(code)
+    respond(request, status, [("Content-Type", "text/plain"), *headers], status[4:].encode())
+
+
 def respond_error(request: Request, error: RequestError) -> None:
     """Answer with the error's own status; drop the connection if a response has begun."""
     _log.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
@@ -49,6 +81,4 @@ def _answer(request: Request, status: int, headers: Headers, explanation: str) -
     if request.is_head_written or request.fileno() < 0:
         request.abandon()
         return
-    phrase = f"{status} {HTTPStatus(status).phrase}"
-    body = f"{phrase}{explanation}\n".encode()
-    respond(request, phrase, [("Content-Type", "text/plain; charset=utf-8"), *headers], body)
+    respond_status(request, status, headers, explanation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.answers import respond_as_uwsgi
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.stats import Stats
@@ -84,8 +84,8 @@ def run_mounted(mounts: Mounts[Runner], stats: Stats) -> Handler:
 
     def answer(request: Request) -> None:
         runner = find(request.environ)
-        if runner is None:  # uWSGI's words
-            respond(request, "500 Internal Server Error", [("Content-Type", "text/plain")], b"Internal Server Error")
+        if runner is None:
+            respond_as_uwsgi(request, 500)
         elif not runner.run(request):
             stats.exceptions += 1
 

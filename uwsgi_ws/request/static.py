@@ -12,7 +12,7 @@ from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from uwsgi_ws.protocol.http.conditional import select
-from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.answers import respond_status, status_line
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
 
@@ -202,7 +202,7 @@ def send_file(request: Request, file: File, more: Headers = ()) -> None:
         # Links have been followed already; one that has come since is not.
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:  # not ours to read, or gone meanwhile
-        respond(request, "403 Forbidden", [("Content-Type", "text/plain")], b"403 Forbidden\n")
+        respond_status(request, 403)
         return
     try:
         _send(request, file.path, fd, more)
@@ -219,18 +219,17 @@ def _send(request: Request, path: str, fd: int, more: Headers) -> None:
     status, start, length = select(request.environ, etag, modified, size)
     about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag), *more]
     if status == 304:
-        request.write_head("304 Not Modified", about, 0)
+        request.write_head(status_line(304), about, 0)
         request.finish()
     elif status == 412:
-        respond(request, "412 Precondition Failed", [("Content-Type", "text/plain")], b"412 Precondition Failed\n")
+        respond_status(request, 412)
     elif status == 416:
-        headers = [("Content-Type", "text/plain"), ("Content-Range", f"bytes */{size}")]
-        respond(request, "416 Range Not Satisfiable", headers, b"416 Range Not Satisfiable\n")
+        respond_status(request, 416, [("Content-Range", f"bytes */{size}")])
     else:
         headers = [*about, ("Accept-Ranges", "bytes"), *_kind(path), ("Content-Length", str(length))]
         if status == 206:
             headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{size}"))
-        request.write_head("206 Partial Content" if status == 206 else "200 OK", headers, length)
+        request.write_head(status_line(status), headers, length)
         request.write_file(fd, start, length)
         request.finish()
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.protocol.http.forwarded import Proxies
 from uwsgi_ws.protocol.http.redirect import https_url
-from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.answers import respond, status_line
 from uwsgi_ws.request.base import Request
 
 __all__ = ["Handler", "HttpsRedirect", "Step", "chain", "proxies_step"]
@@ -88,4 +88,4 @@ class HttpsRedirect:
         location = https_url(request.environ, self._port)
         if location is None:
             raise RequestError(400, "without a Host header nobody knows where to go on")
-        respond(request, "301 Moved Permanently", [("Location", location)], b"")
+        respond(request, status_line(301), [("Location", location)], b"")

@@ -31,7 +31,7 @@ from uwsgi_ws.log import escape
 from uwsgi_ws.protocol.http.cgi import HOST, TOKEN
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
-from uwsgi_ws.request.answers import respond
+from uwsgi_ws.request.answers import respond, respond_as_uwsgi, status_line
 from uwsgi_ws.request.base import Headers
 from uwsgi_ws.request.static import Directory, File, send_file
 from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
@@ -130,8 +130,7 @@ def _position(label: str, site: Site) -> int:
 
 
 def _answer(request: RoutedRequest, status: int, headers: Headers = ()) -> int:
-    phrase = HTTPStatus(status).phrase
-    respond(request, f"{status} {phrase}", [("Content-Type", "text/plain"), *headers], phrase.encode())
+    respond_as_uwsgi(request, status, headers)
     return BREAK
 
 
@@ -161,12 +160,7 @@ def _check_status(text: str) -> str:
     """Return a status with its reason, both of which an answer needs."""
     if not re.fullmatch(r"[2-5][0-9]{2}( [\t -~\x80-\xff]*)?", text):
         raise ValueError(f"{text!r} does not begin with the three digits of a final status")
-    if len(text) > 3:
-        return text
-    try:
-        return f"{text} {HTTPStatus(int(text)).phrase}"
-    except ValueError:
-        return f"{text} "
+    return text if len(text) > 3 else status_line(int(text))
 
 
 def _return(argument: str, site: Site) -> Action:

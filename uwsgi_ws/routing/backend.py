@@ -14,7 +14,6 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import quote
 
 from gevent import socket as gevent_socket
@@ -30,6 +29,7 @@ from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.http.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
 from uwsgi_ws.protocol.websocket.handshake import is_websocket
+from uwsgi_ws.request.answers import status_line
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import wire_value
@@ -241,12 +241,7 @@ class _Exchange:
 
 
 def _status(head: ResponseHead) -> str:
-    if head.reason:
-        return f"{head.code} {head.reason}"
-    try:
-        return f"{head.code} {HTTPStatus(head.code).phrase}"
-    except ValueError:
-        return f"{head.code} "
+    return f"{head.code} {head.reason}" if head.reason else status_line(head.code)
 
 
 def _body(request: RoutedRequest) -> Iterator[bytes]:
