@@ -8,6 +8,7 @@ from time import monotonic
 
 import gevent
 
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.server.clients import ClientPool
@@ -16,7 +17,7 @@ from uwsgi_ws.wsgi.current import Dismissed
 
 __all__ = ["Drain"]
 
-_REASONS = {1001: "server stops", 1012: "server restarts"}
+_REASONS: dict[int, str] = {CloseCode.GOING_AWAY: "server stops", CloseCode.SERVICE_RESTART: "server restarts"}
 #: Seconds between two batches, and between two looks at what is left.
 _STEP = 0.05
 #: Seconds kept back for the closing handshakes of the last batch; half of the timeout where that is less.
