@@ -126,8 +126,8 @@ def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
     # Not before: it imports what must be patched.
     from uwsgi_ws.hub.shield import shield_signals
     from uwsgi_ws.log import finish
+    from uwsgi_ws.process.alone import serve_alone
     from uwsgi_ws.process.boot import status_of
-    from uwsgi_ws.process.worker import serve_alone
 
     shield_signals()
     try:

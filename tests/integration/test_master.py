@@ -147,12 +147,12 @@ def test_a_killed_worker_is_replaced_and_the_others_notice_nothing(serve_many: A
     assert sorted(worker["respawn_count"] for worker in evaluate(server, "uwsgi.workers()")) == [1, 2]
 
 
-def test_workers_can_be_replaced_even_after_the_nursery_died(serve_many: Any) -> None:
+def test_workers_can_be_replaced_even_after_the_fork_server_died(serve_many: Any) -> None:
     server = serve_many(APPLICATION)
     pids = all_workers(server, 2)
-    (nursery,) = set(children(server.pid)) - pids
-    os.kill(nursery, signal.SIGKILL)
-    server.wait_for_log("the nursery died, killed by signal 9")
+    (fork_server,) = set(children(server.pid)) - pids
+    os.kill(fork_server, signal.SIGKILL)
+    server.wait_for_log("the fork server died, killed by signal 9")
     os.kill(min(pids), signal.SIGKILL)
     wait_for_workers(server, 3)
     assert len(all_workers(server, 2) & pids) == 1
@@ -322,7 +322,7 @@ def test_a_reload_serves_new_code_and_refuses_nobody(
     assert address(server)[1] == port
     assert evaluate(server, "uwsgi.is_a_reload") is True
     eventually(lambda: not any(is_alive(pid) for pid in before))
-    eventually(lambda: len(children(server.pid)) == 3)  # the nursery before has nobody left to fork
+    eventually(lambda: len(children(server.pid)) == 3)  # the fork server before has nobody left to fork
     eventually(lambda: server.log.count("the application's finally has run") == 8)
 
 

@@ -223,12 +223,12 @@ def command_lines(server: Server, count: int = 1) -> list[str]:
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        (["--auto-procname"], ["uwsgi_ws master", "uwsgi_ws nursery", "uwsgi_ws worker 1", "uwsgi_ws worker 2"]),
+        (["--auto-procname"], ["uwsgi_ws fork server", "uwsgi_ws master", "uwsgi_ws worker 1", "uwsgi_ws worker 2"]),
         (["--procname", "hand"], ["hand"] * 4),
         (["--procname", "hand", "--procname-master", "boss"], ["boss", "hand", "hand", "hand"]),
         (
             ["--procname-master", "boss", "--procname-prefix-spaced", "shop:", "--procname-append", " (eu)"],
-            ["shop: boss (eu)", *(f"shop: uwsgi_ws {part} (eu)" for part in ("nursery", "worker 1", "worker 2"))],
+            ["shop: boss (eu)", *(f"shop: uwsgi_ws {part} (eu)" for part in ("fork server", "worker 1", "worker 2"))],
         ),
     ],
 )

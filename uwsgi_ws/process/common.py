@@ -33,7 +33,7 @@ class NoticeKind(IntEnum):
 
 
 class Notice(NamedTuple):
-    """A worker's, or its nursery's, word to the master."""
+    """A worker's, or its fork server's, word to the master."""
 
     what: int
     seat: int
@@ -44,7 +44,7 @@ _NOTICE = struct.Struct("=III")
 
 
 class Order(NamedTuple):
-    """The master's word to a nursery: fork this worker.
+    """The master's word to a fork server: fork this worker.
 
     Attributes:
         worker_id: 1 to N.
@@ -107,7 +107,9 @@ class Common:
         #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         #: What limits on the number of WebSockets count by.
-        self.attendance = OpenWebSockets(memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes)
+        self.open_websockets = OpenWebSockets(
+            memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes
+        )
         self._notices = Ends.open()
         # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
         self._lifeline = Ends.open()
@@ -117,7 +119,7 @@ class Common:
     def vacate(self, seat: int) -> None:
         """Forget who had a seat; the process is dead, or does not live yet."""
         self.scoreboard.clear(seat)
-        self.attendance.vacate(seat)
+        self.open_websockets.vacate(seat)
         if self.inboxes is not None:
             self.inboxes.vacate(seat)
 

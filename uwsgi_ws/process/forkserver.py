@@ -1,15 +1,15 @@
-"""The nursery: a process that loads the application once, and forks workers when the master orders them.
+"""The fork server: a process that loads the application once, and forks workers when the master orders them.
 
 There is one for each generation of workers, that is for each time the application is loaded. So the master itself
-never runs a line of the application's: a reload is a new nursery beside the old one, and when the new code cannot be
-loaded the old generation has lost nothing, not even the means to replace a worker that dies.
+never runs a line of the application's. A reload is a new fork server beside the old one: when the new code cannot be
+loaded, the old generation has lost nothing, not even the means to replace a worker that dies.
 
 What the application starts while it is loaded, threads and greenlets, goes on here and nowhere else, as in uWSGI it
 goes on in the process that has loaded it. Threads stay where they are by themselves when a process is forked, greenlets
 are left behind by ``own.fork``.
 
 A worker is forked by way of a process in between that ends at once. The kernel then makes it a child of the master,
-which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the nursery.
+which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the fork server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import _socket
 import gc
 import os
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import closing
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LOADED", "run"]
 
-#: What a nursery says when it can take orders.
+#: What a fork server says when it can take orders.
 LOADED = b"loaded"
 
 
@@ -53,13 +54,13 @@ def run(
     *,
     is_a_reload: bool,
 ) -> NoReturn:
-    """Be a nursery; the process has just been forked for it, and ends with it.
+    """Be a fork server; the process has just been forked for it, and ends with it.
 
     Args:
         common: From the master.
         sockets: From the master.
         keys: From the master, who may have read files that may be read no more.
-        control: Where orders come from, and ``LOADED`` goes to; its end is the nursery's.
+        control: Where orders come from, and ``LOADED`` goes to; its end is the fork server's.
         read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
         started_in: The directory that relative paths start in.
         is_a_reload: Whether there have been workers before.
@@ -72,15 +73,15 @@ def run(
         go_back(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
         options = replace(read_options(is_a_reload), processes=common.processes)
-        nursery = _Nursery(common, sockets, keys, control, options, started_in, is_a_reload)
+        server = _ForkServer(common, sockets, keys, control, options, started_in, is_a_reload)
         control.send(LOADED)
-        nursery.take_orders()
+        server.take_orders()
         return 0
 
     end(status_of(life))
 
 
-class _Nursery:
+class _ForkServer:
     def __init__(
         self,
         common: Common,
@@ -99,7 +100,7 @@ class _Nursery:
             from uwsgi_ws.hub.patching import patch
 
             patch()
-        name_process(options, "nursery")
+        name_process(options, "fork server")
         prepare(options, started_in)
         if is_a_reload:  # else the master has told the same
             tell_notes(options)
@@ -108,9 +109,9 @@ class _Nursery:
         from uwsgi_ws.hub.shield import shield_signals
         from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
 
-        self._place: Instance = Instance(common.master_pid, threads=not options.gevent)
+        self._instance: Instance = Instance(common.master_pid, threads=not options.gevent)
         shield_signals()
-        install_api(options, sockets, self._place, is_a_reload=is_a_reload)
+        install_api(options, sockets, self._instance, is_a_reload=is_a_reload)
         import_for_requests(options)
         self._equipment = make_equipment(options, sockets, keys)
         before = _descriptors()
@@ -153,39 +154,49 @@ class _Nursery:
             self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
             return
         if between:
-            _, status = waitpid(between, 0)
+            try:
+                _, status = waitpid(between, 0)
+            except ChildProcessError:
+                status = 0  # a hook of the application's has let the event loop run, which takes all children
             if status:
                 self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
             return
+        # The worker's end is for the master to hear of: an event loop, if the application lets it run here, takes
+        # every child that it hears of.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
         try:
             pid = own.fork()
         except OSError:
-            os._exit(1)
+            self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+            os._exit(0)
         if pid:
             self._common.notify(NoticeKind.BORN, order.seat, pid)
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         self._be_worker(order)
 
     def _be_worker(self, order: Order) -> NoReturn:
         def life() -> int:
             from uwsgi_ws.process.assembly import load_applications
-            from uwsgi_ws.process.worker import serve_for_master
+            from uwsgi_ws.process.mastered import MasteredWorker
 
             self._control.close()
-            self._place.enter(order.worker_id)
+            self._instance.enter(order.worker_id)
             applications = self._applications
             if applications is None:
                 applications = load_applications(self._options)
-            serve_for_master(
-                self._options, self._sockets, self._equipment, applications, self._place, self._common, order
+            worker = MasteredWorker(
+                self._options, self._sockets, self._equipment, applications, self._instance, self._common, order
             )
+            worker.live()
             return 0
 
         end(status_of(life))
 
 
 def _descriptors() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/fd")}
+    """Return those that are open; not the one by which they are listed, whose number is free afterwards."""
+    return {fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}")}
 
 
 def _warn_of_shared(fds: set[int], workers: int) -> None:

@@ -1,4 +1,4 @@
-"""What the master knows of each process: workers, and the nurseries that they come from."""
+"""What the master knows of each process: workers, and the fork servers that they come from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 class Life(Enum):
     """Where a worker process is between order and end."""
 
-    ORDERED = auto()  #: its nursery knows, there is no process yet
+    ORDERED = auto()  #: its fork server knows, there is no process yet
     STARTING = auto()
     SERVING = auto()  #: it accepts clients
     CEASING = auto()  #: it has been told to accept nobody any more
@@ -38,10 +38,10 @@ class Generation:
     """Workers that have the same code.
 
     Attributes:
-        pid: Their nursery's.
-        control: Our end of the connection to the nursery; None once that has been told to end.
-        is_loaded: Whether the nursery can take orders.
-        kill_at: When a nursery that does not end is killed.
+        pid: Their fork server's.
+        control: Our end of the connection to the fork server; None once that has been told to end.
+        is_loaded: Whether the fork server can take orders.
+        kill_at: When a fork server that does not end is killed.
     """
 
     pid: int = 0
@@ -51,11 +51,11 @@ class Generation:
 
     @property
     def is_loading(self) -> bool:
-        """Whether the nursery has still to say that it can take orders."""
+        """Whether the fork server has still to say that it can take orders."""
         return self.control is not None and not self.is_loaded
 
     def retire(self) -> None:
-        """Let the nursery end, once it has carried out the orders that it has."""
+        """Let the fork server end, once it has carried out the orders that it has."""
         # One that still loads may be anywhere in the application's code, and has no orders yet.
         self.kill_at = monotonic() + (GRACE if self.is_loaded else 0.0)
         if self.control is not None:

@@ -1,7 +1,8 @@
 """The master: forks, watches over the workers, replaces them; never in the way of a client's bytes.
 
 It binds the sockets and keeps them open, so that clients are never refused while workers come and go. It loads neither
-the application nor gevent: a nursery for each generation of workers does (see ``nursery``), which it orders to fork.
+the application nor gevent. A fork server for each generation of workers does (see ``forkserver``), and forks when the
+master orders it.
 
 The rule that all else follows from: each worker, 1 to N, shall have one process of the current generation that serves.
 Whenever anything has changed, the master looks which has none and orders one (``_fill``). A generation becomes current
@@ -32,8 +33,7 @@ from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
-from uwsgi_ws.process import forkserver as nursery
-from uwsgi_ws.process import hooks
+from uwsgi_ws.process import forkserver, hooks
 from uwsgi_ws.process import systemd as notify
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import cause, exit_status, reap, send
@@ -75,7 +75,7 @@ class Master:
         self._workers: list[WorkerProcess] = []
         self._luck = {worker_id: RestartBackoff() for worker_id in range(1, options.processes + 1)}
         self._births = 0
-        self._generations: list[Generation] = []  # those that have a nursery
+        self._generations: list[Generation] = []  # those that have a fork server
         self._current: Generation | None = None  # whose workers serve
         self._coming: Generation | None = None  # whose workers shall serve
         self._wants_reload = False
@@ -143,7 +143,7 @@ class Master:
         self._touched = FileWatch(self._options.touch_reload)
         self._fs_watch = TreeWatch(self._options.fs_reload)
         self._touch_orders = self._orders_of_touches()
-        # Workers are not our own children (see nursery), but shall become so.
+        # Workers are not our own children (see ``forkserver``), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
         self._log = output()
@@ -219,7 +219,7 @@ class Master:
             self._bury(pid, status)
         for generation in self._generations:
             if generation.is_loading:
-                self._ask_nursery(generation)
+                self._ask_fork_server(generation)
 
     def _look_around(self) -> None:
         """Look at what nobody tells the master."""
@@ -266,9 +266,9 @@ class Master:
     def _begin_generation(self) -> None:
         """Have the application loaded, and workers born that know it."""
         self._coming = Generation()
-        self._open_nursery(self._coming)
+        self._start_fork_server(self._coming)
 
-    def _open_nursery(self, generation: Generation) -> None:
+    def _start_fork_server(self, generation: Generation) -> None:
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         is_a_reload = self._current is not None
         pid = self._signals.fork()
@@ -277,7 +277,7 @@ class Master:
             for other in self._generations:
                 if other.control is not None:
                     other.control.close()
-            nursery.run(
+            forkserver.run(
                 self._common,
                 self._sockets,
                 self._keys,
@@ -291,10 +291,10 @@ class Master:
         generation.pid, generation.control = pid, ours
         self._generations.append(generation)
 
-    def _ask_nursery(self, generation: Generation) -> None:
+    def _ask_fork_server(self, generation: Generation) -> None:
         assert generation.control is not None
         try:
-            if generation.control.recv(64) == nursery.LOADED:
+            if generation.control.recv(64) == forkserver.LOADED:
                 generation.is_loaded = True
         except (BlockingIOError, ConnectionError):
             pass  # not yet; or never, and then its death tells
@@ -372,11 +372,11 @@ class Master:
             worker = WorkerProcess(Order(worker_id, seat, self._births, luck.births, self._is_paused), generation)
             self._common.scoreboard.clear(seat)
             self._workers.append(worker)
-            assert generation.control is not None, "its nursery is loaded"
+            assert generation.control is not None, "its fork server is loaded"
             try:
                 generation.control.send(worker.order.pack())
             except (BlockingIOError, ConnectionError):
-                self._forget(worker)  # the nursery has just died; the next one gets the order
+                self._forget(worker)  # the fork server has just died; the next one gets the order
 
     def _take_notice(self, notice: Notice) -> None:
         for worker in self._workers:
@@ -447,7 +447,7 @@ class Master:
                 return
         for generation in self._generations:
             if generation.pid == pid:
-                self._bury_nursery(generation, status)
+                self._bury_fork_server(generation, status)
                 return
 
     def _bury_worker(self, worker: WorkerProcess, status: int) -> None:
@@ -464,7 +464,7 @@ class Master:
             self._luck[worker.order.worker_id].failures = 0
         self._put_off(worker, exit_status(status))
 
-    def _bury_nursery(self, generation: Generation, status: int) -> None:
+    def _bury_fork_server(self, generation: Generation, status: int) -> None:
         self._generations.remove(generation)
         was_wanted, was_loaded = generation.control is not None, generation.is_loaded
         generation.retire()
@@ -477,9 +477,9 @@ class Master:
             self._give_up(exit_status(status))
             return
         # The workers do not need it, but the next one that dies will.
-        say(f"the nursery died, {cause(status)}: the application is loaded again")
+        say(f"the fork server died, {cause(status)}: the application is loaded again")
         generation.kill_at = math.inf
-        self._open_nursery(generation)
+        self._start_fork_server(generation)
 
     def _put_off(self, worker: WorkerProcess, status: int) -> None:
         """A worker is lost that nobody told to leave: replace it, sooner or later; or end, when that is in vain."""

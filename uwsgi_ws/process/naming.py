@@ -25,7 +25,7 @@ def name_process(options: Options, part: str) -> None:
 
     Args:
         options: Where the names are.
-        part: What it plays: ``master``, ``nursery``, ``worker`` or ``worker N``.
+        part: What it plays: ``master``, ``fork server``, ``worker`` or ``worker N``.
     """
     title = _title(options, part)
     if title is not None:

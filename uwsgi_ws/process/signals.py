@@ -18,7 +18,7 @@ HURRY = signal.SIGUSR1  #: it stops, and waits for no client
 REPORT = signal.SIGUSR2  #: write down what you are doing
 PAUSE = signal.SIGRTMIN + 1  #: accept nobody for a while
 RESUME = signal.SIGRTMIN + 2  #: accept again
-REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a nursery's
+REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a fork server's
 
 
 class SignalQueue:

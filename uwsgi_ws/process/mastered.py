@@ -1,0 +1,148 @@
+"""A worker that a master looks after, from the fork to its end. It leaves when the master says so (``signals``)."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gevent
+
+from uwsgi_ws.api.instance import Instance
+from uwsgi_ws.hub.own import keep_signal
+from uwsgi_ws.log import log_descriptor, say
+from uwsgi_ws.options import Options
+from uwsgi_ws.process import signals
+from uwsgi_ws.process.assembly import Equipment
+from uwsgi_ws.process.boot import end
+from uwsgi_ws.process.common import Common, NoticeKind, Order
+from uwsgi_ws.process.limits import reason_to_go
+from uwsgi_ws.process.naming import name_process
+from uwsgi_ws.process.sockets import Sockets
+from uwsgi_ws.process.watch import FileWatch, module_files
+from uwsgi_ws.process.worker import HURRY, RELOAD, STOP, Post, Worker
+from uwsgi_ws.shared.status import WorkerStatus
+from uwsgi_ws.wsgi.applications import Applications
+
+__all__ = ["MasteredWorker"]
+
+
+class MasteredWorker(Worker):
+    """Tells its master how it stands, and what it has done of what the master ordered.
+
+    Args:
+        options: As ``Worker``'s, and so the next four.
+        sockets: See there.
+        equipment: See there.
+        applications: See there.
+        instance: See there.
+        common: What it shares with its master and the other workers.
+        order: What the master wants it to be.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        sockets: Sockets,
+        equipment: Equipment,
+        applications: Applications,
+        instance: Instance,
+        common: Common,
+        order: Order,
+    ) -> None:
+        self._common = common
+        self._ordered = order
+        self._pid = os.getpid()
+        self._is_spent = False
+        post = Post(order.worker_id, order.births, order.seat, common.inboxes, common.open_websockets, self._others)
+        super().__init__(options, sockets, equipment, applications, instance, post)
+
+    def _others(self) -> Iterator[WorkerStatus]:
+        return (status for status in self._common.scoreboard if status.pid != self._pid)
+
+    def __str__(self) -> str:
+        return f"worker {self._ordered.worker_id} (pid: {self._pid})"
+
+    def live(self) -> None:
+        """Serve from now until the master wants no more, and let clients finish."""
+        name_process(self._options, f"worker {self._ordered.worker_id}")
+        self._begun_at = time.monotonic()
+        self.heartbeat.on_beat(lambda status: self._common.scoreboard.write(self._ordered.seat, status))
+        self.heartbeat.on_beat(self._judge)
+        if self._options.py_autoreload and self._ordered.worker_id == 1:
+            self.heartbeat.on_beat(_Autoreload(self._options, self._instance).look)
+        # For the master to ask what an event loop that does not run is doing.
+        faulthandler.register(signals.REPORT, file=log_descriptor(), all_threads=True)
+        keep_signal(signals.REPORT)
+        if self._options.no_orphans:
+            self._leave_with_the_master()
+        orders: dict[int, str] = {signals.LEAVE: RELOAD, signals.STOP: STOP, signals.HURRY: HURRY}
+        self.leave(self.serve(orders, self._be_ready))
+        self.finish(lambda: end(0))
+
+    def _tell(self, kind: NoticeKind) -> None:
+        self._common.notify(kind, self._ordered.seat, self._pid)
+
+    def _be_ready(self) -> None:
+        """Clients are accepted: from now on the master's orders make sense."""
+        gevent.signal_handler(signals.CEASE, self._cease_as_told)
+        gevent.signal_handler(signals.PAUSE, self._instance.accepting, 0)
+        gevent.signal_handler(signals.RESUME, self._instance.accepting, 1)
+        for number in (signals.CEASE, signals.PAUSE, signals.RESUME):
+            keep_signal(number)
+        if self._ordered.is_paused:
+            self._instance.accepting(0)
+        say(f"spawned uwsgi_ws {str(self)[:-1]}, cores: {self._options.places})")
+        self._tell(NoticeKind.READY)
+
+    def _cease_as_told(self) -> None:
+        self.cease()
+        gevent.sleep(0)  # those who are let go of are gone then
+        self._tell(NoticeKind.CEASED)
+
+    def _judge(self, status: WorkerStatus) -> None:
+        """Ask to be replaced once a limit has been reached."""
+        if self._is_spent:
+            return
+        reason = reason_to_go(self._options, status, time.monotonic() - self._begun_at)
+        if reason is not None:
+            self._is_spent = True
+            say(f"{self} asks to be replaced: {reason}")
+            self._tell(NoticeKind.SPENT)
+
+    def _leave_with_the_master(self) -> None:
+        loop: Any = gevent.get_hub().loop
+        orphaned = loop.io(self._common.lifeline, 1, ref=False)
+
+        def stop() -> None:
+            orphaned.stop()
+            say(f"{self}: the master is gone, and nobody shall outlive it")
+            self.order(STOP)
+
+        orphaned.start(stop)
+
+
+class _Autoreload:
+    """Reloads the instance when a module's file has changed.
+
+    A generation whose code does not load leaves this worker in its place, so that it sees the next change too.
+    """
+
+    def __init__(self, options: Options, instance: Instance) -> None:
+        self._every, self._ignored = options.py_autoreload, options.py_auto_reload_ignore
+        self._instance = instance
+        self._files = FileWatch(module_files(self._ignored))
+        self._next_at = 0.0
+
+    def look(self, status: WorkerStatus) -> None:
+        """Look whether something has changed, if it is time."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + self._every
+        changed = self._files.changed()
+        self._files.watch(module_files(self._ignored))
+        if changed is not None:
+            say(f"*** {changed} has changed ***")
+            self._instance.reload()
