@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from uwsgi_ws.errors import ClientGone
 from uwsgi_ws.hub.hub_calls import in_hub
-from uwsgi_ws.net.base import Stream
-from uwsgi_ws.request.base import Headers, Request, pass_attributes_on
+from uwsgi_ws.request.base import Request, pass_attributes_on
 
 __all__ = ["ThreadRequest"]
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def step(method: Method) -> Method:
+    """Return a method that has the hub's thread do the same with the request itself."""
+    name = method.__name__
+
+    @wraps(method)
+    def call(self: ThreadRequest, *args: Any) -> Any:
+        return in_hub(self._step, name, *args)
+
+    return cast("Method", call)
+
+
+def passed_on(name: str) -> Any:
+    """Return a property that reads the one of the request itself, from any thread."""
+    return property(lambda self: getattr(self._request, name), doc=getattr(Request, name).__doc__)
 
 
 class ThreadRequest(Request):
@@ -31,80 +50,35 @@ class ThreadRequest(Request):
         self._is_cut_off = True
 
     def _step(self, name: str, *args: Any) -> Any:
-        """Make a step in the hub's thread: there, so that it is either before or after ``cut_off``."""
-        return in_hub(self._step_in_hub, name, args)
-
-    def _step_in_hub(self, name: str, args: tuple[Any, ...]) -> Any:
+        """Make a step; in the hub's thread, so that it is either before or after ``cut_off``."""
         if self._is_cut_off:
             raise ClientGone("the server has gone on without this thread")
         return getattr(self._request, name)(*args)
 
-    @property
-    def scheme(self) -> str:
-        """See Request."""
-        return self._request.scheme
-
-    @property
-    def carrier_scheme(self) -> str:
-        """See Request."""
-        return self._request.carrier_scheme
-
-    @property
-    def can_sendfile(self) -> bool:
-        """See Request."""
-        return self._request.can_sendfile
-
-    @property
-    def takes_body(self) -> bool:
-        """See Request."""
-        return self._request.takes_body
+    scheme = passed_on("scheme")
+    carrier_scheme = passed_on("carrier_scheme")
+    can_sendfile = passed_on("can_sendfile")
+    takes_body = passed_on("takes_body")
+    read_body = step(Request.read_body)
+    read_body_now = step(Request.read_body_now)
+    write_head = step(Request.write_head)
+    write_body = step(Request.write_body)
+    write_file = step(Request.write_file)
+    finish = step(Request.finish)
+    write_last = step(Request.write_last)
+    upgrade = step(Request.upgrade)
+    disconnect = step(Request.disconnect)
 
     def fileno(self) -> int:
-        """See Request."""
+        """Return the descriptor of the client's socket; -1 once cut off."""
         return -1 if self._is_cut_off else self._request.fileno()
 
-    def read_body(self) -> bytes:
-        """See Request."""
-        return self._step("read_body")  # type: ignore[no-any-return]  # of the method named
-
-    def read_body_now(self) -> bytes | None:
-        """See Request."""
-        return self._step("read_body_now")  # type: ignore[no-any-return]
-
-    def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
-        """See Request."""
-        self._step("write_head", status, headers, body_length)
-
-    def write_body(self, data: bytes) -> None:
-        """See Request."""
-        self._step("write_body", data)
-
-    def write_file(self, fd: int, offset: int, count: int) -> int:
-        """See Request."""
-        return self._step("write_file", fd, offset, count)  # type: ignore[no-any-return]
-
-    def finish(self) -> None:
-        """See Request."""
-        self._step("finish")
-
-    def write_last(self, data: bytes) -> None:
-        """See Request."""
-        self._step("write_last", data)
-
     def abandon(self) -> None:
-        """See Request; without effect once cut off."""
+        """Give the request up, as ``Request.abandon``; without effect once cut off."""
         try:
-            self._step("abandon")
+            in_hub(self._step, "abandon")
         except ClientGone:
             pass
-
-    def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
-        """See Request."""
-        return self._step("upgrade", reason, headers)  # type: ignore[no-any-return]
-
-    def disconnect(self) -> None:
-        """See Request."""
-        self._step("disconnect")
 
 
 pass_attributes_on(ThreadRequest, "_request")
