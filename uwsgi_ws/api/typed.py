@@ -83,7 +83,7 @@ def subscribe(*channels: str, slow: str = "close", max_bytes: int = MAX_WAITING)
 
     Args:
         channels: Any names.
-        slow: What gives when ``max_bytes`` wait: ``close`` the subscription, which ``recv`` tells by a ChannelError;
+        slow: What is given up when ``max_bytes`` wait: ``close`` the subscription, and ``recv`` raises ChannelError;
             ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
         max_bytes: Bytes that may wait, 136 counted for each message beside its payload.
 

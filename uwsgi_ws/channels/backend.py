@@ -47,20 +47,20 @@ class Alone(Backend):
     """The backend of a process without others."""
 
     def start(self, on_message: OnMessage) -> None:
-        """Nothing comes."""
+        """Do nothing: no message will come."""
 
     def subscribe(self, channel: str) -> None:
-        """Nobody has to know."""
+        """Do nothing: no other process has to know."""
 
     def unsubscribe(self, channel: str) -> None:
-        """Nobody has to know."""
+        """Do nothing: no other process has to know."""
 
     def publish(self, channel: str, opcode: int, payload: bytes) -> None:
-        """Nobody is there."""
+        """Do nothing: there is no other process."""
 
     def count_elsewhere(self, channel: str) -> int:
         """Return 0."""
         return 0
 
     def close(self) -> None:
-        """There is nothing to leave."""
+        """Do nothing: there is nothing to leave."""

@@ -1,4 +1,4 @@
-"""One worker's channels: who is subscribed here, and the backend that knows of everybody else.
+"""One worker's channels: the subscribers here, and the backend that knows those of other processes.
 
 Publishing never waits: a message goes into the outboxes of joined WebSockets, encoded once for all of them, into the
 queues of ``Subscription`` objects, and to the backend. All of that may be done from any greenlet, also while another
@@ -38,7 +38,7 @@ class Joined(Protocol):
     """A WebSocket, as the bus knows it."""
 
     def offer(self, prepared: Prepared, overflow: Overflow) -> bool:
-        """Send a message soon, without waiting; return whether it was taken. It counts what it does not take."""
+        """Send a message soon, without waiting; return whether it was taken. It counts what it refuses."""
 
 
 class Bus:
@@ -66,7 +66,7 @@ class Bus:
     # Publishing
 
     def publish(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None = None) -> None:
-        """Send a message to everyone who is subscribed to a channel now.
+        """Send a message to all subscribers of a channel.
 
         Args:
             channel: Any name.
@@ -93,7 +93,7 @@ class Bus:
         self._deliver(channel, opcode, payload, exclude)
 
     def _deliver(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None = None) -> None:
-        """Hand a message to those who are subscribed here."""
+        """Hand a message to the subscribers here."""
         delivered = 0
         connections = self._connections.subscribers(channel)
         if connections:
@@ -108,13 +108,13 @@ class Bus:
     # Subscribing
 
     def join(self, channel: str, subscriber: Joined | Subscription, slow: str = "close") -> None:
-        """Have a channel's messages given to a subscriber; who has joined already only changes ``slow``.
+        """Have a channel's messages given to a subscriber; one that has joined already only changes ``slow``.
 
         Args:
             channel: Any name.
             subscriber: A WebSocket, which gets them sent, or a ``Subscription``.
-            slow: What gives when messages come faster than they are taken, and as much waits as may: ``close`` the
-                subscriber, a WebSocket with 1008; ``drop`` the new message; or ``conflate``: drop those that wait,
+            slow: What is given up when messages come faster than they are taken, and as much waits as may: ``close``
+                the subscriber, a WebSocket with 1008; ``drop`` the new message; or ``conflate``: drop those that wait,
                 so that the new one takes their place.
 
         Raises:

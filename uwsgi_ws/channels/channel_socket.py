@@ -1,12 +1,12 @@
 """Where programs that are no workers publish: a unix socket that only the workers' own user may use.
 
 A client sends records and gets a line for each: ``ok``, or ``error`` and why. Any worker may serve it; what it
-publishes goes to all. The socket's file has mode 0600; the kernel's word for who is at the other end (``SO_PEERCRED``)
+publishes goes to all. The socket's file has mode 0600; what the kernel says of the other end's user (``SO_PEERCRED``)
 counts where there is no file, too. Root may publish as well: it could become that user.
 
-A client that has said nothing for longest gives its place to a new one when there are no others. A server waits for its
-clients alone, never for what it publishes, so each that has a place is waiting, and the order in which they spoke tells
-who needs it least.
+When all places are taken, the client that has said nothing for longest gives its place to a new one. The server waits
+for its clients alone, never for what it publishes. So each client that has a place is waiting, and the one that spoke
+first needs it least.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ class ChannelSocket:
 
     Args:
         sock: Listens; shared by all workers, and stays the caller's.
-        bus: The worker's.
         max_message_size: Bytes allowed in a message.
     """
 
@@ -50,7 +49,7 @@ class ChannelSocket:
         self._max_message_size = max_message_size
         # Of their own: publishing must not wait until a WebSocket ends and gives its place free.
         self._clients = Pool(_MAX_CLIENTS)
-        self._waiting: dict[Any, None] = {}  # their greenlets, who spoke last at the end
+        self._waiting: dict[Any, None] = {}  # their greenlets; the one that spoke last stands last
         self._listener = Listener(sock, self._serve, self._clients, is_shared=True)
 
     def start(self) -> None:
@@ -58,7 +57,7 @@ class ChannelSocket:
         self._listener.start()
 
     def stop(self) -> None:
-        """Accept nobody any more, and drop who is there."""
+        """Accept no client any more, and drop those that are there."""
         self._listener.stop()
         self._clients.kill(block=False)
 
@@ -80,7 +79,7 @@ class ChannelSocket:
                 self._waiting.pop(greenlet, None)
 
     def _admits(self, sock: GeventSocket) -> bool:
-        """Tell whoever may not publish so, before they could take a place from anybody."""
+        """Refuse a client that may not publish, before it takes a place from another one."""
         uid = peer_uid(sock)
         if uid in (0, os.geteuid()):
             return True

@@ -1,6 +1,6 @@
 """Publishing from outside of the server: a cron job, a task queue, a shell. Needs no gevent, and blocks.
 
-The other end is ``channels.entrance``.
+The other end is ``channels.channel_socket``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         timeout: Seconds for each step.
 
     Raises:
-        ChannelError: nobody listens there or answers in time, this user may not publish there, or the message is
+        ChannelError: no server listens there or answers in time, this user may not publish there, or the message is
             longer than the server's ``--websockets-max-size``.
         TypeError: the message is neither.
         ValueError: the channel's name is too long.

@@ -5,8 +5,8 @@ takes a dead one's seat finds its inbox again. The master moves nothing: a recor
 straight into the readers'.
 
 The pipes are in packet mode (``O_DIRECT``): a write of up to ``PIPE_BUF`` bytes goes in whole or not at all, and comes
-out as one read. So many may write to one inbox without a lock, and whoever is killed, and whenever, leaves no half
-packet behind. N workers need N pipes; one for each ordered pair would be N * (N - 1).
+out as one read. So many may write to one inbox without a lock, and a process that is killed leaves no half packet
+behind. N workers need N pipes; one for each ordered pair would be N * (N - 1).
 
 Nothing here needs an event loop: the master has none.
 
@@ -39,7 +39,8 @@ _PIPE_SIZE = 1_048_576
 class Inboxes:
     """What workers share for channels: made before the fork, by the process that will fork them.
 
-    A seat is for one living process at a time. Whoever reaps a worker whose seat will stay empty calls ``vacate``.
+    A seat is for one living process at a time. The process that reaps a worker whose seat will stay empty calls
+    ``vacate``.
 
     Args:
         seats: Workers that may live at the same time, 1 to ``MAX_SEATS``.
@@ -55,7 +56,7 @@ class Inboxes:
         self._ends: list[tuple[int, int]] = []
         _raise_descriptor_limit(2 * seats)
         try:
-            # Anonymous and shared: forked processes see the same pages, and nobody else does.
+            # Anonymous and shared: forked processes see the same pages, and no others do.
             self._memory = mmap.mmap(-1, InterestMap.size(seats))
             self.interest = InterestMap(memoryview(self._memory), seats)
             for _ in range(seats):
@@ -77,7 +78,7 @@ class Inboxes:
         return self._ends[seat][1]
 
     def vacate(self, seat: int) -> None:
-        """Let nobody write to a seat any more, and count nobody there: its worker is dead."""
+        """Have no worker write to a seat any more, and count no subscribers there: its worker is dead."""
         self.interest.vacate(seat)
 
     def close(self) -> None:
@@ -98,7 +99,7 @@ def _raise_descriptor_limit(needed: int) -> None:
 
 
 def _enlarge(pipe: int) -> None:
-    """Have a pipe hold more than 16 packets; users without privileges have a limit over all of their pipes."""
+    """Make a pipe larger than 16 packets. The kernel limits all pipes of an unprivileged user together."""
     try:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
     except OSError:

@@ -6,8 +6,8 @@ There are three parts, each with room for ``seats`` workers:
 * *generations*: a word for each seat, how many processes have had it;
 * *rows*: a channel's name picks one of ``ROWS`` rows, in which each seat has a byte: not zero when a channel of
   this row has a subscriber there. A publisher knows whom to write to by reading one row. Two channels may share a
-  row: then a worker gets a message that nobody there wants, never the other way round;
-* *a tally* of the channels' subscribers. It serves ``count`` alone, which must not take one channel for another.
+  row: then a worker may get a message without having a subscriber, but never misses one;
+* *counts* of the channels' subscribers. They serve ``count`` alone, which must not take one channel for another.
 
 Pure: it is given the memory.
 """
@@ -89,7 +89,7 @@ class Interest:
         self._subscribers = SeatCounts(shared.subscribers, seat)
         self._names: dict[bytes, int] = {}  # the subscribers' number of each channel
         self._rows: dict[int, int] = {}  # the channels' number of each row
-        # Packets for the last generation are told from ours before anybody can subscribe.
+        # Packets for the last generation are told from ours before there can be a subscriber.
         self.generation = shared.generations[seat] = shared.generations[seat] + 1
         if self.generation > 1:
             shared.vacate(seat)

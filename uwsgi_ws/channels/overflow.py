@@ -8,7 +8,7 @@ __all__ = ["Overflow"]
 
 
 class Overflow(Enum):
-    """What gives when a subscriber is too slow for what is broadcast to it."""
+    """What is given up when a subscriber is too slow for what is broadcast to it."""
 
     CLOSE = "close"  # the connection, with 1008
     DROP = "drop"  # the new message

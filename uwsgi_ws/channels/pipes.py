@@ -1,8 +1,8 @@
 """One worker's ends of the bus: it reads its own inbox and writes into all others (see ``inboxes``).
 
-Nobody waits. What is published in one turn of the hub's loop goes out at its end, in as few packets as it fits in.
-What a full inbox does not take stays in an ``Outlet``, bounded in bytes; past the bound a record is dropped, counted
-and logged.
+No write or read waits. What is published in one turn of the hub's loop goes out at its end, in as few packets as it
+fits in. What a full inbox does not take stays in an ``Outlet``, bounded in bytes; past the bound a record is dropped,
+counted and logged.
 
 Source: the semantics of overload from uWSGI 1.5-dev, core/channels.c.
 """
@@ -33,7 +33,7 @@ from uwsgi_ws.stats import Stats
 
 __all__ = ["PipeBackend"]
 
-#: Packets written to, or read from, one pipe before others have their turn.
+#: Packets written to, or read from, one pipe before the others.
 _BATCH = 64
 _READ, _WRITE = 1, 2
 
@@ -44,10 +44,9 @@ class Outlet:
     """Where one worker writes what another one is to get: a stream of records into that worker's inbox.
 
     Bounded to ``limit`` bytes. Records are dropped before their first byte is written, so the stream stays whole. When
-    the reader has died what waits is forgotten, as those whom it was for are gone; that is no loss.
+    the reader dies its queue is cleared: its subscribers are gone, so nothing counts as lost.
 
     Args:
-        inboxes: The shared ones.
         writer: This worker's seat and generation.
         seat: The reader's.
         hub: The one that schedules this worker.
@@ -170,10 +169,8 @@ class PipeBackend(Backend):
 
     Args:
         inboxes: Made before the fork.
-        seat: This worker's, from 0; nobody else alive has it.
+        seat: This worker's, from 0; no other living worker has it.
         hub: The hub that schedules the worker.
-        cork: The worker's.
-        stats: The worker's.
         queue_size: Bytes that may wait for each other worker; never less than one message of the largest size.
         max_message_size: Bytes allowed in a message.
     """
@@ -195,20 +192,20 @@ class PipeBackend(Backend):
         self._watcher: Any = loop.io(self._inbox, _READ)
 
     def start(self, on_message: OnMessage) -> None:
-        """See ``Backend``."""
+        """Read the inbox from now on."""
         self._on_message = on_message
         self._watcher.start(self._read)
 
     def subscribe(self, channel: str) -> None:
-        """See ``Backend``."""
+        """Write into the map that this worker has one subscriber more."""
         self._interest.add(encode_name(channel))
 
     def unsubscribe(self, channel: str) -> None:
-        """See ``Backend``."""
+        """Write into the map that this worker has one subscriber less."""
         self._interest.remove(encode_name(channel))
 
     def count_elsewhere(self, channel: str) -> int:
-        """See ``Backend``."""
+        """Return what the map says of the other seats."""
         return self._inboxes.interest.count(encode_name(channel), except_for=self._seat)
 
     def drops(self) -> list[int]:
@@ -216,7 +213,7 @@ class PipeBackend(Backend):
         return [outlet.dropped for outlet in self._outlets]
 
     def publish(self, channel: str, opcode: int, payload: bytes) -> None:
-        """See ``Backend``; a worker whose queue is full does not get the message, which is counted."""
+        """Send a message to the subscribers in other processes; one whose queue is full is passed over and counted."""
         name = encode_name(channel)
         wanted = self._inboxes.interest.wanted(name)
         if not any(wanted):
@@ -259,7 +256,7 @@ class PipeBackend(Backend):
                 self._assembler.torn = 0
 
     def close(self) -> None:
-        """Leave the bus: nothing more comes, and nobody sends here any more."""
+        """Leave the bus: no other worker sends here any more."""
         self._watcher.stop()
         self._watcher.close()
         for outlet in self._outlets:

@@ -189,7 +189,7 @@ class Assembler:
     Attributes:
         stale: Packets dropped because they were a predecessor's, or came after what was no record.
         torn: Records lost because their writer died before it had written all of them.
-        error: Why the rest of a writer's stream is dropped, for whoever reads to take.
+        error: Why the rest of a writer's stream is dropped, for the reader to take.
     """
 
     __slots__ = ("_generation", "_max_size", "_streams", "error", "stale", "torn")

@@ -1,4 +1,4 @@
-"""Who is subscribed to what in this process: two maps, always changed together.
+"""The subscribers of each channel in this process: two maps, always changed together.
 
 Pure: it holds subscribers and never calls them.
 """
@@ -24,7 +24,7 @@ class Registry(Generic[Subscriber, Terms]):
     __slots__ = ("_channels", "_subscribers")
 
     def __init__(self) -> None:
-        # Dicts keep an order: who joined first is served first.
+        # Dicts keep an order: the subscriber that joined first is served first.
         self._subscribers: dict[str, dict[Subscriber, Terms]] = {}
         self._channels: dict[Subscriber, dict[str, None]] = {}
 
@@ -51,7 +51,7 @@ class Registry(Generic[Subscriber, Terms]):
         return True
 
     def subscribers(self, channel: str) -> tuple[tuple[Subscriber, Terms], ...]:
-        """Return who is subscribed to a channel now, on which terms, in the order in which they came."""
+        """Return a channel's subscribers and their terms, in the order in which they came."""
         subscribers = self._subscribers.get(channel)
         return tuple(subscribers.items()) if subscribers else ()
 

@@ -21,7 +21,7 @@ from uwsgi_ws.stats import Stats
 
 __all__ = ["MAX_WAITING", "Subscription"]
 
-#: Bytes of messages that may wait unless somebody says otherwise: as many as one message may have by default.
+#: Bytes of messages that may wait by default: as many as one message may have by default.
 MAX_WAITING = 1_048_576
 
 
@@ -46,7 +46,6 @@ class Subscription:
     A context manager: its end is the subscription's.
 
     Args:
-        bus: The worker's.
         max_bytes: Bytes that may wait, ``MESSAGE_OVERHEAD`` counted for each message beside its payload.
 
     Attributes:

@@ -32,7 +32,7 @@ class Acceptor:
         self.on_accept: Callable[[Request], None] | None = None
 
     def accept(self, request: Request, headers: Headers, subprotocol: str | None, reason: str) -> Connection:
-        """See ``Request.accept``; admission has checked how the request asked."""
+        """Make a request a WebSocket, as ``Request.accept`` says; admission has checked how it asked."""
         if request.websocket is not None or request.is_head_written:
             raise InvalidState("the request has been answered already")
         if not handshake.is_websocket(request.environ):

@@ -73,9 +73,6 @@ def inside_the_lock(method: Method) -> Method:
 class ThreadConnection(Connection):
     """A connection usable from any thread; see ``Connection`` for what its methods do.
 
-    Args:
-        args: As Connection's, and so the others.
-
     Attributes:
         is_attended: A thread waits for the stream, which it has been lent.
         seen: See ``Lent``.
@@ -127,7 +124,7 @@ class ThreadConnection(Connection):
     # Receiving
 
     def recv_message(self, deadline: float | None = None) -> Message | None:
-        """See Connection."""
+        """Return the next message; a thread reads it itself where it may."""
         while True:
             with self._lock:
                 message = self._take_waiting()
@@ -153,7 +150,7 @@ class ThreadConnection(Connection):
                     return outcome  # type: ignore[no-any-return]  # a message, or None
 
     def closed_error(self) -> ConnectionClosed:
-        """See Connection."""
+        """Return how it ended: what this thread was told, if it waited then."""
         told, self._told = self._told, None
         return super().closed_error() if told is None else told
 
@@ -163,16 +160,16 @@ class ThreadConnection(Connection):
         if not messages or len(messages[0]) != 2:
             return None
         if len(messages) == 1 and (self._is_paused or self._readiness is not None):
-            return None  # somebody waits for the last one to be taken
+            return None  # a paused stream or a Readiness must be told
         self.messages_received += 1
         return messages.popleft()  # type: ignore[no-any-return]  # no Piece: two items
 
     def _listen(self, wakeup: Wakeup, deadline: float | None) -> None:
-        """Wait for bytes, or raise what whoever called us away has told."""
+        """Wait for bytes; raise what ``HubCalls.interrupt`` has left for this thread."""
         try:
             self._hub_calls.wait(wakeup, deadline)
         finally:
-            with self._lock:  # whoever ends the connection now is done with it before we look who woke us
+            with self._lock:  # an ending that is under way is complete before we look at why we woke
                 self.is_attended = False
             if not self._standby.is_awake:
                 self._standby.note()
@@ -182,7 +179,7 @@ class ThreadConnection(Connection):
         """Take the bytes that are there; return the message that they are, if they are no more than that."""
         with self._lock:
             if not self._is_lent:
-                return None  # who has called us away has a reason, which the hub knows
+                return None  # it has been taken back, for a reason that the hub knows
             try:
                 data = self._stream.recv_now()
             except OSError:
@@ -240,7 +237,7 @@ class ThreadConnection(Connection):
         return True
 
     def take_back(self) -> None:
-        """Have the hub read from now on, and whoever waits to read ask it. In the hub."""
+        """Have the hub read from now on, and a thread that waits to read ask the hub. Called in the hub."""
         with self._lock:
             if self._is_lent:
                 assert self._wakeup is not None, "made when it was lent"
@@ -251,13 +248,13 @@ class ThreadConnection(Connection):
                     self._start_receiving()
 
     def recv_now(self) -> Message | None:
-        """See Connection."""
+        """Return the next message if there is one, without the hub where it is there already."""
         with self._lock:
             message = self._take_waiting()
         return self._in_hub(Connection.recv_now) if message is None else message
 
     def recv_streaming(self, timeout: float | None = None) -> Iterator[str | bytes]:
-        """See Connection."""
+        """Yield the next message in pieces; the hub waits for each."""
         pieces = Connection.recv_streaming(self, timeout)
         while (piece := self._in_hub(ThreadConnection._next_piece, pieces)) is not None:
             yield piece
@@ -268,7 +265,7 @@ class ThreadConnection(Connection):
 
     @property
     def trace(self) -> Callable[[str], object] | None:
-        """See Connection."""
+        """What is called with each line of the transcript; any thread may set it."""
         return super().trace
 
     @trace.setter
@@ -277,7 +274,7 @@ class ThreadConnection(Connection):
             Connection.trace.__set__(self, trace)  # type: ignore[attr-defined]
 
     def fileno(self) -> int:
-        """See Connection."""
+        """Return the descriptor to wait for; the hub reads from then on."""
         return self._in_hub(ThreadConnection._fileno)
 
     def _fileno(self) -> int:
@@ -287,7 +284,7 @@ class ThreadConnection(Connection):
     # Sending
 
     def send_message(self, opcode: int, payload: bytes) -> None:
-        """See Connection."""
+        """Send a message, without the hub where the stream is a plain socket."""
         if self._stream.is_plain:
             with self._lock:
                 Connection.send_message(self, opcode, payload)
@@ -297,7 +294,7 @@ class ThreadConnection(Connection):
     # What the hub calls, and what needs the hub
 
     def tick(self, now: float) -> float | None:
-        """See Connection."""
+        """Do what is due now, and what a thread has left to the hub."""
         with self._lock:
             if self._is_unattended:  # its thread is on the way to the hub
                 self._on_attention()
@@ -318,7 +315,7 @@ class ThreadConnection(Connection):
     def _on_close(self) -> None:
         super()._on_close()
         if self._is_lent and self.is_attended and self._wakeup is not None:
-            # How it ends is said now, to whoever waits: the peer may be gone before the thread is awake.
+            # The waiting thread is told now how it ends: the peer may be gone before the thread is awake.
             self._told = self._engine.closed_error()
         self.take_back()
         if self._is_closed:
@@ -338,15 +335,7 @@ class ThreadConnection(Connection):
 
 
 class ThreadAcceptor(Acceptor):
-    """Makes connections that threads may use.
-
-    Args:
-        settings: As Acceptor's, and so the others.
-        poller: The worker's.
-        timers: The worker's.
-        stats: The worker's.
-        hub_calls: The worker's.
-    """
+    """Makes connections that threads may use."""
 
     def __init__(
         self, settings: ConnectionSettings, poller: Poller, timers: Timers, stats: Stats, hub_calls: HubCalls
@@ -361,5 +350,5 @@ class ThreadAcceptor(Acceptor):
     def accept(
         self, request: Request, headers: Headers, subprotocol: str | None, reason: str = "Switching Protocols"
     ) -> Connection:
-        """See Acceptor."""
+        """Have the hub accept."""
         return in_hub(super().accept, request, headers, subprotocol, reason)

@@ -25,7 +25,7 @@ make_lock: Any = monkey.get_original("_thread", "RLock")
 
 @contextmanager
 def outside(lock: Any) -> Iterator[None]:
-    """Leave the lock for a while."""
+    """Give the lock back for a while."""
     lock.release()
     try:
         yield
@@ -34,15 +34,10 @@ def outside(lock: Any) -> Iterator[None]:
 
 
 class ThreadOutbox(Outbox):
-    """See Outbox; its callers are inside the lock.
+    """An outbox whose callers are inside the connection's lock.
 
     Args:
-        owner: As Outbox's, and so the others.
-        stream: The connection's; may be written to in any thread if it is a plain socket.
-        hub: The one that the streams belong to.
-        cork: The worker's.
-        stats: The worker's.
-        limit: As Outbox's.
+        stream: May be written to in any thread if it is a plain socket.
         lock: The connection's.
     """
 
@@ -53,7 +48,7 @@ class ThreadOutbox(Outbox):
         self._lock = lock
 
     def flush(self, is_awaited: bool = False) -> bool:
-        """See Outbox."""
+        """Write the batch; the hub takes the lock for that at the end of its turn."""
         if not is_hub_here():
             return super().flush(is_awaited)  # inside already: twice, and `outside` would not lead out
         with self._lock:  # at the end of the turn
@@ -63,7 +58,7 @@ class ThreadOutbox(Outbox):
         if is_hub_here():
             return super()._open_queue()
         queue = self._add_queue()
-        # Not `HubCalls.post`, which may wait; inside the lock nobody waits for the hub.
+        # Not `HubCalls.post`, which may wait; inside the lock no thread may wait for the hub.
         self._hub.loop.run_callback_threadsafe(self._watch, queue)
         return queue
 

@@ -2,8 +2,8 @@
 
 The greenlet that serves a client waits in the hub while a thread runs the application. A thread cannot be ended, so
 an exception for that greenlet, such as ``--harakiri``'s, is raised in the thread if it waits for something of ours: in
-``recv``, in a body's ``read``, in a write. Whoever computes, or waits for something else, cannot be
-reached: the client gets its answer without him, and the thread is free again when he is done.
+``recv``, in a body's ``read``, in a write. A thread that computes, or waits for something else, cannot be
+interrupted: the client is answered without it, and the thread is free again when it is done.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = ["ThreadPool"]
 _log = logging.getLogger("uwsgi_ws.threads")
 
 #: Seconds, for each thread at work, that the interpreter stays with the one that has it before others ask for it
-#: (``sys.setswitchinterval``). Whoever waits for it asks that often, and so thousands that do so every 5 ms, CPython's
-#: interval, leave a processor no time for anything else.
-_TURN = 60e-6
+#: (``sys.setswitchinterval``). Each thread that waits for it asks that often; thousands that do so every 5 ms,
+#: CPython's interval, leave a processor no time for anything else.
+_INTERVAL = 60e-6
 
 
 class ThreadPool:
@@ -41,7 +41,6 @@ class ThreadPool:
 
     Args:
         size: The most there may be; with all of them taken, requests wait for one.
-        hub_calls: By which they reach the hub.
     """
 
     def __init__(self, size: int, hub_calls: HubCalls) -> None:
@@ -120,7 +119,7 @@ class ThreadPool:
 
     def _share_interpreter(self) -> None:
         at_work = self._started - self._idle
-        sys.setswitchinterval(max(self._least_interval, at_work * _TURN))
+        sys.setswitchinterval(max(self._least_interval, at_work * _INTERVAL))
 
     def _end(self, job: _Job, is_fine: bool) -> None:
         self._idle += 1

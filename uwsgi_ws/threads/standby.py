@@ -1,7 +1,7 @@
-"""Who reads for the threads that are elsewhere: the hub, a moment after they have left.
+"""Has the hub read for threads that are elsewhere, a moment after they have left.
 
 A thread that waits for its client's bytes reads them itself, which costs it no change of threads. But pings, the
-closing handshake and the limits hold whatever the application does; so the hub looks now and then for those who
+closing handshake and the limits hold whatever the application does; so the hub looks now and then for threads that
 have been away for a while, and reads for them until they come back.
 """
 
@@ -32,11 +32,7 @@ class Lent(Protocol):
 
 
 class StandbyReader:
-    """The connections of one worker whose threads read for themselves. Used in the hub's thread, but for ``note``.
-
-    Args:
-        hub_calls: The worker's.
-    """
+    """The connections of one worker whose threads read for themselves. Used in the hub's thread, but for ``note``."""
 
     __slots__ = ("_hub_calls", "_lent", "_timer", "is_awake")
 
@@ -44,7 +40,7 @@ class StandbyReader:
         self._hub_calls = hub_calls
         self._lent: set[Lent] = set()
         self._timer: Any = hub_calls.hub.loop.timer(_LOOK_EVERY, _LOOK_EVERY, ref=False)
-        #: It looks from time to time: as long as it finds anybody away.
+        #: It looks from time to time: as long as it finds a thread away.
         self.is_awake = False
 
     def add(self, connection: Lent) -> None:
@@ -58,7 +54,7 @@ class StandbyReader:
         self._lent.discard(connection)
 
     def note(self) -> None:
-        """Take note that a thread leaves its connection, while nobody looks (``is_awake``); for any thread."""
+        """Take note that a thread leaves its connection, while the hub does not look (``is_awake``); for any thread."""
         self._hub_calls.post(self._wake)
 
     def _wake(self) -> None:
@@ -75,7 +71,7 @@ class StandbyReader:
                 connection.seen = connection.messages_received
         if not away:
             self.is_awake = False
-            # Who has left after we looked, and before we slept, has found us awake.
+            # A thread that has left after we looked, and before we slept, has found us awake.
             if all(connection.is_attended for connection in self._lent):
                 self._timer.stop()
             else:

@@ -1,4 +1,4 @@
-"""One message to many connections: encoded once, written by the end of the loop's turn, waited for by nobody."""
+"""One message to many connections: encoded once, and written by the end of the loop's turn without waiting."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ def broadcast(
 ) -> int:
     """Send a message to many connections of this worker, and return at once.
 
-    Each connection gets its messages in the order in which they were sent and broadcast. A client that is slower than
-    what is broadcast to it holds up nobody: up to ``--websockets-max-outbox`` wait for it, then ``slow`` says what
-    gives.
+    Each connection gets its messages in the order in which they were sent and broadcast. A slow client delays nobody:
+    up to ``--websockets-max-outbox`` wait for it; past that ``slow`` decides.
 
     Args:
         connections: Those that are not open any more are passed over.
@@ -42,7 +41,7 @@ def broadcast(
     """
     overflow = Overflow(slow)
     prepared = Prepared(*as_message(message))
-    # A list: who is closed for being slow, and who comes and goes in other threads, changes the caller's set.
+    # A list, as the caller's set may change meanwhile: slow clients are closed, and others come and go in threads.
     return in_hub(_offer, list(connections), exclude, prepared, overflow)
 
 

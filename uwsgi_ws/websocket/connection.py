@@ -1,7 +1,7 @@
 """A live WebSocket connection, the application's half: receiving, sending, channels, and waiting for them.
 
-Frames go out by one ``send`` on the spot. What the kernel does not take, and what may wait for the end of the loop's
-turn, goes by way of an outbox (see there).
+A frame is written by one ``send`` at once. What the kernel does not take, and what may wait for the end of the loop's
+turn, goes into an outbox (see there).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["Connection"]
 
 greenlets.prepare()
 
-#: So many first answers to a peer are not held, whatever the worker's other connections are like.
+#: So many first answers to a peer are not corked, whatever the worker's other connections are like.
 _UNHELD = 8
 
 #: Close codes by which a peer ends a conversation that went well.
@@ -125,7 +125,8 @@ class Connection(LiveConnection):
         """Yield the next message in pieces, as they arrive; memory holds ``HIGH_WATER`` bytes of it at most.
 
         Pieces of text end between characters. Pieces are cut where the network cuts them, not where the peer's
-        fragments end. The limit on a message's size still holds. Whoever stops early loses the rest of the message.
+        fragments end. The limit on a message's size still holds. A caller that stops early loses the rest of the
+        message.
 
         Args:
             timeout: Seconds to wait for each piece; None waits for ever.
@@ -197,8 +198,8 @@ class Connection(LiveConnection):
         self.messages_sent += 1
         self.bytes_sent += length
         if engine.messages and length <= COPY_LIMIT and self._may_cork():
-            # One write for this answer and the next. (To hold it while other peers wait for theirs costs as much as the
-            # fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
+            # One write for this answer and the next. (To cork it while other peers wait for theirs costs as much
+            # as the fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
             if not self._own_outbox().send_corked(frame):
                 raise engine.closed_error()
             return
@@ -246,7 +247,7 @@ class Connection(LiveConnection):
 
         Args:
             channel: Any name; a channel exists as long as it has subscribers.
-            slow: What gives when a peer does not take them in time, as in ``broadcast``.
+            slow: What is given up when a peer does not take them in time, as in ``broadcast``.
 
         Raises:
             ConnectionClosed: the connection has ended.
@@ -296,7 +297,7 @@ class Connection(LiveConnection):
                 self._wake_next_later()
 
     def _check_may_wait(self) -> None:
-        """The bare switch does not mind that the hub itself has nobody to wait for."""
+        """Refuse to wait in a callback of the hub: the bare switch would not notice."""
         if greenlets.getcurrent() is self._poller.hub:
             raise BlockingSwitchOutError("a connection cannot be waited for in a callback of the event loop")
 

@@ -1,8 +1,8 @@
-"""A live WebSocket connection, the hub's half: what goes on wherever the application is.
+"""A live WebSocket connection, the hub's half: what goes on whatever the application does.
 
 Bytes come whenever the stream has some. Pings are answered, pongs noted and the closing handshake completed without the
-application's help. A short message that it waits for goes straight to it (``take_if_simple``). Others wait for
-``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down. What one read has
+application's help. A short message that the application waits for goes straight to it (``take_if_simple``). Others wait
+for ``recv``; past ``HIGH_WATER`` bytes of them the stream is left alone, and TCP slows the peer down. What one read has
 brought beyond that stays in the engine as it came.
 
 ``tick`` is called by the worker's timers, never more often than needed: keepalive, a peer that takes nothing, a
@@ -88,10 +88,6 @@ class LiveConnection(Receiver):
 
     Args:
         stream: Where the bytes go; the connection owns it from now on.
-        settings: The worker's.
-        poller: The worker's.
-        timers: The worker's.
-        stats: The worker's.
         path: The request's path, for the application.
         subprotocol: The one agreed on, if any.
     """
@@ -185,7 +181,7 @@ class LiveConnection(Receiver):
         if not self._is_closed and not self._is_paused:
             self._start_receiving()
 
-    # What anybody in the hub may ask
+    # What any greenlet may use
 
     @property
     def is_open(self) -> bool:
@@ -204,7 +200,7 @@ class LiveConnection(Receiver):
 
     @property
     def frames_received(self) -> int:
-        """Frames of all kinds that the engine has seen begin; a message handed to who waits for it passes it by."""
+        """Frames of all kinds that the engine has seen begin; a message that ``fast_path`` delivers is not counted."""
         return self._engine.frames_received
 
     @property
@@ -214,7 +210,7 @@ class LiveConnection(Receiver):
 
     @property
     def close_reason(self) -> str:
-        """Why the connection ended, in the words of whoever ended it first."""
+        """Why the connection ended, in the words of the side that ended it first."""
         return self._engine.close_reason
 
     @property
@@ -253,7 +249,7 @@ class LiveConnection(Receiver):
 
         Args:
             prepared: The message, shared by all who get it.
-            overflow: What gives when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
+            overflow: What is given up when ``ConnectionSettings.max_outbox`` bytes wait for the peer already.
         """
         engine = self._engine
         if engine.state is not OPEN:
@@ -306,11 +302,11 @@ class LiveConnection(Receiver):
         self._end_stream()
 
     def forsake(self) -> None:
-        """This process is a copy, and the connection another's: it is over here, and its peer is told nothing."""
+        """End the connection in this copy of the process without telling the peer: it belongs to the original."""
         self._engine.receive_eof()
 
     def release(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
-        """The application is done with it: close if it is open, forget what nobody will read."""
+        """Close the connection, if it is open, and drop what waits: the application is done with it."""
         self.close(code)
         self._engine.messages.clear()
         if self._is_paused:
@@ -322,7 +318,7 @@ class LiveConnection(Receiver):
     # What the hub calls
 
     def take_if_simple(self, data: bytes) -> Any:
-        """See Receiver. The hot path: keep it short."""
+        """Take a whole short message if the application waits for one. The hot path: keep it short."""
         if self._waiter is not None and self._engine.is_idle:
             message = short_message(data)
             if message is not None:
@@ -333,7 +329,7 @@ class LiveConnection(Receiver):
         return None
 
     def receive(self, data: bytes) -> None:
-        """See Receiver."""
+        """Take bytes of the stream, whatever they are."""
         waiter = self.take_if_simple(data)
         if waiter is not None:
             greenlets.switch(waiter)
@@ -366,7 +362,7 @@ class LiveConnection(Receiver):
                     self._readiness.set(True)
 
     def _engine_failed(self) -> None:
-        """Ours, not the peer's: the engine raises nothing on purpose. This connection ends, the worker lives."""
+        """End this connection, as the engine raised: a fault of ours, not the peer's. The worker goes on."""
         _log.exception("%s: the protocol engine failed", self.path)
         self.abort()
 
@@ -383,7 +379,7 @@ class LiveConnection(Receiver):
         self._stream.start_receiving(self._intake())
 
     def _settle(self) -> None:
-        """The application has answered what came before the peer's ending, or had its time."""
+        """Carry out the peer's ending: the application has answered what came before, or had its time."""
         self._engine.settle()
         self._finish()
 
@@ -396,7 +392,7 @@ class LiveConnection(Receiver):
             self._intake().receive(data)
 
     def _resume(self) -> None:
-        """Take note that a message was taken, where somebody waits for that: a paused stream or a Readiness."""
+        """Take note that a message was taken: a paused stream may go on, and a Readiness may change."""
         engine = self._engine
         if engine.messages or engine.ending is not None:
             return
@@ -410,7 +406,7 @@ class LiveConnection(Receiver):
                 self._start_receiving()
 
     def _receive_rest(self) -> None:
-        """Go on with what was read before; any greenlet may call it."""
+        """Go on with bytes that were read before; any greenlet may call it."""
         engine = self._engine
         try:
             needs_attention = engine.receive(b"")
@@ -462,20 +458,20 @@ class LiveConnection(Receiver):
     # What the outbox tells
 
     def outbox_waits(self) -> None:
-        """See Owner."""
+        """Look whether the peer takes bytes in time."""
         self._timers.schedule(self, monotonic() + self._settings.send_timeout)
 
     def outbox_is_empty(self) -> None:
-        """See Owner."""
+        """Hang up, if that had to wait for what has gone."""
         if self._engine.finished:
             self._stream.shutdown()
 
     def outbox_lost(self) -> None:
-        """See Owner."""
+        """End the connection: the peer is gone."""
         self._on_write_error()
 
     def outbox_overflows(self) -> None:
-        """See Owner."""
+        """Close the connection: the peer is too slow."""
         _log.warning("%s: the peer is too slow for what is broadcast to it", self.path)
         assert self._outbox is not None
         self._outbox.drop_queued()
@@ -484,7 +480,7 @@ class LiveConnection(Receiver):
     # Time
 
     def tick(self, now: float) -> float | None:
-        """Do what time demands (see ``net.wheel.Scheduled``)."""
+        """Do what is due now (see ``hub.wheel.Scheduled``)."""
         if self._is_closed:
             return None
         due: list[float] = []
@@ -514,7 +510,7 @@ class LiveConnection(Receiver):
     def _keep_alive(self, now: float) -> float:
         """Ping, or give the peer up, as the policy says; return when to look again."""
         if self._is_paused:
-            self._heard_at = now  # its bytes wait in the kernel: it is we who do not listen
+            self._heard_at = now  # its bytes wait in the kernel: we do not read them
         policy = self._settings.keepalive
         # A peer that takes our bytes is alive as well: our ping may wait behind what it has not read yet.
         progress_at = self._heard_at if self._outbox is None else max(self._heard_at, self._outbox.progress_at)
@@ -533,7 +529,7 @@ class LiveConnection(Receiver):
     # Ending
 
     def _finish(self) -> None:
-        """The engine wants nothing more from the peer: send its last frame, hang up, wait for the peer to do so."""
+        """Send the engine's last frame, hang up, and wait for the peer to do so: nothing more is wanted from it."""
         outbox = self._outbox
         if outbox is not None:
             outbox.flush()  # answers to what came before; what the kernel does not take is lost
@@ -594,7 +590,7 @@ class LiveConnection(Receiver):
             self._stream.pause_receiving()
 
     def _on_close(self) -> None:
-        """Now that it is not open any more: leave the channels, and have the hub wake whoever waits in vain."""
+        """Leave the channels, and have the hub wake the greenlet that waits: the connection is not open any more."""
         if self._bus is not None:
             self._bus.leave_all(self)
         if self._readiness is not None:
@@ -603,7 +599,7 @@ class LiveConnection(Receiver):
             self._poller.hub.loop.run_callback(self._wake_waiter)
 
     def _on_write_error(self) -> None:
-        """A write failed: the peer is gone. What it said last may still be there, such as its close frame."""
+        """End the connection, as a write failed: the peer is gone. Its last frames may still be there to read."""
         self._trace("! a write failed")
         for _ in range(16):
             if self._is_closed:

@@ -1,11 +1,12 @@
-"""What is on its way out of a connection and could not go, or should not go, by a write on the spot.
+"""Frames that a connection could not write at once, or that should wait for others.
 
 Frames wait here for one of two things. Those of a *batch* wait for the end of the loop's turn, or for the next frame
-that may not wait: one write then takes all of them. Whatever the kernel does not take waits in the *queue* until the
-socket is writable; senders park until their frame is out, so several greenlets may send at once and frames never
-interleave. There is no batch while there is a queue: what comes then goes behind it.
+that may not wait: one write then takes all of them. What the kernel does not take waits in the *queue* until the socket
+is writable. Senders park until their frame is out, so several greenlets may send at once and frames never interleave.
+There is no batch while there is a queue: what comes then goes behind it.
 
-A message that nobody waits for (a broadcast's) may find the peer too slow: then an ``Overflow`` says what gives.
+A message without a waiting sender (a broadcast's) may find the peer too slow: then an ``Overflow`` says what is given
+up.
 """
 
 from __future__ import annotations
@@ -52,10 +53,6 @@ class Outbox:
 
     Args:
         owner: The connection.
-        stream: Its.
-        hub: The worker's.
-        cork: The worker's.
-        stats: The worker's.
         limit: Bytes of what is offered that may wait for the kernel; a frame alone may be longer.
 
     Attributes:
@@ -114,12 +111,12 @@ class Outbox:
         return queue is None or self._wait(queue, 1)
 
     def send_rest(self, rest: memoryview) -> bool:
-        """As ``send``, for what a write on the spot has left of a frame; only when the outbox is empty."""
+        """As ``send``, for what a write has left of a frame; only when the outbox is empty."""
         queue = self._open_queue()
         return self._wait(queue, queue.put_partial(rest, is_awaited=True))
 
     def put_rest(self, rest: memoryview) -> None:
-        """Hold what a write on the spot has left of a control frame; only when the outbox is empty."""
+        """Queue what a write has left of a control frame; only when the outbox is empty."""
         self._open_queue().put_partial(rest, is_awaited=False)
 
     def cork(self, frame: bytes) -> None:
@@ -144,7 +141,7 @@ class Outbox:
 
         Args:
             frame: Encoded.
-            overflow: What gives when too much would wait for the kernel, this frame included.
+            overflow: What is given up when too much would wait for the kernel, this frame included.
         """
         queue = self._queue
         if queue is None:
@@ -187,7 +184,7 @@ class Outbox:
         """Write the batch, if there is one; False when the connection is lost.
 
         Args:
-            is_awaited: Somebody waits for its last frame: it gets the first ticket of a queue, should one be needed.
+            is_awaited: A sender waits for its last frame: it gets the first ticket of a queue, should one be needed.
         """
         if not self._batch:
             return True
@@ -259,7 +256,7 @@ class Outbox:
             self._owner.outbox_is_empty()
         self._wake(queue)
 
-    # Who waits
+    # Senders that wait
 
     def _wait(self, queue: SendQueue, ticket: int) -> bool:
         while queue.completed < ticket:
@@ -285,7 +282,7 @@ class Outbox:
     # Ending
 
     def drop_queued(self) -> None:
-        """Forget all but what is half-way out: our last frame shall not wait for a peer that does not read."""
+        """Drop all but the frame that is half-way out: our last frame must not wait for a peer that does not read."""
         self._batch = []
         self._batch_size = 0
         queue = self._queue
@@ -297,7 +294,7 @@ class Outbox:
             self._hub.loop.run_callback(self._wake, queue)
 
     def close(self) -> None:
-        """Forget everything; the owner is not called any more."""
+        """Drop everything; the owner is not called any more."""
         self.drop_queued()
         self._queue = None
         self.is_empty = True

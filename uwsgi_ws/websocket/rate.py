@@ -28,7 +28,7 @@ class Limited(Protocol):
 
     @property
     def frames_received(self) -> int:
-        """Frames that its engine has seen begin."""
+        """Frames that its engine has counted."""
 
     @property
     def is_open(self) -> bool:
@@ -45,10 +45,10 @@ class Limited(Protocol):
 
 
 class RateLimit(Receiver):
-    """Takes the stream's bytes in the place of a connection, hands them on, and counts what has come.
+    """Receives the stream's bytes for a connection, hands them on, and counts what has come.
 
     Args:
-        connection: It holds this in turn, and must let go of it in the end.
+        connection: It refers to its limit, and must drop it when it ends.
         messages_per_second: 0 is no limit.
         bytes_per_second: 0 is no limit.
     """
@@ -64,7 +64,7 @@ class RateLimit(Receiver):
         self._counted = 0
 
     def receive(self, data: bytes) -> None:
-        """See Receiver."""
+        """Hand bytes on, then count them; close the connection if they were too many."""
         connection = self._connection
         waiter = connection.take_if_simple(data) if data else None
         if waiter is None:

@@ -29,7 +29,7 @@ class SendQueue:
     __slots__ = ("_control", "_control_size", "_data", "_partial", "_tickets", "completed", "is_dropped", "size")
 
     def __init__(self) -> None:
-        # Frames, each with whether somebody waits for it.
+        # Frames, each with whether a sender waits for it.
         self._partial: tuple[memoryview, bool] | None = None
         self._control: deque[tuple[bytes, bool]] = deque()
         self._data: deque[tuple[bytes, bool]] = deque()
@@ -45,7 +45,7 @@ class SendQueue:
         return self.size + (len(self._control) + len(self._data)) * MESSAGE_OVERHEAD
 
     def put_partial(self, rest: memoryview, *, is_awaited: bool) -> int:
-        """Hold the rest of what is half-way out; only into an empty queue. Returns as ``put_data``."""
+        """Keep the rest of the frame that is half-way out; only into an empty queue. Returns as ``put_data``."""
         self._partial = rest, is_awaited
         self.size += len(rest)
         self._tickets += is_awaited
@@ -69,7 +69,7 @@ class SendQueue:
         self.size += len(frame)
 
     def drop_queued(self) -> None:
-        """Forget every queued frame but the one that is half-way out; the ``completed`` of others never comes."""
+        """Drop every queued frame but the one that is half-way out; the ``completed`` of others never comes."""
         self.is_dropped = True
         self._control.clear()
         self._data.clear()
@@ -77,7 +77,7 @@ class SendQueue:
         self.size = 0 if self._partial is None else len(self._partial[0])
 
     def drop_unawaited(self) -> int:
-        """Forget the queued data frames that nobody waits for; return how many there were."""
+        """Drop the queued data frames without a waiting sender; return how many there were."""
         kept = deque(entry for entry in self._data if entry[1])
         dropped = len(self._data) - len(kept)
         self.size -= sum(len(frame) for frame, is_awaited in self._data if not is_awaited)

@@ -1,4 +1,4 @@
-"""Who reads the transcript of a connection: the log, or what an application has set as ``ws.trace``.
+"""Where the transcript of a connection goes: to the log, or to what an application has set as ``ws.trace``.
 
 The engine and its connection call a *trace* with one line for each thing that happens. No line has anything of a
 payload, only its size:
@@ -39,7 +39,7 @@ class LogTrace:
 
 
 class GuardedTrace:
-    """Calls an application's function, and never again once it has raised: the connection must not suffer from it.
+    """Calls an application's function, and never again once it has raised: it must not harm the connection.
 
     Args:
         path: The connection's, for the log.

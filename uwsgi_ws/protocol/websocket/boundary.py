@@ -1,8 +1,8 @@
 """Where one frame ends and the next begins, in bytes that are passed on unread (RFC 6455 5.2).
 
 Between two frames something may be said that neither end expects, such as a close frame; in the middle of one it would
-be taken for payload. So whoever passes frames on and may want to speak keeps count. It judges nothing: what is wrong
-with a frame is for its receiver to say.
+be taken for payload. So a middleman that passes frames on, and may want to send one of its own, keeps count. It judges
+nothing: what is wrong with a frame is for its receiver to say.
 """
 
 from __future__ import annotations

@@ -4,19 +4,19 @@ Bytes from the peer go into ``receive``; whole messages come out of ``messages``
 (pongs, close frames) collects in ``output``, already encoded and in order. Nothing is raised for a peer's fault:
 the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
 
-What it holds of the peer's is bounded. An unfinished message takes as much as it may have of bytes, and only while
-somebody may still want it: our close frame, a failure and the end of the stream each drop it. Of ``MAX_WAITING``
-messages that nobody has taken yet, further bytes are not made messages: they are kept as they came (``has_rest``) until
+What it keeps of the peer's bytes is bounded. An unfinished message takes no more than the limit of a message, and only
+while it may still be delivered: our close frame, a failure and the end of the stream each drop it. While
+``MAX_WAITING`` messages wait to be taken, further bytes are not parsed: they are kept as they came (``has_rest``) until
 ``receive`` is called again.
 
 The closing handshake, as the table below has it. A connection is OPEN until either side closes. The peer's close
 frame is answered at once, with its own code; ours waits in CLOSING for the peer's. Once a close frame has gone
-both ways, or the connection has failed, ``finished`` is true: the server shuts the TCP connection first (7.1.1),
-which whoever owns the stream does, and the end of the stream makes the machine CLOSED.
+both ways, or the connection has failed, ``finished`` is true. Then the owner of the stream shuts the TCP connection, as
+the server does that first (7.1.1); the end of the stream makes the machine CLOSED.
 
-An ending that the peer caused behind messages still waiting in ``messages``, in the same read perhaps, is held back:
-the application may answer what came before it, and then ``settle`` carries it out. (RFC 6455 5.5.1: an endpoint may
-delay its close frame; Autobahn calls a server that drops the answers NON-STRICT.)
+The peer may cause an ending, by a close frame or a fault, while earlier messages still wait in ``messages``. Such an
+ending is postponed: the application may answer these messages, and then ``settle`` carries the ending out. (RFC 6455
+5.5.1: an endpoint may delay its close frame; Autobahn calls a server that drops the answers NON-STRICT.)
 
 A *trace* gets a line for each frame, change of state and fault (``websocket.transcript`` has the notation). With one,
 each read goes through the general reader; without, nothing on the hot path asks for it.
@@ -160,7 +160,7 @@ class WebSocket:
         self.close_sent = False
         self.close_received = False
         self.finished = False
-        #: An ending held back while messages wait: the fault, or the peer's close code and reason.
+        #: An ending that is postponed while messages wait: the fault, or the peer's close code and reason.
         self.ending: FrameError | tuple[int | None, str] | None = None
         #: What made us fail the connection, if we did.
         self.cause: FrameError | None = None
@@ -173,11 +173,11 @@ class WebSocket:
         self._frame_left = 0
         self._frame_fin = False
         self._masker: Masker | None = None
-        #: Frames whose headers have come, of all kinds. (What ``protocol.short`` delivers does not pass here.)
+        #: Frames whose headers have come, of all kinds. (Messages that ``fast_path`` delivers are not counted.)
         self.frames_received = 0
-        self._is_deaf = False  # the peer has ended it: what comes after that is not processed
-        #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without asking
-        #: the machine (see ``protocol.short``).
+        self._is_deaf = False  # the peer has ended the connection: later bytes are not processed
+        #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without the
+        #: machine (see ``fast_path``).
         self.is_idle = trace is None and max_message_size >= frames.MAX_MEDIUM
         self.trace = trace  # set by ``trace_to``
         #: Open, and not traced: a message may be encoded without further questions.
@@ -306,7 +306,7 @@ class WebSocket:
         if header.length > self.max_message_size:
             raise MessageTooBig(header.length, self.max_message_size)
         if self.state is not OPEN:
-            return  # data that crosses our close frame is legal, and nobody's any more
+            return  # data that crosses our close frame is legal, and not delivered
         payload = unmask(header.key, masked)
         if header.opcode == TEXT:
             check_text(payload)
@@ -377,7 +377,7 @@ class WebSocket:
         self._conclude(frames.parse_close(payload))
 
     def _conclude(self, ending: FrameError | tuple[int | None, str]) -> None:
-        """End by the peer's doing: now, or once the messages that came before have been taken."""
+        """End the connection, as the peer has caused: now, or once the earlier messages have been taken."""
         self._is_deaf = True
         self.is_idle = False
         self._forget()
@@ -388,13 +388,13 @@ class WebSocket:
             self.settle()
 
     def _forget(self) -> None:
-        """Hold nothing of what the peer has begun: it will not be finished."""
+        """Drop what the peer has begun: it will not be finished."""
         self._assembler = self._masker = None
         self._pending = b""
         self.has_rest = False
 
     def settle(self) -> None:
-        """Carry out the ending that is held back; without effect when there is none."""
+        """Carry out the ending that is postponed; without effect when there is none."""
         ending, self.ending = self.ending, None
         if isinstance(ending, FrameError):
             self.fail(ending)
@@ -408,7 +408,7 @@ class WebSocket:
             self.finished = True
 
     def receive_eof(self) -> None:
-        """Take note that the stream has ended, whoever ended it."""
+        """Take note that the stream has ended, by either side."""
         if self.state is State.CLOSED:
             return
         self.settle()
@@ -419,7 +419,7 @@ class WebSocket:
             self.trace(f"= CLOSED {self.close_code}")
         self.finished = self._is_deaf = True
         self._forget()
-        self.output.clear()  # nobody is there to read it
+        self.output.clear()  # the peer is gone
 
     # Sending
 
@@ -468,7 +468,7 @@ class WebSocket:
         self._put_control(PING, payload)
 
     def close(self, code: int | None = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
-        """Begin the closing handshake; without effect when it has begun, also by an ending that is held back.
+        """Begin the closing handshake; without effect when it has begun, also by an ending that is postponed.
 
         Raises:
             TypeError: a code that is no integer, or a reason that is no str.

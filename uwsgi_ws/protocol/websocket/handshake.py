@@ -83,7 +83,7 @@ def check_request(variables: Mapping[str, str], lenient: Container[str] = ()) ->
         )
     key = variables.get("HTTP_SEC_WEBSOCKET_KEY", "")
     if not _is_key(key):
-        if not is_lenient or not key or "," in key:  # which of several keys is meant, nobody knows
+        if not is_lenient or not key or "," in key:  # of several keys none is known to be meant
             raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
         needed["handshake"] = None
     for name in offered_subprotocols(variables):

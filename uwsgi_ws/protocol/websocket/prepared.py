@@ -1,6 +1,6 @@
 """A message on its way out, encoded once for each wire variant that a peer needs, however many peers get it.
 
-Who sends says *what*: an opcode and a payload. The engine of each connection knows *how* its peer takes messages, and
+A sender says *what*: an opcode and a payload. The engine of each connection knows *how* its peer takes messages, and
 picks the variant (``WebSocket.frame_of``, ``WebSocket.encode``). Today there is one: the plain frame.
 
 Permessage-deflate (RFC 7692) will be one more. A peer with ``server_no_context_takeover`` takes the same bytes as all
