@@ -11,9 +11,9 @@ from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 
 
 @pytest.fixture
-def crossing() -> Iterator[HubCalls]:
-    crossing = HubCalls(get_hub())
-    use_hub_calls(crossing)
-    yield crossing
+def hub_calls() -> Iterator[HubCalls]:
+    hub_calls = HubCalls(get_hub())
+    use_hub_calls(hub_calls)
+    yield hub_calls
     use_hub_calls(None)
-    crossing.close()
+    hub_calls.close()

@@ -1,10 +1,10 @@
-"""The way from native threads to the hub's thread, for whatever belongs to the hub: streams, connections, channels.
+"""Calls from native threads to the hub's thread, for all that belongs to the hub: streams, connections, channels.
 
 A thread's call waits in a queue; the hub is woken, makes the call in a greenlet of its own, so that it may park there,
 and hands what it returns or raises back to the thread, which waits on a lock meanwhile. So a thread has one call under
 way at most, and what it has called and posted is done in that order.
 
-Inside the hub's thread, and in a process without a crossing, ``in_hub`` is a plain call.
+Inside the hub's thread, and in a process without ``HubCalls``, ``in_hub`` is a plain call.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class HubCalls:
         hub: The one of this thread.
     """
 
-    __slots__ = ("_bells", "_calls", "_running", "_wake", "hub", "thread")
+    __slots__ = ("_calls", "_running", "_wake", "_wakeups", "hub", "thread")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self._calls: deque[_Call] = deque()
-        self._running: dict[int, Any] = {}  # the greenlets that make calls now, by the thread that waits for them
-        self._bells: dict[int, Wakeup] = {}  # where threads wait by themselves
+        self._running: dict[int, Any] = {}  # the greenlets that make calls now, by the thread that waits
+        self._wakeups: dict[int, Wakeup] = {}  # what threads wait at by themselves
         #: The hub's.
         self.thread = _thread_id()
         # Its `send` alone, of all that gevent has, may be used from another thread. It keeps the loop alive: when all
@@ -82,8 +82,8 @@ class HubCalls:
     def post(self, function: Callable[..., object], *args: object) -> None:
         """Have a function called in the hub's thread soon; it must neither wait nor raise.
 
-        It is called after the thread's earlier calls and before its later ones. Nobody waits for it, unless very many
-        calls are there already.
+        It is called after the thread's earlier calls and before its later ones. The thread does not wait for it, unless
+        very many calls are there already.
         """
         if len(self._calls) >= _MOST_POSTED:
             self.call(function, *args)
@@ -91,26 +91,26 @@ class HubCalls:
         self._calls.append(_Call(function, args, {}, 0))
         self._wake.send()
 
-    def wait(self, bell: Wakeup, deadline: float | None) -> None:
-        """Wait in a thread of its own as ``bell.wait`` does, where ``interrupt`` finds it."""
+    def wait(self, wakeup: Wakeup, deadline: float | None) -> None:
+        """Wait in a thread of its own as ``wakeup.wait`` does, where ``interrupt`` finds it."""
         thread = _thread_id()
-        self._bells[thread] = bell
+        self._wakeups[thread] = wakeup
         try:
-            bell.wait(deadline)
+            wakeup.wait(deadline)
         finally:
-            del self._bells[thread]
-        bell.answer()
+            del self._wakeups[thread]
+        wakeup.raise_error()
 
     def is_here(self) -> bool:
         """Say whether this is the hub's thread."""
         return _thread_id() == self.thread
 
     def interrupt(self, thread: int, error: BaseException) -> bool:
-        """Raise ``error`` in what a thread waits for, a call or at a bell; False when it does not wait for any."""
-        bell = self._bells.get(thread)
-        if bell is not None:
-            bell.error = error
-            bell.ring()
+        """Raise ``error`` in a thread that waits for a call or at a ``Wakeup``; False when it waits for neither."""
+        wakeup = self._wakeups.get(thread)
+        if wakeup is not None:
+            wakeup.error = error
+            wakeup.wake()
             return True
         waiting: Any = self._running.get(thread)
         if waiting is None:
@@ -119,7 +119,7 @@ class HubCalls:
         return True
 
     def _throw(self, thread: int, waiting: Any, error: BaseException) -> None:
-        if thread in self._running and self._running[thread] is waiting:  # else it has got what it waited for
+        if thread in self._running and self._running[thread] is waiting:  # else its call has returned
             waiting.throw(error)
 
     def close(self) -> None:
@@ -164,18 +164,18 @@ class _Call:
 _current: HubCalls | None = None
 
 
-def use_hub_calls(crossing: HubCalls | None) -> None:
-    """Make a crossing the one of this process."""
+def use_hub_calls(hub_calls: HubCalls | None) -> None:
+    """Make this the way into the hub of this process."""
     global _current
-    _current = crossing
+    _current = hub_calls
 
 
 def in_hub(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function in the thread of the process's crossing; here, if this is it or there is none."""
-    crossing = _current
-    if crossing is None or crossing.is_here():
+    """Call a function in the hub's thread; here, if this is that thread, or the process has no ``HubCalls``."""
+    hub_calls = _current
+    if hub_calls is None or hub_calls.is_here():
         return function(*args, **kwargs)
-    return crossing.call(function, *args, **kwargs)
+    return hub_calls.call(function, *args, **kwargs)
 
 
 def is_hub_here() -> bool:
@@ -185,9 +185,9 @@ def is_hub_here() -> bool:
 
 def post(hub: Hub, function: Callable[..., object], *args: object) -> None:
     """Have a function called soon in a hub's thread, from another one: after what this one has called ``in_hub``."""
-    crossing = _current
-    if crossing is not None and crossing.hub is hub:
-        crossing.post(function, *args)
+    hub_calls = _current
+    if hub_calls is not None and hub_calls.hub is hub:
+        hub_calls.post(function, *args)
     else:
         loop: Any = hub.loop
         loop.run_callback_threadsafe(function, *args)

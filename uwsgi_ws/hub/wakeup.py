@@ -1,4 +1,4 @@
-"""Where a native thread waits for a descriptor by itself, and can be called away from there."""
+"""Lets a native thread wait for a descriptor until another thread wakes it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gevent import monkey
 
 __all__ = ["Wakeup"]
 
-#: A patched one has none: it would keep whoever waits from anything but the hub.
+#: The unpatched one: the other would switch to the hub.
 _poll: Any = monkey.get_original("select", "poll")
 
 
 class Wakeup:
-    """One thread at a time waits here for a descriptor to be readable; anybody may ring.
+    """One thread at a time waits here for a descriptor to be readable; any thread may wake it.
 
-    Who rings before the wait is not missed: it stays rung until it is silenced. It owns a descriptor of its own, which
-    goes when nobody knows the bell any more, as no thread may wait for a number that is somebody else's by then.
+    A ``wake`` before the wait counts: it holds until ``clear``. The object owns a descriptor of its own and closes it
+    when the last reference to it is gone: no thread may wait for a number that means something else by then.
 
     Args:
         fd: What is waited for; stays the caller's.
@@ -29,7 +29,7 @@ class Wakeup:
         OSError: the process has all the descriptors that it may have.
 
     Attributes:
-        error: What the one who waits, or the next one to wait, shall be told by whoever rings.
+        error: What ``wake`` is to raise in the thread that waits, or in the next one to wait.
     """
 
     __slots__ = ("_fd", "_poll", "error")
@@ -44,31 +44,31 @@ class Wakeup:
         self.error: BaseException | None = None
 
     def wait(self, deadline: float | None) -> None:
-        """Return once the descriptor is readable, somebody has rung, or ``deadline`` (monotonic) has passed."""
-        # Rounded up: who comes too early would have to wait again.
+        """Return once the descriptor is readable, ``wake`` was called, or ``deadline`` (monotonic) has passed."""
+        # Rounded up: a thread that wakes too early would have to wait again.
         self._poll(None if deadline is None else math.ceil(max(0.0, deadline - monotonic()) * 1000))
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """End the wait, or the next one."""
         os.eventfd_write(self._fd, 1)
 
-    def answer(self) -> None:
-        """Raise, once, what whoever rang had to tell; without effect if that was nothing."""
+    def raise_error(self) -> None:
+        """Raise ``error`` once; without effect if there is none."""
         error = self.error
         if error is not None:
             self.error = None
-            self.silence()
+            self.clear()
             try:
                 raise error
             finally:
                 del error  # its traceback knows this frame: no cycle
 
-    def silence(self) -> None:
-        """Undo ``ring``."""
+    def clear(self) -> None:
+        """Undo ``wake``."""
         try:
             os.eventfd_read(self._fd)
         except BlockingIOError:
-            pass  # nobody has
+            pass  # there was none
 
     def __del__(self) -> None:
         if self._fd >= 0:

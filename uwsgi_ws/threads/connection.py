@@ -173,7 +173,7 @@ class ThreadConnection(Connection):
                 self.is_attended = False
             if not self._standby.is_awake:
                 self._standby.note()
-        wakeup.answer()
+        wakeup.raise_error()
 
     def _read(self) -> Message | None:
         """Take the bytes that are there; return the message that they are, if they are no more than that."""
@@ -231,7 +231,7 @@ class ThreadConnection(Connection):
             except OSError:
                 return False  # no descriptor is left for it; the hub goes on reading
         self._stream.pause_receiving()
-        self._wakeup.silence()
+        self._wakeup.clear()
         self._is_lent = True
         self._standby.add(self)
         return True
@@ -243,7 +243,7 @@ class ThreadConnection(Connection):
                 assert self._wakeup is not None, "made when it was lent"
                 self._is_lent = False
                 self._standby.discard(self)
-                self._wakeup.ring()
+                self._wakeup.wake()
                 if not self._is_closed and not self._is_paused:
                     self._start_receiving()
 

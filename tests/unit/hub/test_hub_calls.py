@@ -36,7 +36,7 @@ def in_thread(function: Callable[[], object]) -> object:
         thread.join()
 
 
-def test_a_call_is_made_in_the_hub_s_thread_and_may_wait_there(crossing: HubCalls) -> None:
+def test_a_call_is_made_in_the_hub_s_thread_and_may_wait_there(hub_calls: HubCalls) -> None:
     def wait(seconds: float) -> int:
         gevent.sleep(seconds)
         return threading.get_ident()
@@ -45,18 +45,18 @@ def test_a_call_is_made_in_the_hub_s_thread_and_may_wait_there(crossing: HubCall
     assert in_thread(threading.get_ident) != threading.get_ident()
 
 
-def test_what_a_call_raises_is_raised_in_the_thread(crossing: HubCalls) -> None:
+def test_what_a_call_raises_is_raised_in_the_thread(hub_calls: HubCalls) -> None:
     error = in_thread(lambda: in_hub(int, "x"))
     assert isinstance(error, ValueError)
 
 
-def test_in_the_hub_s_thread_and_without_a_crossing_it_is_a_plain_call(crossing: HubCalls) -> None:
+def test_in_the_hub_s_thread_and_without_hub_calls_it_is_a_plain_call(hub_calls: HubCalls) -> None:
     assert in_hub(int, "7") == 7
     use_hub_calls(None)
     assert in_thread(lambda: in_hub(threading.get_ident)) != threading.get_ident()
 
 
-def test_calls_and_posts_of_a_thread_are_done_in_its_order(crossing: HubCalls) -> None:
+def test_calls_and_posts_of_a_thread_are_done_in_its_order(hub_calls: HubCalls) -> None:
     done: list[int] = []
 
     def work() -> None:
@@ -69,14 +69,14 @@ def test_calls_and_posts_of_a_thread_are_done_in_its_order(crossing: HubCalls) -
     assert done == [*range(3_001)]
 
 
-def test_a_post_without_a_crossing_is_the_loop_s(crossing: HubCalls) -> None:
+def test_a_post_without_hub_calls_is_the_loop_s(hub_calls: HubCalls) -> None:
     use_hub_calls(None)
     hub, came = get_hub(), Event()
     in_thread(lambda: post(hub, came.set))
     assert came.wait(10)
 
 
-def test_a_call_that_waits_can_be_interrupted_and_nothing_else(crossing: HubCalls) -> None:
+def test_a_call_that_waits_can_be_interrupted_and_nothing_else(hub_calls: HubCalls) -> None:
     threads: list[int] = []
 
     def wait() -> None:
@@ -84,17 +84,17 @@ def test_a_call_that_waits_can_be_interrupted_and_nothing_else(crossing: HubCall
         in_hub(gevent.sleep, 10)
 
     def interrupt() -> None:
-        while not threads or not crossing.interrupt(threads[0], KeyError("enough")):
+        while not threads or not hub_calls.interrupt(threads[0], KeyError("enough")):
             gevent.sleep(0.001)
 
     interrupter = gevent.spawn(interrupt)
     error = in_thread(wait)
     assert isinstance(error, KeyError)
     interrupter.join()
-    assert not crossing.interrupt(threads[0], KeyError("again"))
+    assert not hub_calls.interrupt(threads[0], KeyError("again"))
 
 
-def test_an_interruption_that_comes_too_late_hits_nobody(crossing: HubCalls) -> None:
+def test_an_interruption_that_comes_too_late_hits_nobody(hub_calls: HubCalls) -> None:
     threads: list[int] = []
     released = Event()
 
@@ -104,10 +104,10 @@ def test_an_interruption_that_comes_too_late_hits_nobody(crossing: HubCalls) -> 
         return "unharmed"
 
     def interrupt() -> None:
-        while not threads or crossing._running.get(threads[0]) is None:
+        while not threads or hub_calls._running.get(threads[0]) is None:
             gevent.sleep(0.001)
         released.set()  # its greenlet is woken before the interruption's callback
-        assert crossing.interrupt(threads[0], KeyError("late"))
+        assert hub_calls.interrupt(threads[0], KeyError("late"))
 
     interrupter = gevent.spawn(interrupt)
     assert in_thread(wait) == "unharmed"
@@ -115,7 +115,7 @@ def test_an_interruption_that_comes_too_late_hits_nobody(crossing: HubCalls) -> 
 
 
 def test_a_post_that_fails_is_logged_and_the_next_one_done(
-    crossing: HubCalls, caplog: pytest.LogCaptureFixture
+    hub_calls: HubCalls, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub, done = get_hub(), Event()
 

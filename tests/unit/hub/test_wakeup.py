@@ -25,37 +25,37 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def test_bytes_a_ring_or_the_deadline_end_the_wait(pair: tuple[socket.socket, socket.socket]) -> None:
-    bell = Wakeup(pair[0].fileno())
+def test_bytes_a_wake_or_the_deadline_end_the_wait(pair: tuple[socket.socket, socket.socket]) -> None:
+    wakeup = Wakeup(pair[0].fileno())
     begun = time.monotonic()
-    bell.wait(begun + 0.02)
+    wakeup.wait(begun + 0.02)
     assert time.monotonic() >= begun + 0.02
-    bell.ring()
-    bell.wait(None)
-    bell.wait(None)  # it stays rung
-    bell.silence()
-    bell.silence()
+    wakeup.wake()
+    wakeup.wait(None)
+    wakeup.wait(None)  # it holds
+    wakeup.clear()
+    wakeup.clear()
     pair[1].send(b"x")
-    bell.wait(None)
+    wakeup.wait(None)
 
 
 def test_its_descriptor_goes_with_it(pair: tuple[socket.socket, socket.socket]) -> None:
     before = os.listdir("/proc/self/fd")
-    bell = Wakeup(pair[0].fileno())
+    wakeup = Wakeup(pair[0].fileno())
     assert len(os.listdir("/proc/self/fd")) == len(before) + 1
-    del bell
+    del wakeup
     assert os.listdir("/proc/self/fd") == before
 
 
 def test_who_waits_there_can_be_interrupted_and_nobody_else(pair: tuple[socket.socket, socket.socket]) -> None:
-    crossing = HubCalls(get_hub())
-    bell = Wakeup(pair[0].fileno())
+    hub_calls = HubCalls(get_hub())
+    wakeup = Wakeup(pair[0].fileno())
     caught: list[BaseException] = []
 
     def work() -> None:
         for _ in range(2):
             try:
-                crossing.wait(bell, time.monotonic() + 10)
+                hub_calls.wait(wakeup, time.monotonic() + 10)
             except KeyError as exc:
                 caught.append(exc)
 
@@ -63,9 +63,9 @@ def test_who_waits_there_can_be_interrupted_and_nobody_else(pair: tuple[socket.s
     thread.start()
     assert thread.ident is not None
     for number in range(2):
-        eventually(lambda: crossing.interrupt(thread.ident or 0, KeyError(number)))  # noqa: B023  # called at once
+        eventually(lambda: hub_calls.interrupt(thread.ident or 0, KeyError(number)))  # noqa: B023  # called at once
         eventually(lambda: len(caught) > number)  # noqa: B023
     thread.join()
-    assert not crossing.interrupt(thread.ident, KeyError("late"))
+    assert not hub_calls.interrupt(thread.ident, KeyError("late"))
     gevent.sleep(0)
-    crossing.close()
+    hub_calls.close()

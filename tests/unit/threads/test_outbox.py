@@ -105,7 +105,7 @@ def awaited(outcome: list[object]) -> list[object]:
     return outcome
 
 
-def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: HubCalls) -> None:
+def test_what_the_hub_holds_goes_first_and_in_the_same_write(hub_calls: HubCalls) -> None:
     stream = Stream(100)
     outbox, owner = outbox_of(stream)
     assert outbox.offer(b"first", Overflow.CLOSE)
@@ -114,14 +114,14 @@ def test_what_the_hub_holds_goes_first_and_in_the_same_write(crossing: HubCalls)
     assert outbox.is_empty
 
 
-def test_a_thread_whose_peer_has_gone_leaves_the_lock_to_the_hub(crossing: HubCalls) -> None:
+def test_a_thread_whose_peer_has_gone_leaves_the_lock_to_the_hub(hub_calls: HubCalls) -> None:
     outbox, owner = outbox_of(Stream(None))
     assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [False]
     assert owner.told == ["lost"]
 
 
-def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: HubCalls) -> None:
+def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(hub_calls: HubCalls) -> None:
     stream = Stream(4)
     outbox, owner = outbox_of(stream)
     outcome = in_thread(owner, outbox.send, b"halfway")
@@ -139,7 +139,7 @@ def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(crossing: HubCalls)
     assert owner.told == ["waits", "empty"]
 
 
-def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(crossing: HubCalls) -> None:
+def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(hub_calls: HubCalls) -> None:
     stream = Stream(0)
     outbox, owner = outbox_of(stream)
     thread = threading.Thread(target=outbox.put_rest, args=(memoryview(b"rest"),))

@@ -115,9 +115,9 @@ def test_whoever_is_woken_by_the_peer_s_going_is_told_that_we_have_closed(instan
     def halt() -> None:
         instance.connection.halt = lambda: None
         instance.far.close()
-        eventually(lambda: not instance.hub_calls._bells)
+        eventually(lambda: not instance.hub_calls._wakeups)
 
-    until(lambda: instance.hub_calls._bells)
+    until(lambda: instance.hub_calls._wakeups)
     instance.connection.halt = halt
     instance.connection.close(4001, "from elsewhere")
     until(lambda: outcome)
@@ -129,7 +129,7 @@ def test_its_descriptors_go_with_it_though_a_traceback_of_the_peer_s_fault_knows
 ) -> None:
     before = len(os.listdir("/proc/self/fd"))
     outcome = in_thread(instance.connection.recv)
-    until(lambda: instance.hub_calls._bells)
+    until(lambda: instance.hub_calls._wakeups)
     instance.far.send(UNKNOWN_OPCODE)
     until(lambda: outcome)
     assert outcome[0].code == 1002
