@@ -7,18 +7,21 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-#: Modules that hold C for others to include; there is nothing in them to compile.
-INCLUDED = {"uwsgi_ws/hub/greenlets"}
-#: Modules whose Python source is compiled as it is, with the types of the .pxd beside it.
-TWINS = sorted(
-    {str(path.with_suffix("")) for path in Path("uwsgi_ws").rglob("*.pxd") if path.with_suffix(".py").exists()}
-    - INCLUDED
-)
-#: Those for which pointers are the clearer tool; Python code beside them does the same.
-POINTERS = sorted(str(path.with_suffix("")) for path in Path("uwsgi_ws").rglob("*.pyx"))
 #: Symbols for a debugger take half of gcc's time and four fifths of the build's size; CFLAGS=-g brings them back.
 FLAGS = ["-O3"] if "-g" in os.environ.get("CFLAGS", "").split() else ["-O3", "-g0"]
 PROCESSORS = len(os.sched_getaffinity(0))
+
+
+def sources() -> list[str]:
+    """Return what to compile: each .pyx, and each Python source with a .pxd of types beside it.
+
+    A .pxd that defines functions itself is C for others to include; there is nothing to compile.
+    """
+    found = {path.with_suffix(""): path for path in Path("uwsgi_ws").rglob("*.pyx")}
+    for path in Path("uwsgi_ws").rglob("*.pxd"):
+        if "cdef inline" not in path.read_text():
+            found.setdefault(path.with_suffix(""), path.with_suffix(".py"))
+    return sorted(map(str, found.values()))
 
 
 def beside(name: str) -> str:
@@ -33,10 +36,9 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    sources = [f"{path}.py" for path in TWINS] + [f"{path}.pyx" for path in POINTERS]
     types = max(path.stat().st_mtime for path in Path("uwsgi_ws").rglob("*.pxd"))
     modules, ready = [], []
-    for source in sources:
+    for source in sources():
         name = source.rpartition(".")[0].replace("/", ".")
         product = Path(beside(name))
         if product.exists() and product.stat().st_mtime > max(types, os.path.getmtime(source)):

@@ -1,7 +1,8 @@
-"""Which build of the hot path runs: the compiled twin or the Python that it is made from.
+"""Which build of the hot path runs: compiled or pure Python.
 
-The twin's modules lie beside their sources under the same names, and Python prefers them. With the environment
-variable UWSGI_WS_PURE_PYTHON set to anything but 0, this module's finder steps before them.
+One rule: a compiled module lies beside a Python source of the same name and interface, and Python prefers it. It is
+made from that source with the types of the ``.pxd`` beside it, or from a ``.pyx`` where pointers are the clearer tool.
+With the environment variable UWSGI_WS_PURE_PYTHON set to anything but 0, this module's finder steps before them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["choose", "name"]
 
 
 class _SourceFinder:
-    """Finds our modules as Python source only; those that have none do not exist."""
+    """Finds our modules as Python source only; beside each extension there is one."""
 
     @staticmethod
     def find_spec(
@@ -30,10 +31,7 @@ class _SourceFinder:
         if spec is None or spec.origin is None or not spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
             return None  # source already: the usual finders will do
         folder, _, file = spec.origin.rpartition(os.sep)
-        source = os.path.join(folder, file.partition(".")[0] + ".py")
-        if not os.path.exists(source):
-            raise ModuleNotFoundError(f"{fullname} is compiled only, and UWSGI_WS_PURE_PYTHON is set", name=fullname)
-        return spec_from_file_location(fullname, source)
+        return spec_from_file_location(fullname, os.path.join(folder, file.partition(".")[0] + ".py"))
 
 
 def choose() -> None:

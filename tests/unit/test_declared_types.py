@@ -28,7 +28,7 @@ ALLOWED_BY_REASON = {
     WIRE: {
         "hub/poller.pxd": ("Receiver.take_if_simple(data)", "Receiver.receive(data)"),
         "net/stream.pxd": ("SocketStream._early", "recv() returns", "recv_now() returns"),
-        "net/_raw.pxd": ("recv() returns", "_recv_large() returns"),
+        "net/raw.pxd": ("recv() returns", "_recv_large() returns"),
         "protocol/http/http1.pxd": ("RequestParser.receive(data)",),
         "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
         "websocket/live.pxd": ("LiveConnection.take_if_simple(data)", "LiveConnection.receive(data)"),
@@ -67,7 +67,7 @@ ALLOWED_BY_REASON = {
         "api/uwsgi.pxd": ("_connection(text)", "_send(error_text)"),
         "request/base.pxd": ("Request.logvars",),
         "fronts/stream_request.pxd": ("StreamRequest._held", "write_head: lines", "_date_line() returns"),
-        "net/_raw.pxd": ("RawSocket.sendmsg(buffers)",),
+        "net/raw.pxd": ("RawSocket.sendmsg(buffers)",),
         "hub/poller.pxd": ("Poller.ready",),
         "hub/cork.pxd": ("Cork._touched", "_flush: touched"),
         "protocol/http/grammar.pxd": ("check_head() returns", "check_head: kept"),

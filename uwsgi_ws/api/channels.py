@@ -15,9 +15,8 @@ from uwsgi_ws.channels.bus import current_bus
 from uwsgi_ws.channels.records import plain_name
 from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import ChannelError, Error
-from uwsgi_ws.protocol.plain import plain_bytes
+from uwsgi_ws.protocol.plain import is_text, plain_bytes
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
-from uwsgi_ws.protocol.websocket.messages import is_text
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
 

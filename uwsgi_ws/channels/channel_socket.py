@@ -24,8 +24,8 @@ from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_uid
+from uwsgi_ws.protocol.plain import is_text
 from uwsgi_ws.protocol.websocket.frames import TEXT
-from uwsgi_ws.protocol.websocket.messages import is_text
 
 __all__ = ["ChannelSocket"]
 

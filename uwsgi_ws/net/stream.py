@@ -21,15 +21,7 @@ from typing import Any
 from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.poller import Poller, Receiver, Watched
 from uwsgi_ws.hub.timers import Timers
-
-try:
-    from uwsgi_ws.net._raw import RawSocket as raw_socket
-except ImportError:
-
-    def raw_socket(sock: Any, has_threads: bool = False) -> Any:  # type: ignore[no-redef]  # its equal
-        """Return what has the socket's reading and writing methods: itself, where the compiled twin is missing."""
-        return sock
-
+from uwsgi_ws.net.raw import RawSocket
 
 __all__ = ["SocketStream"]
 
@@ -91,8 +83,8 @@ class SocketStream(Watched):
         self._deadline = 0.0  # of that wait
         self._asked_for = 0.0  # the time that the clock will call at, while there is one
         self.wheel_slot = 0
-        #: What reads and writes the socket; for whoever would otherwise call ``send`` for every message.
-        self.raw: Any = raw_socket(sock, has_threads)
+        #: What reads and writes the socket; a writer of many messages spares a call with it.
+        self.raw = RawSocket(sock, has_threads)
 
     @property
     def is_plain(self) -> bool:
@@ -105,11 +97,11 @@ class SocketStream(Watched):
 
     def send(self, data: Any) -> int:
         """See Stream."""
-        return self.raw.send(data)  # type: ignore[no-any-return]  # as in fileno
+        return self.raw.send(data)
 
     def sendmsg(self, buffers: list[Any]) -> int:
         """See Stream."""
-        return self.raw.sendmsg(buffers)  # type: ignore[no-any-return]  # as in fileno
+        return self.raw.sendmsg(buffers)
 
     # Pulling, with a deadline
 
@@ -123,7 +115,7 @@ class SocketStream(Watched):
         while True:
             self._wait_readable(timeout)
             try:
-                return self.raw.recv(_READ_SIZE)  # type: ignore[no-any-return]  # as in fileno
+                return self.raw.recv(_READ_SIZE)
             except BlockingIOError:
                 continue
 
@@ -141,7 +133,7 @@ class SocketStream(Watched):
             self._read_size = _BULK_READ_SIZE
         elif len(data) < _READ_SIZE:
             self._read_size = _READ_SIZE
-        return data  # type: ignore[no-any-return]  # as in fileno
+        return data
 
     def peek(self, timeout: float | None) -> bytes:
         """Wait for bytes and return them, but leave them there: see ``skip``. Otherwise like ``recv``."""
@@ -394,7 +386,7 @@ class SocketStream(Watched):
             self.stop_writing()
             if self._parked is not None or self._reader is not None:
                 self._poller.hub.loop.run_callback(self._wake)  # nothing else would wake them any more
-            self.raw.close()  # the compiled one knows only the descriptor's number, soon to be somebody else's
+            self.raw.close()  # the compiled one knows only the descriptor's number, which may soon be another's
             self._sock.close()
 
     def _wake(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["octets", "plain_bytes", "plain_str"]
+__all__ = ["is_text", "octets", "plain_bytes", "plain_str"]
 
 
 def plain_str(value: Any, what: str) -> str:
@@ -54,3 +54,17 @@ def octets(value: Any, what: str) -> bytes:
         raise TypeError(f"{what}, not {type(value).__name__}") from None
     with view:
         return view.tobytes()
+
+
+def is_text(payload: bytes) -> bool:
+    """Return whether bytes are UTF-8, as a text message is.
+
+    ``bytes.decode`` validates some 20 GB/s of ASCII, wsaccel's table walk 0.4; ``isascii`` makes no string.
+    """
+    if payload.isascii():
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -29,8 +29,8 @@ from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.hub.wakeup import Wakeup
 from uwsgi_ws.protocol.websocket.engine import OPEN
-from uwsgi_ws.protocol.websocket.fast_path import short_message
 from uwsgi_ws.protocol.websocket.messages import Message
+from uwsgi_ws.protocol.websocket.speed import short_message
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats

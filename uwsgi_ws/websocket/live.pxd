@@ -1,7 +1,7 @@
 cimport cython
 
 from uwsgi_ws.hub cimport greenlets
-from uwsgi_ws.net._raw cimport RawSocket
+from uwsgi_ws.net.raw cimport RawSocket
 from uwsgi_ws.hub.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket.engine cimport WebSocket
 from uwsgi_ws.protocol.websocket.prepared cimport Prepared

@@ -31,11 +31,11 @@ from uwsgi_ws.log import escape
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
-from uwsgi_ws.protocol.websocket.fast_path import short_message
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
 from uwsgi_ws.protocol.websocket.prepared import Prepared
+from uwsgi_ws.protocol.websocket.speed import short_message
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.rate import RateLimit

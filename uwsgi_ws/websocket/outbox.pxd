@@ -1,6 +1,6 @@
 cimport cython
 
-from uwsgi_ws.net._raw cimport RawSocket
+from uwsgi_ws.net.raw cimport RawSocket
 from uwsgi_ws.hub.cork cimport Cork
 
 

@@ -43,6 +43,8 @@ class EnvironBase:
         multiprocess: Whether other processes do.
     """
 
+    __slots__ = ("_has_cores", "_shared")
+
     def __init__(self, version: bytes, cores: int, *, multithread: bool = False, multiprocess: bool = False) -> None:
         self._has_cores = cores > 1
         self._shared: dict[str, Any] = {

@@ -43,9 +43,9 @@ from uwsgi_ws.protocol.websocket.frames import (
     TEXT,
     CloseCode,
 )
-from uwsgi_ws.protocol.websocket.masking import Masker, unmask
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Assembler, Message, Piece, check_text
 from uwsgi_ws.protocol.websocket.prepared import Prepared
+from uwsgi_ws.protocol.websocket.speed import Masker, unmask
 
 __all__ = ["HIGH_WATER", "OPEN", "Input", "State", "Trace", "WebSocket"]
 

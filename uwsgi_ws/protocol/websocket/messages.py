@@ -10,11 +10,11 @@ import codecs
 from typing import NamedTuple
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
-from uwsgi_ws.protocol.plain import octets
+from uwsgi_ws.protocol.plain import is_text, octets
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
-from uwsgi_ws.protocol.websocket.masking import Masker, Payload
+from uwsgi_ws.protocol.websocket.speed import Masker, Payload
 
-__all__ = ["MESSAGE_OVERHEAD", "Assembler", "Message", "Piece", "Sendable", "as_message", "check_text", "is_text"]
+__all__ = ["MESSAGE_OVERHEAD", "Assembler", "Message", "Piece", "Sendable", "as_message", "check_text"]
 
 #: Bytes that a message takes beside its payload while it waits: CPython's tuple 72, its bytes object 33, the slot of a
 #: deque 8, and what malloc rounds up. A flood of short messages takes little else.
@@ -22,7 +22,7 @@ MESSAGE_OVERHEAD = 136
 
 #: Pieces below are copied together.
 _SMALL = 4_096
-#: Frames of so many bytes are unmasked into their place, where there is a compiled twin. Beyond, a header alone would
+#: Frames of so many bytes are unmasked into their place, where that is compiled. Beyond, a header alone would
 #: ask for too much memory, be it only on paper.
 _LARGE = range(65_536, 16_777_217)
 
@@ -72,20 +72,6 @@ def check_text(payload: bytes) -> None:
 # or as context, knows the whole payload.
 
 
-def is_text(payload: bytes) -> bool:
-    """Return whether bytes are UTF-8, as a text message is.
-
-    ``bytes.decode`` validates some 20 GB/s of ASCII, wsaccel's table walk 0.4; ``isascii`` makes no string.
-    """
-    if payload.isascii():
-        return True
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _goes_on(decoder: codecs.IncrementalDecoder, piece: bytes, final: bool = False) -> bool:
     """Have a decoder check the next piece of a text."""
     try:
@@ -133,7 +119,7 @@ class Assembler:
         self._size += length
         if self._size > self.limit:
             raise MessageTooBig(self._size, self.limit)
-        if Payload is not None and length in _LARGE and not self._is_dropped:
+        if length in _LARGE and not self._is_dropped:
             self._frame = Payload(length)
 
     def add_masked(self, masker: Masker, piece: bytes) -> None:

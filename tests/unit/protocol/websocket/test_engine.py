@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.twins import python_twin
 from support.websocket_client import (
     BINARY,
     CLOSE,
@@ -28,9 +29,10 @@ from support.websocket_client import (
 
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, KeepaliveTimeout
 from uwsgi_ws.protocol.websocket.engine import MAX_WAITING, TRANSITIONS, Input, State, WebSocket
-from uwsgi_ws.protocol.websocket.fast_path import _short_message as python_short_message
-from uwsgi_ws.protocol.websocket.fast_path import short_message
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message
+from uwsgi_ws.protocol.websocket.speed import short_message
+
+python_short_message = python_twin("uwsgi_ws.protocol.websocket.speed").short_message
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "websocket"
 VALID = sorted((VECTORS / "valid").glob("*.bin"))

@@ -15,7 +15,7 @@ from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidText, Keepalive
 from uwsgi_ws.protocol.websocket import frames
 from uwsgi_ws.protocol.websocket.engine import WebSocket
 from uwsgi_ws.protocol.websocket.frames import CloseCode
-from uwsgi_ws.protocol.websocket.masking import Masker, unmask
+from uwsgi_ws.protocol.websocket.speed import Masker, unmask
 
 DATA = (frames.CONTINUATION, frames.TEXT, frames.BINARY)
 CONTROL = (frames.CLOSE, frames.PING, frames.PONG)

@@ -1,9 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The parts of the protocol for which pointers are the clearer tool.
-
-Each has its equal in Python beside it: ``Masker`` is wsaccel's XorMaskerSimple, ``short_message`` that of
-``protocol.short``; without ``Payload`` pieces are joined. Masking takes 0.12 us for 32 bytes and 80 us for 1 MiB, where wsaccel takes 0.6 and 1,050.
-"""
+"""``speed.py`` with pointers, which are the clearer tool here; what it says of each name holds."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
@@ -117,7 +113,7 @@ cdef class Payload:
 
 
 cpdef tuple short_message(bytes data):
-    """See ``protocol.short``."""
+    """Return the message if ``data`` is one short one; as in ``speed.py``."""
     if data is None:
         raise TypeError("data must be bytes, not None")
     cdef Py_ssize_t size = PyBytes_GET_SIZE(data) - HEADER
@@ -145,3 +141,8 @@ cpdef tuple short_message(bytes data):
         except UnicodeDecodeError:
             return None
     return TEXT, payload
+
+
+cpdef bytes unmask(bytes key, bytes payload):
+    """Return ``payload`` XORed with the four bytes of ``key``; masking and unmasking are the same."""
+    return Masker(key).process(payload)

@@ -1,9 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""A non-blocking socket's reads and writes as bare system calls: the compiled twin of ``socket.socket``'s methods.
-
-A call that cannot block needs no timeout logic, no buffer of the largest size and, where no other thread waits for it,
-no release of the GIL.
-"""
+"""``raw.py`` as bare system calls; what it says of each name holds."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -34,7 +30,7 @@ cdef char small_buffer[SMALL]
 
 
 cdef class RawSocket:
-    """Sends and receives on a socket that somebody else owns.
+    """Sends and receives on a socket that another object owns.
 
     Args:
         sock: Non-blocking; must stay open while this is used.
