@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.http.cgi import TOKEN
+from uwsgi_ws.protocol.http.grammar import LENGTH, SPLITTERS, TOKEN
 from uwsgi_ws.protocol.http.http1 import Head, Limits
 from uwsgi_ws.protocol.websocket.handshake import is_websocket
 
@@ -43,13 +43,10 @@ _HTTP: Final = re.compile(rb"[A-Z]{2,}[A-Z ]")
 
 #: Printable ASCII. uWSGI takes any bytes; nobody means them.
 _NAME: Final = re.compile(rb"[!-~]+")
-#: RFC 9110 5.5: a field value never has them, and in a header of ours they would split the response.
-_SPLITTERS: Final = re.compile(r"[\0\r\n]")
 #: Fields of which a request has one. Other fields' lines make a list (RFC 9110 5.3): nginx joins them since 1.23.
 _SINGLE: Final = frozenset(("HTTP_HOST", "HTTP_CONTENT_TYPE"))
 #: Two that differ could make two servers see two requests.
 _FRAMING: Final = frozenset(("CONTENT_LENGTH", "HTTP_CONTENT_LENGTH"))
-_LENGTH: Final = re.compile(r"[0-9]{1,20}")
 
 
 class _Names(dict[bytes, str]):
@@ -148,13 +145,13 @@ class PacketParser:
         chunked = False
         # The client's own field, beside what the front makes of it.
         if told := variables.get("HTTP_CONTENT_LENGTH"):
-            if not _LENGTH.fullmatch(told):
+            if not LENGTH.fullmatch(told):
                 raise RequestError(400, "the HTTP_CONTENT_LENGTH is not a length")
             if (declared := variables.get("CONTENT_LENGTH")) and declared != told:
                 raise RequestError(400, "CONTENT_LENGTH and HTTP_CONTENT_LENGTH differ")
         # nginx always gives a length, an empty one when there is no body.
         if declared := variables.get("CONTENT_LENGTH"):
-            if not _LENGTH.fullmatch(declared):
+            if not LENGTH.fullmatch(declared):
                 raise RequestError(400, "the CONTENT_LENGTH is not a length")
             length = int(declared)
             if self._limits.body_size is not None and length > self._limits.body_size:
@@ -202,7 +199,7 @@ def _variables(data: bytes) -> tuple[dict[str, str], tuple[str, ...]]:
         name = _names[data[at + 2 : value_at]]
         value = data[value_at + 2 : next_at].decode("latin-1")
         is_field = name.startswith("HTTP_")
-        if is_field and _SPLITTERS.search(value):
+        if is_field and SPLITTERS.search(value):
             raise RequestError(400, "a header field in the uwsgi packet has a control character")
         if name in variables:
             value = _repeated(name, variables[name], value, is_list=is_field and name not in _SINGLE)

@@ -28,8 +28,7 @@ from urllib.parse import quote, unquote_to_bytes
 from uwsgi_ws.addresses import Address, parse_address
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.log import escape
-from uwsgi_ws.protocol.http.cgi import HOST, TOKEN
-from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.http.grammar import HOST, REASON, TOKEN, check_head
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.request.answers import respond, respond_as_uwsgi, status_line
 from uwsgi_ws.request.base import Headers
@@ -158,7 +157,7 @@ def _end(status: Template, request: RoutedRequest) -> int:
 
 def _check_status(text: str) -> str:
     """Return a status with its reason, both of which an answer needs."""
-    if not re.fullmatch(r"[2-5][0-9]{2}( [\t -~\x80-\xff]*)?", text):
+    if not re.fullmatch("[2-5][0-9]{2}" + REASON, text):
         raise ValueError(f"{text!r} does not begin with the three digits of a final status")
     return text if len(text) > 3 else status_line(int(text))
 

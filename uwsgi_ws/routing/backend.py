@@ -10,7 +10,6 @@ Unlike uWSGI, which needs offload threads for it and an HTTP/1.0 that real backe
 from __future__ import annotations
 
 import logging
-import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from uwsgi_ws.hub.own import OwnSocket
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.http.grammar import check_head
+from uwsgi_ws.protocol.http.grammar import SPLITTERS, check_head
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.http.response import ResponseHead, ResponseParser
 from uwsgi_ws.protocol.uwsgi import encode_packet
@@ -44,7 +43,6 @@ _NOT_FORWARDED = frozenset(
     "HTTP_" + name.upper().replace("-", "_")
     for name in (*HOP_BY_HOP, "expect", "host", "x-forwarded-for", "x-forwarded-proto")
 )
-_SPLITTERS = re.compile(r"[\0\r\n]")
 #: What a request target may hold (RFC 3986), percent signs included: it is encoded already.
 _TARGET = "!#$%&'()*+,-./:;=?@[]_~"
 
@@ -323,6 +321,6 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
         elif is_chunked:
             headers.append(("Transfer-Encoding", "chunked"))
     lines = [f"{environ['REQUEST_METHOD']} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
-    if any(_SPLITTERS.search(line) for line in lines):
+    if any(SPLITTERS.search(line) for line in lines):
         raise RequestError(400, "a header for the backend would have a line break in it")
     return wire_value("\r\n".join([*lines, "", ""])).encode("latin-1")

@@ -10,8 +10,9 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol.http.grammar import HOST, TOKEN
 
-__all__ = ["HOST", "METHODS", "TCHAR", "TOKEN", "Fields", "is_target", "method_of", "split_target"]
+__all__ = ["METHODS", "Fields", "is_target", "method_of", "split_target"]
 
 # The methods that every environ may share. Any other token is one as well (RFC 9110 9.1): the application judges it.
 # fmt: off
@@ -43,17 +44,6 @@ _USUAL_NAMES: Final = (
 )
 # fmt: on
 
-# RFC 9110 5.6.2.
-TCHAR: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-TOKEN: Final = re.compile(TCHAR + "+")
-
-# RFC 3986 3.2.2, 3.2.3 without user information and IPvFuture; never empty (RFC 9110 4.2.1). Written
-# so that no two repetitions compete for a character: it fails in linear time.
-_NAME_CHAR: Final = r"[A-Za-z0-9._~!$&'()*+,;=\-]"
-HOST: Final = re.compile(
-    rf"(?:{_NAME_CHAR}+(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)*|(?:%[0-9A-Fa-f]{{2}}{_NAME_CHAR}*)+|\[[0-9A-Fa-f:.]+\])"
-    r"(?::[0-9]{0,5})?"
-)
 _ABSOLUTE: Final = re.compile(r"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?")
 
 _SINGLE: Final = frozenset({"HTTP_HOST", "CONTENT_TYPE"})

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Final
 
-from uwsgi_ws.protocol.http.cgi import HOST
+from uwsgi_ws.protocol.http.grammar import HOST
 
 __all__ = ["Proxies"]
 

@@ -46,7 +46,8 @@ from typing import Final
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from uwsgi_ws.errors import InvalidState, RequestError
-from uwsgi_ws.protocol.http.cgi import HOST, METHODS, TCHAR, TOKEN, Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.http.cgi import METHODS, Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.http.grammar import FIELD_VALUE_BYTES, HOST, LENGTH, TCHAR, TEXT, TOKEN
 
 __all__ = ["Head", "Limits", "RequestParser", "expects_100"]
 
@@ -128,7 +129,7 @@ _VERSION: Final = re.compile(r"HTTP/[0-9]\.[0-9]")
 _LINE_ROOM: Final = 32
 
 # RFC 9112 7.1, 7.1.1 as llhttp reads it: no white space anywhere. 16 digits are 64 bits.
-_QUOTED: Final = r"\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*\""
+_QUOTED: Final = rf"\"(?:[\t !#-\[\]-~\x80-\xff]|\\{TEXT})*\""
 _CHUNK_LINE: Final = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:;{TCHAR}+(?:=(?:{TCHAR}+|{_QUOTED}))?)*\r\n")
 # Line end included. No client in use sends extensions; a signature of 64 digits would still fit.
 _CHUNK_LINE_SIZE: Final = 256
@@ -136,11 +137,10 @@ _CHUNK_LINE_SIZE: Final = 256
 # No further byte makes a request line of what has one of these; its own line end comes off before.
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 # What may still become a chunk's size line.
-_CHUNK_LINE_BEGINNING: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;[\t -~\x80-\xff]*)?\r?")
+_CHUNK_LINE_BEGINNING: Final = re.compile(rf"[0-9A-Fa-f]{{1,16}}(?:;{TEXT}*)?\r?".encode())
 
 # The parts of a field line, for heads and trailers that come in pieces.
 _NAME: Final = re.compile(TCHAR.encode() + b"*")
-_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
 _AT_START: Final = 0  # of a line
 _IN_NAME: Final = 1
 _IN_VALUE: Final = 2
@@ -152,9 +152,6 @@ _BEFORE_TRAILERS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\
 # A client's next request has mostly the fields of its last, so they are compared before they are parsed. Longer ones
 # are not: an idle connection keeps them.
 _KNOWN_SIZE: Final = 2_048
-
-# A 64-bit number has 20 digits; more would only be zeros, and int() has a limit of its own.
-_LENGTH_DIGITS: Final = 20
 
 _LINE: Final = 0
 _FIELDS: Final = 1
@@ -523,7 +520,7 @@ class RequestParser:
         part = self._checked_part
         while at < end:
             if part == _IN_VALUE:
-                at = _end_of(_VALUE, buffer, at, end)
+                at = _end_of(FIELD_VALUE_BYTES, buffer, at, end)
             elif part == _IN_NAME:
                 at = _end_of(_NAME, buffer, at, end)
             if at == end:
@@ -676,7 +673,7 @@ def _head(variables: dict[str, str], authority: str, size: int) -> Head:
     length: int | None = None
     declared = get("CONTENT_LENGTH")
     if declared is not None:
-        if len(declared) > _LENGTH_DIGITS:
+        if not LENGTH.fullmatch(declared):
             raise RequestError(400, "the Content-Length has too many digits")
         length = int(declared)
     codings = get("HTTP_TRANSFER_ENCODING")

@@ -8,20 +8,17 @@ Source: RFC 9113 8.2, 8.3; RFC 8441.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.http.cgi import HOST, TOKEN, Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.http.cgi import Fields, is_target, method_of, split_target
+from uwsgi_ws.protocol.http.grammar import FIELD_VALUE_BYTES, HOST, LENGTH, TOKEN
 from uwsgi_ws.protocol.http.http1 import Limits, expects_100
 
 __all__ = ["Budget", "Head", "read_head"]
 
-# As HTTP/1.1 has them: no control characters.
-_VALUE: Final = re.compile(rb"[\t -~\x80-\xff]*")
-_LENGTH: Final = re.compile(r"[0-9]{1,20}")
 #: What a field counts beside its name and value (RFC 9113 6.5.2).
 _FIELD_OVERHEAD: Final = 32
 
@@ -69,7 +66,7 @@ def read_head(fields: Iterable[tuple[bytes, bytes]], key: str, limits: Limits) -
         count += 1
         if name[0] == 0x3A:
             pseudo[name] = value.decode("latin-1")
-        elif not TOKEN.fullmatch(name.decode("latin-1")) or not _VALUE.fullmatch(value):
+        elif not TOKEN.fullmatch(name.decode("latin-1")) or not FIELD_VALUE_BYTES.fullmatch(value):
             raise RequestError(400, "a header field is malformed")
         else:
             listener.on_header(name, value)
@@ -120,7 +117,7 @@ def _content_length(variables: dict[str, str], limits: Limits) -> int | None:
     declared = variables.get("CONTENT_LENGTH")
     if declared is None:
         return None
-    if not _LENGTH.fullmatch(declared):
+    if not LENGTH.fullmatch(declared):
         raise RequestError(400, "the Content-Length is malformed")
     length = int(declared)
     if limits.body_size is not None and length > limits.body_size:

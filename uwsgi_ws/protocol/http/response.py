@@ -16,6 +16,7 @@ from weakref import proxy
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.protocol.http.grammar import DIGITS
 from uwsgi_ws.protocol.http.hop_by_hop import end_to_end
 
 __all__ = ["ResponseHead", "ResponseParser"]
@@ -23,7 +24,9 @@ __all__ = ["ResponseHead", "ResponseParser"]
 #: Bytes of a head, interim ones (100, 103) included.
 _HEAD_SIZE: Final = 65_536
 #: A Content-Length field that may list its number more than once.
-_LENGTHS: Final = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,20}(?:[ \t]*,[ \t]*[0-9]{1,20})*)[ \t]*(?=\r\n)")
+_LENGTHS: Final = re.compile(
+    rf"(?i)\r\ncontent-length:[ \t]*({DIGITS}(?:[ \t]*,[ \t]*{DIGITS})*)[ \t]*(?=\r\n)".encode()
+)
 
 
 @dataclass(frozen=True, slots=True)

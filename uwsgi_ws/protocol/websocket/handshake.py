@@ -8,10 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from uwsgi_ws.errors import HandshakeError
+from uwsgi_ws.protocol.http.grammar import TOKEN
 from uwsgi_ws.protocol.plain import plain_str
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -87,7 +86,7 @@ def check_request(variables: Mapping[str, str], lenient: Container[str] = ()) ->
             raise HandshakeError(400, "Sec-WebSocket-Key is not 16 bytes in base64")
         needed["handshake"] = None
     for name in offered_subprotocols(variables):
-        if not _TOKEN.fullmatch(name):
+        if not TOKEN.fullmatch(name):
             if "subprotocol" not in lenient:
                 raise HandshakeError(400, "Sec-WebSocket-Protocol is not a list of tokens")
             needed["subprotocol"] = None
