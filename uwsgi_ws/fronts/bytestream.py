@@ -157,7 +157,7 @@ class StreamFront:
         """Answer a request that never became one, and leave."""
         assert self.stream is not None
         if not self.is_evicted:  # who ends many says it once
-            _log.warning("%s: %d %s", self.peer.remote_address or "unix", error.status, error.reason)
+            _log.warning("%s: %d %s", self.peer.name, error.status, error.reason)
         self.stream.send_all(error_response(error), self.settings.io_timeout)
         self.linger()
 

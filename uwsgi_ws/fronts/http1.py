@@ -20,15 +20,7 @@ class Http1Front(StreamFront):
 
     def _prepare(self) -> None:
         """See StreamFront."""
-        peer = self.peer
-        given = {
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": peer.server_name,
-            "SERVER_PORT": peer.server_port,
-            "REMOTE_ADDR": peer.remote_address,
-            "REMOTE_PORT": peer.remote_port,
-            "UWSGI_ROUTER": "http",
-        }
+        given = {"SCRIPT_NAME": "", **self.peer.variables(), "UWSGI_ROUTER": "http"}
         self.parser = RequestParser(self.settings.limits, given)
         self._has_served = False
 

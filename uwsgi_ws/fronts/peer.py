@@ -19,6 +19,20 @@ class Peer:
     server_port: str
     scheme: str = "http"
 
+    @property
+    def name(self) -> str:
+        """What to call the client in the log."""
+        return self.remote_address or "unix"
+
+    def variables(self) -> dict[str, str]:
+        """Return what CGI says of both ends (RFC 3875 4.1.8 and 4.1.14), in a dict of the caller's own."""
+        return {
+            "SERVER_NAME": self.server_name,
+            "SERVER_PORT": self.server_port,
+            "REMOTE_ADDR": self.remote_address,
+            "REMOTE_PORT": self.remote_port,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:

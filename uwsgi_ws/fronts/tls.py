@@ -85,7 +85,7 @@ class TlsFront:
             self._front = self._make()
         except OSError as exc:
             if not self._is_evicted:  # who ends many says it once
-                _log.info("%s: no TLS handshake: %s", self._peer.remote_address or "unix", exc)
+                _log.info("%s: no TLS handshake: %s", self._peer.name, exc)
             if getattr(exc, "reason", None) == "HTTP_REQUEST":
                 self._stream.refuse(error_response(RequestError(400, "this address speaks https")))
         finally:

@@ -80,12 +80,9 @@ class UwsgiRequest(StreamRequest):
 
     def __init__(self, front: UwsgiFront, head: Head) -> None:
         environ = head.variables
-        peer = front.peer
         # PEP 3333 wants them; a front server knows better and usually says so.
-        environ.setdefault("SERVER_NAME", peer.server_name)
-        environ.setdefault("SERVER_PORT", peer.server_port)
-        environ.setdefault("REMOTE_ADDR", peer.remote_address)
-        environ.setdefault("REMOTE_PORT", peer.remote_port)
+        for name, value in front.peer.variables().items():
+            environ.setdefault(name, value)
         super().__init__(front, head)
         # The response is passed on to a client of any version, and fronts do not take a transfer coding off.
         self._takes_chunks = False

@@ -154,8 +154,7 @@ class PacketParser:
             if not LENGTH.fullmatch(declared):
                 raise RequestError(400, "the CONTENT_LENGTH is not a length")
             length = int(declared)
-            if self._limits.body_size is not None and length > self._limits.body_size:
-                raise RequestError(413, "the request body is too big")
+            self._limits.check_body(length)
         elif (codings := variables.get("HTTP_TRANSFER_ENCODING")) is not None:
             # Only from uWSGI's router in raw mode. A length, above, means that the front has taken the chunks off.
             if codings.lower() != "chunked":

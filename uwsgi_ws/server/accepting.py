@@ -187,7 +187,7 @@ class Accepting:
             proxied = proxied_peer(stream, peer, self._settings.http.head_timeout, may_lack=may_lack)
         except PeerError as error:
             if not front.is_evicted:  # the evictor has its own line, one for many
-                _log.warning("%s: %s", peer.remote_address or "unix", error)
+                _log.warning("%s: %s", peer.name, error)
         except OSError:
             pass  # the proxy is gone
         finally:

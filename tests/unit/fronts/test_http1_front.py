@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from support.limits import make_limits
+
 from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.net.base import Stream
-from uwsgi_ws.protocol.http.http1 import Limits
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.wsgi.runner import Application, run
 
@@ -57,7 +58,7 @@ class ListedStream:
 def answers(application: Application, *pieces: bytes) -> list[bytes]:
     """What a client that sends the pieces and leaves gets, without the Date lines."""
     stream = ListedStream(*pieces)
-    settings = StreamSettings(Limits(), head_timeout=30, idle_timeout=60, io_timeout=30)
+    settings = StreamSettings(make_limits(), head_timeout=30, idle_timeout=60, io_timeout=30)
 
     def handle(request: Request) -> None:
         run(application, request)

@@ -8,11 +8,11 @@ from typing import Any
 import gevent
 import pytest
 from support.http2_client import HEADERS, PREFACE, SETTINGS, frame
+from support.limits import make_limits
 
 from uwsgi_ws.fronts.http2.front import Http2Front
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.hub.poller import Receiver
-from uwsgi_ws.protocol.http.http1 import Limits
 from uwsgi_ws.request.base import Request
 
 GET = b"\x82\x86\x84\x41\x01x"
@@ -64,7 +64,7 @@ def answer(request: Request) -> None:
 @pytest.fixture
 def below() -> Iterator[Below]:
     below = Below()
-    settings = StreamSettings(Limits(), 10, 10, 10)
+    settings = StreamSettings(make_limits(), 10, 10, 10)
     peer = Peer("", "", "x", "80")
     front = Http2Front(
         below,  # type: ignore[arg-type]

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.limits import make_limits
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.protocol import uwsgi
-from uwsgi_ws.protocol.http.http1 import Head, Limits, RequestParser
+from uwsgi_ws.protocol.http.http1 import Head, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser, encode_packet
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "uwsgi"
 VALID = sorted((VECTORS / "valid").glob("*.bin"))
 INVALID = sorted((VECTORS / "invalid").glob("*.bin"))
-LIMITS = Limits(body_size=1_000)
+LIMITS = make_limits(body_size=1_000)
 STATUSES = {400, 413, 501}
 LEAST = {
     "REQUEST_METHOD": "GET",

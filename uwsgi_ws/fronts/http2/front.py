@@ -8,7 +8,7 @@ requests that wait, and a full worker makes requests wait but never leaves a con
 The connection's window is as large as those of all its streams together, and each stream's opens only as its
 application reads. So memory is bounded, and a stream that nobody reads holds up no other.
 
-A peer that causes work without end (resets, pings, settings, empty frames: see ``Budget``) gets GOAWAY with
+A peer that causes work without end (resets, pings, settings, empty frames: see ``TokenBucket``) gets GOAWAY with
 ENHANCE_YOUR_CALM; one that does not read our answers is not read from.
 
 The module is long because the library's one connection object ties its parts together: every event, flow-control
@@ -55,7 +55,8 @@ from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.net.base import ClientStream
-from uwsgi_ws.protocol.http.http2 import Budget, Head, read_head
+from uwsgi_ws.protocol.bucket import TokenBucket
+from uwsgi_ws.protocol.http.http2 import Head, read_head
 from uwsgi_ws.request.base import Request
 
 __all__ = ["Http2Front", "StreamWorker"]
@@ -73,8 +74,8 @@ _BITE = 16_384
 _BURST, _RATE = 1_000, 33
 #: WINDOW_UPDATEs that each DATA frame of ours may be answered with: stream and connection.
 _UPDATES_PER_FRAME = 2
-#: Seconds for the first request of a client that came while the server was stopping.
-_FIRST_REQUEST = 1.0
+#: Seconds without a request after which a client that came while the server was stopping is told to go elsewhere.
+_SILENCE_WHILE_STOPPING = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
 _LINGER = 2.0
 _LINGER_BYTES = 1_048_576
@@ -166,17 +167,11 @@ class Http2Front(Receiver):
         self._turn = turn
         self._lane = StreamWorker(self, core)
         self._helpers = 0  # greenlets beside the connection's own
-        self._variables = {
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": peer.server_name,
-            "SERVER_PORT": peer.server_port,
-            "REMOTE_ADDR": peer.remote_address,
-            "REMOTE_PORT": peer.remote_port,
-        }
+        self._variables = {"SCRIPT_NAME": "", **peer.variables()}
         self.scheme = peer.scheme
-        self._name = peer.remote_address or "unix"
+        self._name = peer.name
         self._h2 = Engine(settings.limits.head_size)
-        self._budget = Budget(_BURST, _RATE, monotonic())
+        self._budget = TokenBucket(_BURST, _RATE, monotonic())
         self._streams: dict[int, Http2Stream] = {}
         self._waiting: deque[Http2Request] = deque()  # requests that no greenlet has taken up
         self._parked: Any = None  # the connection's greenlet, while it has nothing to do
@@ -302,7 +297,7 @@ class Http2Front(Receiver):
             return  # the last stream's end is the next time to come here
         timeout = self.settings.idle_timeout if self._has_served else self.settings.head_timeout
         if self._leaves_soon:
-            timeout = min(timeout, _FIRST_REQUEST)
+            timeout = min(timeout, _SILENCE_WHILE_STOPPING)
         left = self._idle_since + timeout - monotonic()
         if left <= 0:
             self._is_silent = True

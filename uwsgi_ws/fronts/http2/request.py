@@ -12,7 +12,7 @@ from functools import lru_cache
 from time import time
 from typing import TypeVar
 
-from uwsgi_ws.errors import BodyError, ClientGone
+from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.http2.stream import Carrier, Http2Stream
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
@@ -29,7 +29,7 @@ _log = logging.getLogger("uwsgi_ws.http2")
 class Http2Request(Request):
     """Made by ``Http2Front``; ``leave`` must be called when it has been handled."""
 
-    __slots__ = ("_body_left", "_front", "_held", "_is_head", "_left", "_needs_continue", "_target", "stream")
+    __slots__ = ("_body_size", "_front", "_held", "_is_head", "_left", "_needs_continue", "_target", "stream")
 
     def __init__(self, front: Carrier, stream: Http2Stream, head: Head) -> None:
         super().__init__(head.variables, head.size, 0)
@@ -40,7 +40,7 @@ class Http2Request(Request):
         self._needs_continue = head.expects_continue
         self._is_head = head.variables["REQUEST_METHOD"] == "HEAD"
         self._target = head.variables["REQUEST_URI"]
-        self._body_left = front.settings.limits.body_size
+        self._body_size = 0  # bytes of the request's body so far
 
     @property
     def carrier_scheme(self) -> str:
@@ -85,10 +85,12 @@ class Http2Request(Request):
             raise BodyError(408, "the request's body did not come in time") from exc
         except OSError as exc:
             raise BodyError(400, "the client has given the request up") from exc
-        if piece and self._body_left is not None:
-            self._body_left -= len(piece)
-            if self._body_left < 0:
-                raise BodyError(413, "the request body is too big")
+        if piece:
+            self._body_size += len(piece)
+            try:
+                self._front.settings.limits.check_body(self._body_size)
+            except RequestError as exc:
+                raise BodyError(exc.status, exc.reason) from exc
         return piece
 
     # The response

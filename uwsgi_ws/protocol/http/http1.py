@@ -51,6 +51,11 @@ from uwsgi_ws.protocol.http.grammar import FIELD_VALUE_BYTES, HOST, LENGTH, TCHA
 
 __all__ = ["Head", "Limits", "RequestParser", "expects_100"]
 
+#: Header lines of a request: browsers behind proxies send some 40.
+_HEADER_COUNT: Final = 128
+#: Bytes of a trailer section. It is dropped, so this only bounds what is kept until its end.
+_TRAILER_SIZE: Final = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -61,20 +66,30 @@ class Limits:
             an unfinished head can hold in memory.
         target_size: The request target; past it 414. RFC 9112 3 recommends to support request
             lines of 8000 bytes at least, and common proxies stop at 8 KiB themselves.
-        header_count: Header lines; past it 431. Browsers behind proxies send some 40.
-        trailer_size: The trailer section of a chunked body, last line end included; past it 431.
-            Trailers are dropped, so this only bounds what is kept until their end.
-        body_size: Body bytes, declared or counted; past it 413. None is no limit: whoever reads
-            the body decides.
+        body_size: Body bytes, declared or counted; past it 413. None is no limit: the application decides.
         underscores: What becomes of fields with ``_`` in their name: ``drop``, ``keep`` or ``refuse``.
+        header_count: Header lines; past it 431.
+        trailer_size: The trailer section of a chunked body, last line end included; past it 431.
     """
 
-    head_size: int = 65_536
-    target_size: int = 8_192
-    header_count: int = 128
-    trailer_size: int = 4_096
-    body_size: int | None = None
-    underscores: str = "drop"
+    head_size: int
+    target_size: int
+    body_size: int | None
+    underscores: str
+    header_count: int = _HEADER_COUNT
+    trailer_size: int = _TRAILER_SIZE
+
+    def check_body(self, length: int) -> None:
+        """Raise an error for a body that is longer than it may be.
+
+        Args:
+            length: Its bytes, as its sender has declared them or as many as have come.
+
+        Raises:
+            RequestError: 413.
+        """
+        if self.body_size is not None and length > self.body_size:
+            raise RequestError(413, "the request body is too big")
 
 
 class Head:
@@ -204,7 +219,7 @@ class RequestParser:
         "dropped_names",
     )
 
-    def __init__(self, limits: Limits = Limits(), given: dict[str, str] | None = None) -> None:
+    def __init__(self, limits: Limits, given: dict[str, str] | None = None) -> None:
         self._limits = limits
         self._given = given or {}
         # As numbers of their own, which every request is measured by.
@@ -487,9 +502,8 @@ class RequestParser:
             self.dropped_names = listener.dropped
         head = _head(variables, self._authority, end - pos)
         length = head.content_length
-        most = self._limits.body_size
-        if length is not None and most is not None and length > most:
-            raise RequestError(413, "the request body is too big")
+        if length is not None:
+            self._limits.check_body(length)
         self._keep_alive = head.keep_alive
         if head.chunked:
             self._body_size = 0
@@ -586,8 +600,7 @@ class RequestParser:
             raise RequestError(400, "a chunk's size line is malformed")
         size = int(match[1], 16)
         self._body_size += size
-        if self._limits.body_size is not None and self._body_size > self._limits.body_size:
-            raise RequestError(413, "the request body is too big")
+        self._limits.check_body(self._body_size)
         self._body_left = size
         self._advance(end, _CHUNK_DATA if size else _TRAILERS)
         return True

@@ -1,4 +1,4 @@
-"""HTTP/2 requests in CGI's terms, and how much control traffic a peer may cause.
+"""HTTP/2 requests in CGI's terms.
 
 Frames, HPACK, states and windows are the h2 library's; here is what it leaves to the server. It refuses names in upper
 case, connection-specific fields, wrong pseudo-headers and CR, LF or NUL in values before anything comes here.
@@ -17,7 +17,7 @@ from uwsgi_ws.protocol.http.cgi import Fields, is_target, method_of, split_targe
 from uwsgi_ws.protocol.http.grammar import FIELD_VALUE_BYTES, HOST, LENGTH, TOKEN
 from uwsgi_ws.protocol.http.http1 import Limits, expects_100
 
-__all__ = ["Budget", "Head", "read_head"]
+__all__ = ["Head", "read_head"]
 
 #: What a field counts beside its name and value (RFC 9113 6.5.2).
 _FIELD_OVERHEAD: Final = 32
@@ -120,34 +120,5 @@ def _content_length(variables: dict[str, str], limits: Limits) -> int | None:
     if not LENGTH.fullmatch(declared):
         raise RequestError(400, "the Content-Length is malformed")
     length = int(declared)
-    if limits.body_size is not None and length > limits.body_size:
-        raise RequestError(413, "the request body is too big")
+    limits.check_body(length)
     return length
-
-
-class Budget:
-    """How many frames a peer may send that cost us work and give it nothing: a bucket that fills with time.
-
-    Args:
-        burst: What it holds, full at the beginning.
-        rate: Per second, what comes back.
-        now: Monotonic.
-    """
-
-    __slots__ = ("_burst", "_filled_at", "_left", "_rate")
-
-    def __init__(self, burst: float, rate: float, now: float) -> None:
-        self._burst = burst
-        self._rate = rate
-        self._left = burst
-        self._filled_at = now
-
-    def spend(self, count: int, now: float) -> bool:
-        """Take ``count`` out; False when there was not as much."""
-        self._left = min(self._burst, self._left + (now - self._filled_at) * self._rate) - count
-        self._filled_at = now
-        return self._left >= 0
-
-    def earn(self, count: float) -> None:
-        """Put something back, for what we sent: answers to it are welcome."""
-        self._left = min(self._burst, self._left + count)

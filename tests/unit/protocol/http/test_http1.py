@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.growth import growth
+from support.limits import make_limits
 
 from uwsgi_ws.errors import InvalidState, RequestError
 from uwsgi_ws.protocol.http import cgi
@@ -23,7 +24,7 @@ from uwsgi_ws.protocol.http.http1 import Head, Limits, RequestParser
 VECTORS = Path(__file__).parents[3] / "vectors" / "http1"
 VALID = sorted((VECTORS / "valid").glob("*.http"))
 INVALID = sorted((VECTORS / "invalid").glob("*.http"))
-DEFAULT = Limits()
+DEFAULT = make_limits()
 STATUSES = {400, 413, 414, 417, 431, 501, 505}
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -73,7 +74,7 @@ def drive(pieces: Iterable[bytes], limits: Limits = DEFAULT, parser: RequestPars
 
 def vector(path: Path) -> tuple[bytes, dict[str, Any], Limits]:
     expected = json.loads(path.with_suffix(".json").read_text())
-    return path.read_bytes(), expected, Limits(**expected.get("limits", {}))
+    return path.read_bytes(), expected, make_limits(**expected.get("limits", {}))
 
 
 def cuts(raw: bytes) -> list[list[bytes]]:
@@ -143,7 +144,7 @@ def test_a_valid_vector_cut_short_is_never_refused(path: Path) -> None:
 
 
 def test_size_counts_the_head_alone() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(b"\r\n" + GET + GET)
     for _ in range(2):
         head = parser.next_head()
@@ -152,7 +153,7 @@ def test_size_counts_the_head_alone() -> None:
 
 
 def test_has_partial_tells_an_unfinished_head_from_silence_and_from_a_body() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     assert not parser.has_partial
     post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
     for i in range(len(post)):
@@ -174,7 +175,7 @@ def test_has_partial_tells_an_unfinished_head_from_silence_and_from_a_body() -> 
 
 def test_the_body_must_be_read_before_the_next_head() -> None:
     for body in (b"Content-Length: 1\r\n\r\na", b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"):
-        parser = RequestParser()
+        parser = RequestParser(DEFAULT)
         parser.receive(b"POST / HTTP/1.1\r\nHost: x\r\n" + body + GET)
         assert parser.next_head()
         with pytest.raises(InvalidState):
@@ -187,7 +188,7 @@ def test_the_body_must_be_read_before_the_next_head() -> None:
 
 
 def test_a_body_piece_of_a_whole_buffer_is_not_copied() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
     assert parser.next_head()
     assert parser.next_body() is None
@@ -199,12 +200,12 @@ def test_a_body_piece_of_a_whole_buffer_is_not_copied() -> None:
 
 def test_the_end_of_the_stream_is_not_for_the_parser() -> None:
     with pytest.raises(InvalidState):
-        RequestParser().receive(b"")
+        RequestParser(DEFAULT).receive(b"")
 
 
 def test_after_an_error_every_call_raises_it_again() -> None:
     for raw in (b"\x16", GET + b"GET / HTTP/1.1\r\n\r\n", CHUNKED + b"x\r\n"):
-        parser = RequestParser()
+        parser = RequestParser(DEFAULT)
         error = drive([raw], parser=parser).error
         assert error is not None
         for call in (
@@ -222,7 +223,7 @@ def test_after_an_error_every_call_raises_it_again() -> None:
 def test_a_failed_parser_keeps_none_of_the_peers_bytes() -> None:
     for raw in (b"\x16abc", GET[:-4] + b"\x00\r\n\r\n", CHUNKED + b"x\r\n"):
         before = sys.getrefcount(raw)
-        parser = RequestParser()
+        parser = RequestParser(DEFAULT)
         parser.receive(raw)
         assert sys.getrefcount(raw) == before + 1
         with pytest.raises(RequestError):  # noqa: PT012 - whichever of the two it is
@@ -232,7 +233,7 @@ def test_a_failed_parser_keeps_none_of_the_peers_bytes() -> None:
 
 
 def test_after_the_last_request_bytes_are_ignored_and_dropped() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(b"GET / HTTP/1.0\r\n\r\n" + GET)
     head = parser.next_head()
     assert head is not None
@@ -243,7 +244,7 @@ def test_after_the_last_request_bytes_are_ignored_and_dropped() -> None:
 
 
 def test_after_take_rest_no_more_heads_come() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(GET + GET)
     assert parser.next_head()
     assert parser.take_rest() == GET
@@ -254,7 +255,7 @@ def test_after_take_rest_no_more_heads_come() -> None:
 
 
 def test_take_rest_gives_bytes_also_from_a_buffer_that_was_put_together() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(GET[:5])
     parser.receive(GET[5:] + b"ab")
     assert parser.next_head()
@@ -270,7 +271,7 @@ def test_a_foreign_exception_in_a_field_callback_comes_out_as_itself(monkeypatch
             raise KeyboardInterrupt
 
     monkeypatch.setattr(cgi, "_KEYS", Interrupted())
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     parser.receive(GET)
     with pytest.raises(KeyboardInterrupt):
         parser.next_head()
@@ -348,7 +349,7 @@ def hostile(kind: str) -> Iterable[bytes]:
 
 @pytest.mark.parametrize("kind", ["line", "blank", "fields", "value", "size", "chunks", "trailers"])
 def test_memory_is_bounded_while_a_peer_sends_without_end(kind: str) -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     tracemalloc.start()
     try:
         error = None
@@ -386,7 +387,7 @@ def test_memory_is_bounded_while_a_peer_sends_without_end(kind: str) -> None:
 )
 def test_time_is_linear_in_the_bytes_however_they_come(before: bytes, unit: bytes, after: bytes) -> None:
     """Sixteen times the bytes take 16 times as long; a quadratic parser would take 256 times."""
-    limits = Limits(head_size=10_000_000, target_size=10_000_000)
+    limits = make_limits(head_size=10_000_000, target_size=10_000_000)
     for cut in (1, 10_000_000):
 
         def parse(size: int, cut: int = cut) -> None:
@@ -473,9 +474,9 @@ messages = st.one_of(
 )
 few_limits = st.sampled_from(
     [
-        Limits(),
-        Limits(head_size=60, target_size=10, header_count=2, trailer_size=8, body_size=2),
-        Limits(body_size=0),
+        make_limits(),
+        make_limits(head_size=60, target_size=10, header_count=2, trailer_size=8, body_size=2),
+        make_limits(body_size=0),
     ]
 )
 
@@ -549,7 +550,7 @@ def test_a_request_is_read_as_if_it_were_its_connections_first(requests: list[tu
 
 def test_every_request_has_the_variables_that_were_given_for_all() -> None:
     given = {"SERVER_PORT": "80"}
-    requests = drive([GET * 2 + GET.replace(b"x", b"y")], parser=RequestParser(given=given)).requests
+    requests = drive([GET * 2 + GET.replace(b"x", b"y")], parser=RequestParser(DEFAULT, given)).requests
     assert len(requests) == 3
     for head, _ in requests:
         assert head.variables.pop("SERVER_PORT") == "80"
@@ -558,7 +559,7 @@ def test_every_request_has_the_variables_that_were_given_for_all() -> None:
 
 
 def test_what_is_done_to_a_requests_variables_is_not_seen_in_the_next() -> None:
-    parser = RequestParser()
+    parser = RequestParser(DEFAULT)
     for _ in range(3):
         parser.receive(GET)
         head = parser.next_head()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from support.limits import make_limits
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.http.http1 import Limits
-from uwsgi_ws.protocol.http.http2 import Budget, Head, read_head
+from uwsgi_ws.protocol.http.http2 import Head, read_head
 
-LIMITS = Limits(head_size=1_000, target_size=100, header_count=10, body_size=50)
+LIMITS = make_limits(head_size=1_000, target_size=100, header_count=10, body_size=50)
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -113,23 +113,4 @@ def test_too_many_fields_are_refused() -> None:
 
 def test_without_a_limit_a_body_may_have_any_length() -> None:
     fields = [(b":method", b"PUT"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"x")]
-    assert read_head([*fields, (b"content-length", b"9" * 20)], KEY, Limits()).content_length == int("9" * 20)
-
-
-def test_a_budget_lasts_for_its_burst_and_fills_with_time() -> None:
-    budget = Budget(10, 2, now=100.0)
-    assert budget.spend(10, 100.0)
-    assert budget.spend(2, 101.0), "two have come back in a second"
-    assert not budget.spend(1, 101.0)
-    assert budget.spend(10, 200.0), "never more than the burst"
-    assert not budget.spend(1, 200.0)
-
-
-def test_a_budget_is_earned_back_by_what_we_send() -> None:
-    budget = Budget(10, 0, now=0.0)
-    assert budget.spend(10, 0.0)
-    budget.earn(3)
-    assert budget.spend(3, 0.0)
-    budget.earn(100)
-    assert budget.spend(10, 0.0)
-    assert not budget.spend(1, 0.0)
+    assert read_head([*fields, (b"content-length", b"9" * 20)], KEY, make_limits()).content_length == int("9" * 20)
