@@ -41,7 +41,8 @@ from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionL
 from uwsgi_ws.request.mounts import run_mounted
 from uwsgi_ws.request.static import Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
-from uwsgi_ws.routing.router import Router
+from uwsgi_ws.routing.backend import Timeouts
+from uwsgi_ws.routing.router import Router, RouteSettings
 from uwsgi_ws.server.accepting import FrontSettings
 from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.loop import EventLoop
@@ -104,12 +105,19 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     for setting in options.given:
         if setting.name in ("static-map", "static-map2", "check-static"):
             _warn_of_nothing(options, setting)
-    chains = (options.route, options.error_route, options.response_route, options.final_route)
-    has_routes = any(chains) or options.rem_header or options.added_headers
+    routes = RouteSettings(
+        options.settings_of("route"),
+        options.settings_of("error-route"),
+        options.settings_of("response-route"),
+        options.settings_of("final-route"),
+        removed_headers=options.settings_of("rem-header"),
+        added_headers=options.settings_of("add-header"),
+    )
+    router = Router(routes, Timeouts(options.http_connect_timeout, options.route_timeout)) if routes else None
     proxies = None
     if options.forwarded_allow_from:
         proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
-    return Equipment(_load_certificates(options, sockets, keys), Router(options) if has_routes else None, proxies)
+    return Equipment(_load_certificates(options, sockets, keys), router, proxies)
 
 
 def _proxies(rules: tuple[Trusted, ...]) -> Proxies:

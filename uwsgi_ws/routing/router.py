@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from uwsgi_ws.errors import ClientGone, RequestError
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
-from uwsgi_ws.options import Options, Setting
+from uwsgi_ws.options import Setting
 from uwsgi_ws.request.answers import respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
-from uwsgi_ws.routing.chain import Chain, compile_chain
+from uwsgi_ws.routing.chain import compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.tunnel import Tunnel
 
-__all__ = ["Router"]
+__all__ = ["RouteSettings", "Router"]
 
 _log = logging.getLogger("uwsgi_ws.routing")
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSettings:
+    """The settings that give rules, each chain's in their order.
+
+    Args:
+        request: ``--route`` and its relatives (``--route-host`` ...); so the next three of theirs.
+        error: ``--error-route``.
+        response: ``--response-route``.
+        final: ``--final-route``.
+        removed_headers: ``--rem-header``.
+        added_headers: ``--add-header``.
+    """
+
+    request: Sequence[Setting] = ()
+    error: Sequence[Setting] = ()
+    response: Sequence[Setting] = ()
+    final: Sequence[Setting] = ()
+    removed_headers: Sequence[Setting] = ()
+    added_headers: Sequence[Setting] = ()
+
+    def __bool__(self) -> bool:
+        return any((self.request, self.error, self.response, self.final, self.removed_headers, self.added_headers))
+
+    def for_every_response(self) -> Iterator[Setting]:
+        """Yield the rules that options stand for which change the headers of every response."""
+        for setting in self.removed_headers:
+            yield Setting("response-route-run", f"remheader:{setting.value}", setting.source)
+        for setting in self.added_headers:
+            if (setting.value or "").partition(":")[0].lower() != "connection":  # that one is the server's
+                yield Setting("response-route-run", f"addheader:{setting.value}", setting.source)
 
 
 class Router:
     """The routes: compiled once, also for several workers that are forked then.
 
     Args:
-        options: With at least one route.
+        settings: What gives its rules.
+        timeouts: How long backends may take.
 
     Raises:
         OptionError: A route cannot be understood.
@@ -35,19 +69,14 @@ class Router:
         tunnels: The WebSockets that it passes on now, by the front's request.
     """
 
-    def __init__(self, options: Options) -> None:
-        self._forwarder = Forwarder(Timeouts(options.http_connect_timeout, options.route_timeout))
-        self.tunnels: Mapping[Request, Tunnel] = self._forwarder.tunnels
-
-        always = {"response-route": [*_always(options)]}
-
-        def chain(name: str) -> Chain | None:
-            return compile_chain(name, [*always.get(name, ()), *options.settings_of(name)], self._forwarder)
-
-        self._request = chain("route")
-        self._error = chain("error-route")
-        self._response = chain("response-route")
-        self._final = chain("final-route")
+    def __init__(self, settings: RouteSettings, timeouts: Timeouts) -> None:
+        self._forwarder = forwarder = Forwarder(timeouts)
+        self.tunnels: Mapping[Request, Tunnel] = forwarder.tunnels
+        self._request = compile_chain("route", settings.request, forwarder)
+        self._error = compile_chain("error-route", settings.error, forwarder)
+        response = [*settings.for_every_response(), *settings.response]
+        self._response = compile_chain("response-route", response, forwarder)
+        self._final = compile_chain("final-route", settings.final, forwarder)
 
     def start(self, poller: Poller, clock: Timers) -> None:
         """Become a worker's, before the first request.
@@ -89,12 +118,3 @@ class Router:
         if self._error is not None and request.status_to_send >= 400 and self._error.run(request):
             return True
         return self._response is not None and self._response.run(request)
-
-
-def _always(options: Options) -> Iterator[Setting]:
-    """Yield the rules that options stand for which change the headers of every response."""
-    for setting in options.settings_of("rem-header"):
-        yield Setting("response-route-run", f"remheader:{setting.value}", setting.source)
-    for setting in options.settings_of("add-header"):
-        if (setting.value or "").partition(":")[0].lower() != "connection":  # that one is the server's
-            yield Setting("response-route-run", f"addheader:{setting.value}", setting.source)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.errors import OptionError, RequestError
-from uwsgi_ws.options import Options, Setting, build
+from uwsgi_ws.options import Setting, build
 from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.routing.backend import Timeouts
 from uwsgi_ws.routing.conditions import check
 from uwsgi_ws.routing.request import RoutedRequest
-from uwsgi_ws.routing.router import Router
+from uwsgi_ws.routing.router import Router, RouteSettings
 from uwsgi_ws.routing.templates import Template
 
 ENVIRON = {
@@ -96,14 +97,16 @@ def application(status: str = "200 OK") -> Any:
     return answer
 
 
-def settings(*rules: tuple[str, str]) -> Options:
-    return build([Setting(name, value, f"a.ini:{number}") for number, (name, value) in enumerate(rules, 1)])
+def compiled(*rules: tuple[str, str]) -> Router:
+    options = build([Setting(name, value, f"a.ini:{number}") for number, (name, value) in enumerate(rules, 1)])
+    names = ("route", "error-route", "response-route", "final-route", "rem-header", "add-header")
+    return Router(RouteSettings(*map(options.settings_of, names)), Timeouts(1.0, 1.0))
 
 
 def run(*rules: tuple[str, str], status: str = "200 OK", **variables: str) -> Asked:
     """Take a request through rules, and on to an application that answers with a status."""
     asked = Asked(**variables)
-    Router(settings(*rules)).answer(asked, application(status))
+    compiled(*rules).answer(asked, application(status))
     return asked
 
 
@@ -248,7 +251,7 @@ def test_what_cannot_be_understood_is_an_error_that_names_file_line_and_word(
     name: str, rule: str, problem: str
 ) -> None:
     with pytest.raises(OptionError) as caught:
-        Router(settings(("need-app", ""), (name, rule)))
+        compiled(("need-app", ""), (name, rule))
     text = str(caught.value)
     assert text.startswith(f"{name}: ")
     assert text.endswith("(a.ini:2)")
@@ -376,7 +379,7 @@ class TestChains:
 
     def test_response_routes_see_the_opening_handshake(self) -> None:
         asked = Asked()
-        router = Router(settings(("response-route-status", "101 addheader:X-Socket: yes")))
+        router = compiled(("response-route-status", "101 addheader:X-Socket: yes"))
         router.answer(asked, lambda request: request.upgrade("Yes", [("A", "b")]))  # type: ignore[arg-type, return-value]
         assert asked.headers == [("A", "b"), ("X-Socket", "yes")]
 
