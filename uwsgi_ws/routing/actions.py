@@ -10,10 +10,6 @@ Source: uWSGI's core/routing.c and its router_* plugins.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import logging
 import os
 import re
@@ -21,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -33,6 +28,7 @@ from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.request.answers import respond, respond_as_uwsgi, status_line
 from uwsgi_ws.request.base import Headers
 from uwsgi_ws.request.static import Directory, File, send_file
+from uwsgi_ws.routing.auth import credentials, known_users
 from uwsgi_ws.routing.backend import Forwarder, http_head, uwsgi_head
 from uwsgi_ws.routing.conditions import is_in, network_of
 from uwsgi_ws.routing.request import RoutedRequest
@@ -268,11 +264,11 @@ def _basic_auth(otherwise: int) -> Callable[[str, Site], Action]:
         realm, comma, users = argument.partition(",")
         if not realm or not comma or '"' in realm or not realm.isascii() or not realm.isprintable():
             raise ValueError(f"{argument!r} is not of the form REALM,USER:PASSWORD or REALM,FILE")
-        is_known = _known_users(users)
+        is_known = known_users(users)
         challenge = [("WWW-Authenticate", f'Basic realm="{realm}"')]
 
         def judge(request: RoutedRequest) -> int:
-            user, password = _credentials(request.environ.get("HTTP_AUTHORIZATION", ""))
+            user, password = credentials(request.environ.get("HTTP_AUTHORIZATION", ""))
             if user and is_known(user, password):
                 request.environ["REMOTE_USER"] = user.decode("latin-1")
                 return NEXT
@@ -281,57 +277,6 @@ def _basic_auth(otherwise: int) -> Callable[[str, Site], Action]:
         return judge
 
     return compile_basic_auth
-
-
-def _credentials(header: str) -> tuple[bytes, bytes]:
-    """Return user and password of an Authorization header (RFC 7617); both empty when it has none."""
-    scheme, _, coded = header.partition(" ")
-    if scheme.lower() != "basic":
-        return b"", b""
-    try:
-        user, _, password = base64.b64decode(coded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
-        return b"", b""
-    return user, password
-
-
-def _known_users(text: str) -> Callable[[bytes, bytes], bool]:
-    """Return what judges a user and password: by ``USER:PASSWORD``, ``USER:`` for any password, or an htpasswd file."""
-    if not text:
-        return lambda user, password: False
-    name, colon, password = text.partition(":")
-    if not colon:
-        return _htpasswd(Path(text))
-    known_user, known_password = os.fsencode(name), os.fsencode(password)
-    if not password:
-        return lambda user, password: hmac.compare_digest(user, known_user)
-
-    def is_known(user: bytes, password: bytes) -> bool:
-        # Both are compared whatever the first says: how long it takes must not tell a user's name.
-        return hmac.compare_digest(user, known_user) & hmac.compare_digest(password, known_password)
-
-    return is_known
-
-
-def _htpasswd(path: Path) -> Callable[[bytes, bytes], bool]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as exc:
-        raise ValueError(f"cannot read {str(path)!r}: {exc.strerror}") from exc
-    users: dict[bytes, bytes] = {}
-    for number, line in enumerate(lines, 1):
-        user, _, coded = line.strip().partition(b":")
-        if not user or user.startswith(b"#"):
-            continue
-        if not coded.startswith(b"{SHA}"):
-            raise ValueError(f"{str(path)!r}, line {number}: only {{SHA}} passwords are known here (htpasswd -s)")
-        users[user] = coded[5:]
-
-    def is_known(user: bytes, password: bytes) -> bool:
-        coded = base64.b64encode(hashlib.sha1(password, usedforsecurity=False).digest())
-        return hmac.compare_digest(users.get(user, b""), coded)
-
-    return is_known
 
 
 # What the request says --------------------------------------------------------------------------------
