@@ -10,18 +10,15 @@ Unlike uWSGI, which needs offload threads for it and an HTTP/1.0 that real backe
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gevent import socket as gevent_socket
-
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
-from uwsgi_ws.hub.own import OwnSocket
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.net.dial import dial
 from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.http.grammar import SPLITTERS, check_head
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
@@ -108,28 +105,13 @@ class Forwarder:
     def _connect(self, request: RoutedRequest, address: Address) -> SocketStream:
         timeout = self._timeouts.connect
         try:
-            if address.family == "unix":
-                sock = gevent_socket.socket(socket.AF_UNIX)
-                sock.settimeout(timeout)
-                try:
-                    sock.connect(address.path)
-                except BaseException:
-                    sock.close()
-                    raise
-            else:
-                sock = gevent_socket.create_connection((address.host, address.port), timeout)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return dial(address, timeout, self._poller, self._clock)
         except TimeoutError:
             _log.error("%s: no connection to %s within %g s", request.environ.get("REQUEST_URI"), address, timeout)
             raise RequestError(504, "the backend does not answer") from None
         except OSError as exc:
             _log.error("%s: no connection to %s: %s", request.environ.get("REQUEST_URI"), address, exc.strerror or exc)
             raise RequestError(502, "the backend cannot be reached") from exc
-        # Streams schedule themselves: a plain socket is all they need (see net.listeners).
-        plain = OwnSocket(sock.family, sock.type, sock.proto, fileno=sock.detach())
-        plain.setblocking(False)
-        return SocketStream(plain, self._poller, self._clock)
-
 
 class _Exchange:
     """One request and its response."""
