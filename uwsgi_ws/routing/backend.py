@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from urllib.parse import quote
 
 from uwsgi_ws.addresses import Address
@@ -112,6 +113,7 @@ class Forwarder:
         except OSError as exc:
             _log.error("%s: no connection to %s: %s", request.environ.get("REQUEST_URI"), address, exc.strerror or exc)
             raise RequestError(502, "the backend cannot be reached") from exc
+
 
 class _Exchange:
     """One request and its response."""
@@ -224,21 +226,40 @@ def _status(head: ResponseHead) -> str:
     return f"{head.code} {head.reason}" if head.reason else status_line(head.code)
 
 
-def _body(request: RoutedRequest) -> Iterator[bytes]:
-    """Yield the request's body as it goes to a backend: counted, or in chunks when its length is not known.
+class _Framing(Enum):
+    """How a request's body goes to a backend: not at all, with its length told before, or in chunks."""
 
-    Where another has begun to answer, it may have read the body: there is none any more.
+    NONE = 0
+    COUNTED = 1
+    CHUNKED = 2
+
+
+def _framing(request: RoutedRequest) -> _Framing:
+    """Return how a request's body goes to a backend.
+
+    Where another has begun to answer, it may have read the body: there is none any more. An HTTP/2 client need not say
+    that there is one (RFC 9113 8.1.1).
     """
     environ = request.environ
     if is_websocket(environ) or request.is_begun:
-        return
+        return _Framing.NONE
     if environ.get("CONTENT_LENGTH"):
-        while piece := request.read_body():
-            yield piece
-    elif environ.get("HTTP_TRANSFER_ENCODING"):
-        while piece := request.read_body():
-            yield b"%x\r\n%b\r\n" % (len(piece), piece)
-        yield b"0\r\n\r\n"
+        return _Framing.COUNTED
+    if environ.get("HTTP_TRANSFER_ENCODING") or request.has_body():
+        return _Framing.CHUNKED
+    return _Framing.NONE
+
+
+def _body(request: RoutedRequest) -> Iterator[bytes]:
+    """Yield the request's body as it goes to a backend."""
+    match _framing(request):
+        case _Framing.COUNTED:
+            while piece := request.read_body():
+                yield piece
+        case _Framing.CHUNKED:
+            while piece := request.read_body():
+                yield b"%x\r\n%b\r\n" % (len(piece), piece)
+            yield b"0\r\n\r\n"
 
 
 def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: str) -> bytes:
@@ -252,9 +273,11 @@ def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: s
         variables["HTTPS"] = "on"
     if app_id:
         variables["UWSGI_APPID"] = app_id
-    if request.is_begun:  # see _body
+    if request.is_begun:  # see _framing
         variables["CONTENT_LENGTH"] = ""
         variables.pop("HTTP_TRANSFER_ENCODING", None)
+    elif _framing(request) is _Framing.CHUNKED:
+        variables.setdefault("HTTP_TRANSFER_ENCODING", "chunked")
     try:
         return encode_packet(variables.items(), modifier1, modifier2)
     except ValueError as exc:
@@ -293,15 +316,13 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
         headers += [("Connection", "Upgrade"), ("Upgrade", "websocket")]
     else:
         headers.append(("Connection", "close"))
-        has_length = bool(environ.get("CONTENT_LENGTH"))
-        is_chunked = not has_length and bool(environ.get("HTTP_TRANSFER_ENCODING"))
-        if request.is_begun:  # see _body
-            if has_length or is_chunked:
+        match _framing(request):
+            case _Framing.COUNTED:
+                headers.append(("Content-Length", environ["CONTENT_LENGTH"]))
+            case _Framing.CHUNKED:
+                headers.append(("Transfer-Encoding", "chunked"))
+            case _Framing.NONE if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
                 headers.append(("Content-Length", "0"))
-        elif has_length:
-            headers.append(("Content-Length", environ["CONTENT_LENGTH"]))
-        elif is_chunked:
-            headers.append(("Transfer-Encoding", "chunked"))
     lines = [f"{environ['REQUEST_METHOD']} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     if any(SPLITTERS.search(line) for line in lines):
         raise RequestError(400, "a header for the backend would have a line break in it")

@@ -36,6 +36,8 @@ class RoutedRequest(Request):
 
     __slots__ = (
         "_before_response",
+        "_early_body",
+        "_has_body",
         "_is_decided",
         "_is_replaced",
         "added_headers",
@@ -52,6 +54,8 @@ class RoutedRequest(Request):
         self.added_headers: list[tuple[str, str]] = []
         self.removed_headers: set[str] = set()
         self._before_response = before_response
+        self._has_body: bool | None = None  # not looked at yet
+        self._early_body = b""  # what `has_body` has read of it
         self._is_decided = False  # what the response will be
         self._is_replaced = False  # a route has sent it, and what was to be sent goes nowhere
 
@@ -81,11 +85,26 @@ class RoutedRequest(Request):
 
     def read_body(self) -> bytes:
         """See Request."""
+        if self._early_body:
+            piece, self._early_body = self._early_body, b""
+            return piece
         return self.front_request.read_body()
 
     def read_body_now(self) -> bytes | None:
         """See Request."""
-        return self.front_request.read_body_now()
+        return self.read_body() if self._early_body else self.front_request.read_body_now()
+
+    def has_body(self) -> bool:
+        """Return whether there is a body, where no header tells: one that may still come counts. Does not wait.
+
+        Raises:
+            BodyError: What has come of it cannot be read.
+        """
+        if self._has_body is None:
+            piece = self.front_request.read_body_now()
+            self._has_body = piece is None or bool(piece)
+            self._early_body = piece or b""
+        return self._has_body
 
     def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
         """See Request; the routes have their say first, and of two heads the first is the response's."""
