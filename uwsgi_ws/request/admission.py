@@ -87,17 +87,21 @@ class ConnectionLimiter:
 
     Args:
         limits: All workers'.
-        attendance: What they count together.
+        open_websockets: What they count together.
         seat: This worker's there.
         now: The time, in nanoseconds; the same for all workers.
     """
 
     def __init__(
-        self, limits: ConnectionLimits, attendance: OpenWebSockets, seat: int, now: Callable[[], int] = monotonic_ns
+        self,
+        limits: ConnectionLimits,
+        open_websockets: OpenWebSockets,
+        seat: int,
+        now: Callable[[], int] = monotonic_ns,
     ) -> None:
         self._limits = limits
-        self._attendance = attendance
-        self._seat = Seat(attendance, seat, knows_addresses=limits.per_address > 0)
+        self._open_websockets = open_websockets
+        self._seat = Seat(open_websockets, seat, knows_addresses=limits.per_address > 0)
         self._now = now
         self._closing: deque[Connection] = deque()  # no more than _MOST_CLOSING
 
@@ -125,11 +129,11 @@ class ConnectionLimiter:
     def _judge(self, address: str) -> tuple[int, str] | None:
         """Return None for one who is inside already and may stay, else the status and reason to refuse it with."""
         limits = self._limits
-        if limits.at_once and self._attendance.inside > limits.at_once:
+        if limits.at_once and self._open_websockets.inside > limits.at_once:
             return 503, "too many WebSockets are open"
         if limits.per_address and self._seat.of_address(address) > limits.per_address:
             return 429, "too many WebSockets are open from this address"
-        if limits.per_second and not self._attendance.begin(limits.per_second, self._now()):
+        if limits.per_second and not self._open_websockets.begin(limits.per_second, self._now()):
             return 503, "too many WebSockets are being opened"
         return None
 

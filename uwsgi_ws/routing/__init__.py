@@ -7,7 +7,7 @@ Rules stand in four chains, each in the order of the options that gave them::
     response  --response-route*   when any response is about to begin
     final     --final-route*      when all is over, before the access line
 
-A rule is a test (`conditions`) and an action (`actions`); what both make of a request is text with places for the
+A rule is a test (`conditions`) and an action (`actions`); what both make of a request is text with placeholders for the
 request's own values (`templates`). All of it is compiled at start-up (`chain`), where whatever cannot be understood
 is an error. `request` is what actions see and change, `router` takes it through the chains, and `backend` and
 `tunnel` pass it on to another server.

@@ -72,15 +72,15 @@ class Forwarder:
         self.tunnels: dict[Request, Tunnel] = {}
         self._timeouts = timeouts
 
-    def start(self, poller: Poller, clock: Timers) -> None:
+    def start(self, poller: Poller, timers: Timers) -> None:
         """Become a worker's, before the first request.
 
         Args:
             poller: The worker's.
-            clock: The worker's.
+            timers: The worker's.
         """
         self._poller = poller
-        self._clock = clock
+        self._timers = timers
 
     def forward(self, request: RoutedRequest, address: Address, make_head: Callable[[RoutedRequest], bytes]) -> None:
         """Answer a request with what a backend answers.
@@ -99,14 +99,14 @@ class Forwarder:
         head = make_head(request)
         backend = self._connect(request, address)
         try:
-            _Exchange(request, backend, str(address), self._timeouts.idle, self._clock, self.tunnels).run(head)
+            _Exchange(request, backend, str(address), self._timeouts.idle, self._timers, self.tunnels).run(head)
         finally:
             backend.close()
 
     def _connect(self, request: RoutedRequest, address: Address) -> SocketStream:
         timeout = self._timeouts.connect
         try:
-            return dial(address, timeout, self._poller, self._clock)
+            return dial(address, timeout, self._poller, self._timers)
         except TimeoutError:
             _log.error("%s: no connection to %s within %g s", request.environ.get("REQUEST_URI"), address, timeout)
             raise RequestError(504, "the backend does not answer") from None
@@ -124,14 +124,14 @@ class _Exchange:
         backend: SocketStream,
         name: str,
         idle_timeout: float,
-        clock: Timers,
+        timers: Timers,
         tunnels: dict[Request, Tunnel],
     ) -> None:
         self._request = request
         self._backend = backend
         self._name = name
         self._idle_timeout = idle_timeout
-        self._clock = clock
+        self._timers = timers
         self._tunnels = tunnels
         self._parser = ResponseParser(is_head=request.environ["REQUEST_METHOD"] == "HEAD")
 
@@ -211,7 +211,7 @@ class _Exchange:
         # The carrier says Sec-WebSocket-Accept itself, from the same key.
         headers = [each for each in head.headers if each[0].lower() != "sec-websocket-accept"]
         client, early = request.upgrade(head.reason or "Switching Protocols", headers)
-        tunnel = Tunnel(client, self._backend, self._clock, self._idle_timeout)
+        tunnel = Tunnel(client, self._backend, self._timers, self._idle_timeout)
         self._tunnels[request.front_request] = tunnel
         try:
             tunnel.run(early, self._parser.rest)

@@ -78,14 +78,14 @@ class Router:
         self._response = compile_chain("response-route", response, forwarder)
         self._final = compile_chain("final-route", settings.final, forwarder)
 
-    def start(self, poller: Poller, clock: Timers) -> None:
+    def start(self, poller: Poller, timers: Timers) -> None:
         """Become a worker's, before the first request.
 
         Args:
             poller: The worker's.
-            clock: The worker's.
+            timers: The worker's.
         """
-        self._forwarder.start(poller, clock)
+        self._forwarder.start(poller, timers)
 
     def answer(self, request: Request, otherwise: Handler) -> None:
         """Answer a request by the rules; a step.

@@ -1,4 +1,4 @@
-"""Text with places for a request's own values: ``$1``, ``${VARIABLE}``, ``${cookie[name]}``.
+"""Text with placeholders for a request's own values: ``$1``, ``${VARIABLE}``, ``${cookie[name]}``.
 
 Compiled once; what it holds of a request is text as environs have it: bytes in latin-1's clothes (PEP 3333).
 
@@ -21,7 +21,7 @@ from uwsgi_ws.routing.request import RoutedRequest
 
 __all__ = ["Template", "wire_text", "wire_value"]
 
-_PLACE = re.compile(r"\$([0-9])|\$\{([^}]*)\}")
+_PLACEHOLDER = re.compile(r"\$([0-9])|\$\{([^}]*)\}")
 _CALL = re.compile(r"([^\[]*)\[(.*)\]", re.DOTALL)
 
 _Piece = Callable[[RoutedRequest], str]
@@ -48,7 +48,7 @@ class Template:
         text: As the option has it.
 
     Attributes:
-        constant: The text, when there is no place in it; else None.
+        constant: The text, when there is no placeholder in it; else None.
 
     Raises:
         ValueError: A function in it is unknown.
@@ -60,11 +60,11 @@ class Template:
         text = wire_text(text)
         self._pieces: list[str | _Piece] = []
         end = 0
-        for place in _PLACE.finditer(text):
-            if place.start() > end:
-                self._pieces.append(text[end : place.start()])
-            end = place.end()
-            group, name = place.groups()
+        for placeholder in _PLACEHOLDER.finditer(text):
+            if placeholder.start() > end:
+                self._pieces.append(text[end : placeholder.start()])
+            end = placeholder.end()
+            group, name = placeholder.groups()
             self._pieces.append(_variable(name) if group is None else partial(_group, int(group)))
         if end < len(text):
             self._pieces.append(text[end:])

@@ -40,7 +40,7 @@ class Tunnel:
     Args:
         client: The client's stream.
         backend: The backend's.
-        clock: For the idle time.
+        timers: For the idle time.
         idle_timeout: In seconds.
 
     Attributes:
@@ -48,9 +48,9 @@ class Tunnel:
         was_idle: It was closed because nobody spoke.
     """
 
-    def __init__(self, client: Stream, backend: Stream, clock: Timers, idle_timeout: float) -> None:
+    def __init__(self, client: Stream, backend: Stream, timers: Timers, idle_timeout: float) -> None:
         self._streams = (client, backend)
-        self._clock = clock
+        self._timers = timers
         self._idle_timeout = idle_timeout
         self._heard_at = monotonic()
         self._end = Event()
@@ -74,13 +74,13 @@ class Tunnel:
     def run(self, from_client: bytes, from_backend: bytes) -> None:
         """Carry bytes until the tunnel ends; those that came with the handshake first."""
         try:
-            self._clock.schedule(self, self._heard_at + self._idle_timeout)
+            self._timers.schedule(self, self._heard_at + self._idle_timeout)
             self._down.start(from_backend)
             self._up.start(from_client)
             self._end.wait()
         finally:
             self._end.set()
-            self._clock.cancel(self)
+            self._timers.cancel(self)
             for stream in self._streams:
                 stream.close()
             self._up.forget()
@@ -99,7 +99,7 @@ class Tunnel:
         if self.is_open:
             self.is_open = False
             self._close_by = monotonic() + _CLOSE_TIMEOUT
-            self._clock.schedule(self, self._close_by)
+            self._timers.schedule(self, self._close_by)
             self._down.say_last(encode_close(code, reason))
 
     def heard(self) -> None:

@@ -88,7 +88,7 @@ class Evictor:
         self._is_wanted = is_wanted
         self._when_calm = when_calm
         self._is_exempt = is_exempt
-        self._line: list[tuple[_Cause, float, Front, Any]] = []  # who may go, with its greenlet; the first one last
+        self._queue: list[tuple[_Cause, float, Front, Any]] = []  # who may go, with its greenlet; the first one last
         self._watched: dict[Request, tuple[float, int]] = {}  # since when, and what had come and gone then
         self._looked_at = -math.inf
         self._timer: Any = None
@@ -108,17 +108,17 @@ class Evictor:
         if self._is_wanted():
             self.press()
         else:
-            self._line.clear()
+            self._queue.clear()
             self._watched.clear()
             self._when_calm()
 
     def _evict_one(self) -> None:
         now = monotonic()
-        if not self._line and now - self._looked_at >= _TICK / 2:
+        if not self._queue and now - self._looked_at >= _TICK / 2:
             self._looked_at = now
             self._look(now)
-        while self._line:
-            cause, since, front, greenlet = self._line.pop()
+        while self._queue:
+            cause, since, front, greenlet = self._queue.pop()
             if not self._is_served(greenlet, front) or self._why(front, now) != (cause, since):
                 continue  # it has left, or done something, meanwhile
             self._report.add(cause)
@@ -136,8 +136,8 @@ class Evictor:
                     self._watched[request] = self._watch(watched.get(request), progress, now)
             why = self._why(front, now)
             if why is not None:
-                self._line.append((*why, front, greenlet))
-        self._line.sort(key=lambda entry: entry[:2], reverse=True)
+                self._queue.append((*why, front, greenlet))
+        self._queue.sort(key=lambda entry: entry[:2], reverse=True)
 
     def _watch(self, before: tuple[float, int] | None, progress: int, now: float) -> tuple[float, int]:
         """Return since when a client has been too slow, and what had come and gone then."""

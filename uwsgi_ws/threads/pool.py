@@ -22,7 +22,7 @@ from uwsgi_ws.hub.hub_calls import HubCalls
 from uwsgi_ws.request.answers import fail, respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.threads.request import ThreadRequest
-from uwsgi_ws.wsgi.current import Dismissed, leave
+from uwsgi_ws.wsgi.current import Dismissed, clear_current
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.runner import Application, run
 
@@ -113,7 +113,7 @@ class ThreadPool:
                 pass  # the server stops, and has gone on without us
             except BaseException:
                 _log.exception("an application's end went wrong")
-            leave()
+            clear_current()
             self._hub_calls.post(self._end, job, is_fine)
             del job
 

@@ -15,7 +15,7 @@ from gevent import GreenletExit, getcurrent
 from uwsgi_ws.hub.own import in_copies
 from uwsgi_ws.request.base import Request
 
-__all__ = ["REQUEST_KEY", "Dismissed", "current_request", "current_start_response", "enter", "leave"]
+__all__ = ["REQUEST_KEY", "Dismissed", "clear_current", "current_request", "current_start_response", "set_current"]
 
 REQUEST_KEY = "uwsgi_ws.request"
 _START_RESPONSE_KEY = "uwsgi_ws.start_response"
@@ -27,7 +27,7 @@ class Dismissed(GreenletExit):
     """The server ends a client's greenlet. A plain GreenletExit is the application's own, and an error like others."""
 
 
-def enter(request: Request, start_response: Callable[..., Any]) -> None:
+def set_current(request: Request, start_response: Callable[..., Any]) -> None:
     """Make ``request`` the current one of this greenlet and of those that it will spawn.
 
     Args:
@@ -38,8 +38,8 @@ def enter(request: Request, start_response: Callable[..., Any]) -> None:
     greenlet.spawn_tree_locals = {REQUEST_KEY: request, _START_RESPONSE_KEY: start_response}
 
 
-def leave() -> None:
-    """Undo ``enter``, in a thread that serves others afterwards."""
+def clear_current() -> None:
+    """Undo ``set_current``, in a thread that serves others afterwards."""
     greenlet: Any = getcurrent()
     greenlet.spawn_tree_locals = None
 
@@ -52,7 +52,7 @@ def _leave_request() -> None:
         return
     if request.websocket is not None:
         request.websocket.forsake()
-    leave()
+    clear_current()
 
 
 in_copies(_leave_request)

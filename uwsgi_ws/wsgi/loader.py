@@ -69,35 +69,35 @@ def load(target: str, callable_name: str = "application") -> Application:
     Source: uWSGI's plugins/python, ``uwsgi_python_magic`` and ``uwsgi_mount_loader``. They take all that ends in
     ``.wsgi`` for a file; Django's own module is called so.
     """
-    place = target.partition(":")[0]
-    is_module = all(part.isidentifier() for part in place.split(".")) and not place.endswith(".py")
-    if is_module and not Path(place).is_file():
+    source = target.partition(":")[0]
+    is_module = all(part.isidentifier() for part in source.split(".")) and not source.endswith(".py")
+    if is_module and not Path(source).is_file():
         return load_module(target, callable_name)
     return load_file(target, callable_name)
 
 
 def load_file(target: str, callable_name: str = "application") -> Application:
     """Return the application in ``FILE`` or ``FILE:CALLABLE``; as ``load``."""
-    place, _, name = target.partition(":")
+    source, _, name = target.partition(":")
     if Path(target).is_file():  # a colon may be part of its name
-        place, name = target, ""
-    return _callable_of(_import_file(Path(place)), place, name or callable_name)
+        source, name = target, ""
+    return _callable_of(_import_file(Path(source)), source, name or callable_name)
 
 
 def load_module(target: str, callable_name: str = "application") -> Application:
     """Return the application in ``MODULE`` or ``MODULE:CALLABLE``, whatever the module's name ends in; as ``load``."""
-    place, _, name = target.partition(":")
+    source, _, name = target.partition(":")
     try:
-        module = importlib.import_module(place)
+        module = importlib.import_module(source)
     except ModuleNotFoundError as exc:
-        if exc.name is not None and (place == exc.name or place.startswith(exc.name + ".")):
-            hint = f"; {place} is a file, for --wsgi-file" if Path(place).is_file() else ""
+        if exc.name is not None and (source == exc.name or source.startswith(exc.name + ".")):
+            hint = f"; {source} is a file, for --wsgi-file" if Path(source).is_file() else ""
             raise BootError(f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)}){hint}") from exc
         raise
-    return _callable_of(module, place, name or callable_name)
+    return _callable_of(module, source, name or callable_name)
 
 
-def _callable_of(module: object, place: str, name: str) -> Application:
+def _callable_of(module: object, source: str, name: str) -> Application:
     """Return what has the name; for ``NAME()`` what calling that returns, as in uWSGI: Flask's factories."""
     path = name.removesuffix("()")
     application = module
@@ -106,12 +106,12 @@ def _callable_of(module: object, place: str, name: str) -> Application:
             application = getattr(application, part)
         except AttributeError:
             hint = _candidates(module)
-            raise BootError(f"{place} has no {path!r}: name the application with --callable{hint}") from None
+            raise BootError(f"{source} has no {path!r}: name the application with --callable{hint}") from None
     if path != name and callable(application):
         application = application()
     if not callable(application):
         hint = _candidates(module)
-        raise BootError(f"{name!r} of {place} is a {type(application).__name__}, not a callable{hint}")
+        raise BootError(f"{name!r} of {source} is a {type(application).__name__}, not a callable{hint}")
     return application
 
 

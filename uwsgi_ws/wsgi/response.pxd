@@ -13,7 +13,7 @@ cdef class Response:
     cdef object _left
     cdef Request _request
     cdef object _status
-    cdef double _turn_ends_at
+    cdef double _slice_ends_at
     cdef public object dropped
     cdef public bint has_failed
 
@@ -22,7 +22,7 @@ cdef class Response:
     cdef object _ask_for_takers(self)
     cdef bint _put(self, object data) except? True
     @cython.locals(now=double)
-    cdef object _end_turn(self)
+    cdef object _end_slice(self)
     @cython.locals(is_bodiless=bint)
     cdef object _send_head(self, object body_length)
     @cython.locals(request=Request)

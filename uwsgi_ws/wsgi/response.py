@@ -26,7 +26,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 _log = logging.getLogger("uwsgi_ws.wsgi")
 
 #: Seconds that a response may take without a break, and that an iterable may go on behind its last byte.
-_TURN, _SPARE = 0.001, 1.0
+_SLICE, _SPARE = 0.001, 1.0
 
 
 class FileWrapper:
@@ -79,8 +79,8 @@ class Response:
         "_is_head",
         "_left",
         "_request",
+        "_slice_ends_at",
         "_status",
-        "_turn_ends_at",
         "dropped",
         "has_failed",
     )
@@ -94,7 +94,7 @@ class Response:
         self._has_no_body = False  # whatever is written goes nowhere
         self._left: int | None = None  # bytes of the body still to come, once the head has been sent; None: not known
         self._is_finished = False
-        self._turn_ends_at = 0.0  # monotonic
+        self._slice_ends_at = 0.0  # monotonic
         self.dropped: Sequence[str] = ()
         self.has_failed = False
 
@@ -134,7 +134,7 @@ class Response:
         Raises:
             OSError: The body would be longer than its Content-Length (PEP 3333), or the client is gone.
         """
-        self._end_turn()  # first: an application may go on whatever is raised
+        self._end_slice()  # first: an application may go on whatever is raised
         if self._request.is_head_written and self._is_websocket():
             return
         if not isinstance(data, bytes):
@@ -168,20 +168,20 @@ class Response:
         self._left = max(0, left - len(data))
         return len(data) <= left
 
-    def _end_turn(self) -> None:
+    def _end_slice(self) -> None:
         """Let others run if this response has kept them waiting: many writes never have to wait for their client.
 
         Raises:
             ClientGone: Nobody is left to answer.
         """
         now = monotonic()
-        if now >= self._turn_ends_at:
-            if self._turn_ends_at:
+        if now >= self._slice_ends_at:
+            if self._slice_ends_at:
                 in_hub(sleep, 0)
                 if self._request.fileno() < 0 and not self._is_websocket():
                     raise ClientGone("the connection is closed")
                 now = monotonic()
-            self._turn_ends_at = now + _TURN
+            self._slice_ends_at = now + _SLICE
 
     def _send_head(self, body_length: int | None) -> None:
         """Send the head, unless it has gone; a Content-Length of the application's wins over ``body_length``."""
@@ -264,7 +264,7 @@ class Response:
                     spare_until = monotonic() + _SPARE
                 elif monotonic() >= spare_until:
                     break
-            self._end_turn()
+            self._end_slice()
         if asked.websocket is not None:
             return
         if not has_begun:

@@ -18,7 +18,7 @@ from uwsgi_ws.hub import own
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.answers import fail, log_exception, respond_error
 from uwsgi_ws.request.base import Request
-from uwsgi_ws.wsgi.current import Dismissed, enter
+from uwsgi_ws.wsgi.current import Dismissed, set_current
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.response import Response
 
@@ -63,7 +63,7 @@ def run(application: Application, request: Request) -> bool:
         False when an exception of the application's own ended it.
     """
     response = Response(request)
-    enter(request, response)
+    set_current(request, response)
     result: Iterable[bytes] | None = None
     close_code = _FAILED
     try:

@@ -33,7 +33,7 @@ class SerialExecutor:
 
     def __init__(self, run_websocket: Call = run) -> None:
         self._run_websocket = run_websocket
-        self._turn = Semaphore()
+        self._lock = Semaphore()
         self._holder: dict[str, object] | None = None  # the environ of the request that has the turn
         self._waiting: set[Request] = set()
 
@@ -47,10 +47,10 @@ class SerialExecutor:
         asks_for_websocket = is_websocket(environ)
         if not asks_for_websocket:
             environ["wsgi.input"].receive(_AHEAD)
-        if not self._turn.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             self._waiting.add(request)
             try:
-                self._turn.acquire()
+                self._lock.acquire()
             finally:
                 self._waiting.discard(request)
         self._holder = environ
@@ -70,4 +70,4 @@ class SerialExecutor:
     def _pass_on(self, environ: dict[str, object]) -> None:
         if self._holder is environ:
             self._holder = None
-            self._turn.release()
+            self._lock.release()

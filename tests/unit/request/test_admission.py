@@ -14,7 +14,7 @@ from uwsgi_ws.request.admission import ConnectionLimiter, ConnectionLimits
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.shared.websockets import OpenWebSockets, Seat
 
-CrowdOf = Callable[[int, ConnectionLimits], ConnectionLimiter]
+LimiterOf = Callable[[int, ConnectionLimits], ConnectionLimiter]
 SECOND = 1_000_000_000
 
 
@@ -24,29 +24,29 @@ def asking(address: str = "10.0.0.1", **variables: str) -> Any:
 
 
 @pytest.fixture
-def attendance() -> OpenWebSockets:
+def open_websockets() -> OpenWebSockets:
     """As two workers share it."""
     return OpenWebSockets(memoryview(bytearray(OpenWebSockets.size(2))), 2)
 
 
 @pytest.fixture
-def crowd_of(attendance: OpenWebSockets) -> CrowdOf:
-    """Makes the crowd of a seat."""
-    return lambda seat, limits: ConnectionLimiter(limits, attendance, seat)
+def limiter_of(open_websockets: OpenWebSockets) -> LimiterOf:
+    """Makes the limiter of a seat."""
+    return lambda seat, limits: ConnectionLimiter(limits, open_websockets, seat)
 
 
-def inside(crowd: ConnectionLimiter, addresses: list[str], then: Callable[[], object]) -> None:
+def inside(limiter: ConnectionLimiter, addresses: list[str], then: Callable[[], object]) -> None:
     """Do something while a client of each address is inside."""
     if addresses:
-        crowd.answer(asking(addresses[0]), lambda request: inside(crowd, addresses[1:], then))
+        limiter.answer(asking(addresses[0]), lambda request: inside(limiter, addresses[1:], then))
     else:
         then()
 
 
-def is_let_in(crowd: ConnectionLimiter, address: str = "10.0.0.1") -> bool:
+def is_let_in(limiter: ConnectionLimiter, address: str = "10.0.0.1") -> bool:
     served: list[Any] = []
     try:
-        crowd.answer(asking(address), served.append)
+        limiter.answer(asking(address), served.append)
     except HandshakeError:
         assert not served
         return False
@@ -54,9 +54,9 @@ def is_let_in(crowd: ConnectionLimiter, address: str = "10.0.0.1") -> bool:
     return True
 
 
-def refusal(crowd: ConnectionLimiter, address: str) -> int:
+def refusal(limiter: ConnectionLimiter, address: str) -> int:
     with pytest.raises(HandshakeError) as caught:
-        crowd.answer(asking(address), lambda request: None)
+        limiter.answer(asking(address), lambda request: None)
     assert caught.value.headers == (("Retry-After", "1"),)
     return caught.value.status
 
@@ -66,33 +66,33 @@ def test_no_limits_are_false() -> None:
     assert ConnectionLimits(per_second=1)
 
 
-def test_one_too_many_at_once_is_503_until_another_leaves(crowd_of: CrowdOf) -> None:
-    crowd = crowd_of(0, ConnectionLimits(at_once=2))
-    inside(crowd, ["a", "b"], lambda: refusal(crowd, "c") == 503 or pytest.fail("let in"))
-    assert is_let_in(crowd, "c")
+def test_one_too_many_at_once_is_503_until_another_leaves(limiter_of: LimiterOf) -> None:
+    limiter = limiter_of(0, ConnectionLimits(at_once=2))
+    inside(limiter, ["a", "b"], lambda: refusal(limiter, "c") == 503 or pytest.fail("let in"))
+    assert is_let_in(limiter, "c")
 
 
-def test_one_too_many_of_an_address_is_429_and_others_come_in(crowd_of: CrowdOf) -> None:
-    crowd = crowd_of(0, ConnectionLimits(per_address=1))
+def test_one_too_many_of_an_address_is_429_and_others_come_in(limiter_of: LimiterOf) -> None:
+    limiter = limiter_of(0, ConnectionLimits(per_address=1))
 
     def meanwhile() -> None:
-        assert refusal(crowd, "a") == 429
-        assert is_let_in(crowd, "b")
+        assert refusal(limiter, "a") == 429
+        assert is_let_in(limiter, "b")
 
-    inside(crowd, ["a"], meanwhile)
-    assert is_let_in(crowd, "a")
-    assert not crowd._seat._by_address  # nobody is remembered who has left
+    inside(limiter, ["a"], meanwhile)
+    assert is_let_in(limiter, "a")
+    assert not limiter._seat._by_address  # nobody is remembered who has left
 
 
-def test_an_application_that_raises_gives_its_place_back(crowd_of: CrowdOf) -> None:
-    crowd = crowd_of(0, ConnectionLimits(at_once=1, per_address=1))
+def test_an_application_that_raises_gives_its_place_back(limiter_of: LimiterOf) -> None:
+    limiter = limiter_of(0, ConnectionLimits(at_once=1, per_address=1))
     with pytest.raises(ZeroDivisionError):
-        crowd.answer(asking(), lambda request: 1 / 0)  # type: ignore[arg-type, return-value]
-    assert is_let_in(crowd)
+        limiter.answer(asking(), lambda request: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert is_let_in(limiter)
 
 
-def test_limits_hold_over_all_workers(crowd_of: CrowdOf) -> None:
-    one, other = (crowd_of(seat, ConnectionLimits(at_once=3, per_address=2)) for seat in (0, 1))
+def test_limits_hold_over_all_workers(limiter_of: LimiterOf) -> None:
+    one, other = (limiter_of(seat, ConnectionLimits(at_once=3, per_address=2)) for seat in (0, 1))
 
     def meanwhile() -> None:
         assert refusal(one, "a") == refusal(other, "a") == 429
@@ -104,24 +104,28 @@ def test_limits_hold_over_all_workers(crowd_of: CrowdOf) -> None:
     assert is_let_in(one, "a")
 
 
-def test_what_a_killed_worker_had_is_gone(attendance: OpenWebSockets, crowd_of: CrowdOf) -> None:
-    killed = Seat(attendance, 1, knows_addresses=True)
+def test_what_a_killed_worker_had_is_gone(open_websockets: OpenWebSockets, limiter_of: LimiterOf) -> None:
+    killed = Seat(open_websockets, 1, knows_addresses=True)
     killed.enter("a")
     killed.enter("b")
-    attendance.vacate(1)
+    open_websockets.vacate(1)
     limits = ConnectionLimits(at_once=2, per_address=1)
-    inside(crowd_of(1, limits), ["a"], lambda: refusal(crowd_of(0, limits), "a") == 429 or pytest.fail("let in"))
-    inside(crowd_of(0, limits), ["a", "b"], lambda: refusal(crowd_of(1, limits), "c") == 503 or pytest.fail("let in"))
-    attendance.vacate(0)  # without effect on an empty seat
-    assert is_let_in(crowd_of(1, limits), "b")
+    inside(limiter_of(1, limits), ["a"], lambda: refusal(limiter_of(0, limits), "a") == 429 or pytest.fail("let in"))
+    inside(
+        limiter_of(0, limits), ["a", "b"], lambda: refusal(limiter_of(1, limits), "c") == 503 or pytest.fail("let in")
+    )
+    open_websockets.vacate(0)  # without effect on an empty seat
+    assert is_let_in(limiter_of(1, limits), "b")
 
 
-def test_handshakes_come_no_faster_than_allowed_whoever_gets_them(attendance: OpenWebSockets) -> None:
+def test_handshakes_come_no_faster_than_allowed_whoever_gets_them(open_websockets: OpenWebSockets) -> None:
     now = 100 * SECOND
-    crowds = [ConnectionLimiter(ConnectionLimits(per_second=2), attendance, seat, lambda: now) for seat in (0, 1)]
+    limiters = [
+        ConnectionLimiter(ConnectionLimits(per_second=2), open_websockets, seat, lambda: now) for seat in (0, 1)
+    ]
 
     def let_in(count: int) -> list[bool]:
-        return [is_let_in(crowds[number % 2]) for number in range(count)]
+        return [is_let_in(limiters[number % 2]) for number in range(count)]
 
     assert let_in(3) == [True, True, False]
     now += SECOND * 4 // 10
@@ -130,7 +134,7 @@ def test_handshakes_come_no_faster_than_allowed_whoever_gets_them(attendance: Op
     assert let_in(2) == [True, False]
     now += 3_600 * SECOND  # a quiet hour saves up no more than a second's
     assert let_in(3) == [True, True, False]
-    assert refusal(crowds[0], "a") == refusal(crowds[1], "a") == 503
+    assert refusal(limiters[0], "a") == refusal(limiters[1], "a") == 503
 
 
 class Acceptor:
@@ -150,14 +154,14 @@ class Acceptor:
         return connection
 
 
-def test_who_is_too_many_is_accepted_and_closed_where_that_is_wanted(crowd_of: CrowdOf) -> None:
-    crowd = crowd_of(0, ConnectionLimits(per_address=1, closes=True))
+def test_who_is_too_many_is_accepted_and_closed_where_that_is_wanted(limiter_of: LimiterOf) -> None:
+    limiter = limiter_of(0, ConnectionLimits(per_address=1, closes=True))
     acceptor = Acceptor()
 
     def knock(**variables: str) -> None:
         request = asking(**variables)
         request.acceptor = acceptor
-        crowd.answer(request, lambda request: pytest.fail("let in"))
+        limiter.answer(request, lambda request: pytest.fail("let in"))
 
     def meanwhile() -> None:
         knock()
@@ -167,20 +171,20 @@ def test_who_is_too_many_is_accepted_and_closed_where_that_is_wanted(crowd_of: C
         for connection in acceptor.accepted:
             assert connection.said == [(1013, "too many WebSockets are open from this address"), "released"]
 
-    inside(crowd, ["10.0.0.1"], meanwhile)
-    assert is_let_in(crowd), "who is turned away is inside no more"
+    inside(limiter, ["10.0.0.1"], meanwhile)
+    assert is_let_in(limiter), "who is turned away is inside no more"
 
 
-def test_no_more_are_closed_at_once_than_can_be_kept(crowd_of: CrowdOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_are_closed_at_once_than_can_be_kept(limiter_of: LimiterOf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who do not answer a close frame stay for some seconds each; one more gets the response."""
     monkeypatch.setattr(admission, "_MOST_CLOSING", 3)
-    crowd = crowd_of(0, ConnectionLimits(at_once=1, closes=True))
+    limiter = limiter_of(0, ConnectionLimits(at_once=1, closes=True))
     acceptor = Acceptor()
 
     def knock() -> None:
         request = asking()
         request.acceptor = acceptor
-        crowd.answer(request, lambda request: pytest.fail("let in"))
+        limiter.answer(request, lambda request: pytest.fail("let in"))
 
     def meanwhile() -> None:
         acceptor.is_broken = True
@@ -195,12 +199,12 @@ def test_no_more_are_closed_at_once_than_can_be_kept(crowd_of: CrowdOf, monkeypa
         knock()
         assert len(acceptor.accepted) == 4
 
-    inside(crowd, ["a"], meanwhile)
+    inside(limiter, ["a"], meanwhile)
 
 
-def test_other_requests_are_not_counted(crowd_of: CrowdOf) -> None:
-    crowd = crowd_of(0, ConnectionLimits(at_once=1, per_address=1, per_second=1))
+def test_other_requests_are_not_counted(limiter_of: LimiterOf) -> None:
+    limiter = limiter_of(0, ConnectionLimits(at_once=1, per_address=1, per_second=1))
     served: list[Any] = []
     for _ in range(3):
-        crowd.answer(SimpleNamespace(environ={"REMOTE_ADDR": "a"}), served.append)  # type: ignore[arg-type]
+        limiter.answer(SimpleNamespace(environ={"REMOTE_ADDR": "a"}), served.append)  # type: ignore[arg-type]
     assert len(served) == 3

@@ -37,13 +37,13 @@ class Worker:
     """One that is full, and where somebody waits until a client has left for each who does."""
 
     def __init__(self, *clients: Client, waiting: int = 1) -> None:
-        self.places = dict(enumerate(clients))
+        self.slots = dict(enumerate(clients))
         self.waiting = waiting
         self.calm = 0
         self.evictor = Evictor(
             gevent.get_hub(),
-            lambda: list(self.places.items()),  # type: ignore[arg-type]  # what it asks of a front is there
-            lambda greenlet, front: self.places.get(greenlet) is front,  # type: ignore[comparison-overlap]
+            lambda: list(self.slots.items()),  # type: ignore[arg-type]  # what it asks of a front is there
+            lambda greenlet, front: self.slots.get(greenlet) is front,  # type: ignore[comparison-overlap]
             lambda: self.waiting > 0,
             self.be_calm,
             lambda request: request.websocket is not None,
@@ -57,9 +57,9 @@ class Worker:
         found: list[Client] = []
         for _ in range(self.waiting):
             self.evictor.press()
-            for number, client in list(self.places.items()):
+            for number, client in list(self.slots.items()):
                 if client.is_evicted:
-                    found.append(self.places.pop(number))
+                    found.append(self.slots.pop(number))
                     self.waiting -= 1
         return found
 
@@ -99,7 +99,7 @@ def test_who_has_left_already_does_not_go_in_the_place_of_another() -> None:
     clients = [Client(9 - number) for number in range(4)]
     worker = Worker(*clients)
     assert worker.evicted() == clients[:1]
-    del worker.places[1]
+    del worker.slots[1]
     worker.waiting = 1
     assert worker.evicted() == [clients[2]]
     assert not clients[1].is_evicted
