@@ -1,1 +1,1 @@
-"""What a request is, and what may answer it before an application does."""
+"""What a request is, and what may answer it before an application does: steps, and where it leads to."""

@@ -1,4 +1,4 @@
-"""The access log: a line for each request, in uWSGI's format or one's own."""
+"""The access log: a line for each request, in uWSGI's format or one that an option gives."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which requests have an access line where not all have one; any of these is enough.
+    """Which requests have an access line when not all have one; one reason is enough.
 
     Args:
-        client_errors: Those with a status of 400 to 499.
-        server_errors: Those with 500 to 599.
-        slow: Those that took so many milliseconds; 0 for none.
-        big: Those whose response body has so many bytes; 0 for none.
-        empty: Those whose has none.
+        client_errors: A status of 400 to 499.
+        server_errors: A status of 500 to 599.
+        slow: It took so many milliseconds; 0 to not ask.
+        big: The response body has so many bytes; 0 to not ask.
+        empty: The response has no body.
     """
 
     client_errors: bool = False
@@ -40,7 +40,7 @@ class Selection:
         return self != Selection()
 
     def has(self, request: Request) -> bool:
-        """Say whether a request that is over is among them."""
+        """Return whether a request, which is over, has a line."""
         size = _generated(request)
         return (
             (self.client_errors and 400 <= request.status < 500)
@@ -52,15 +52,14 @@ class Selection:
 
 
 class AccessLog:
-    """Writes one line a request, when it is over.
+    """Writes a line for each request, when it is over.
 
     Args:
         log_format: uWSGI's notation, ``%(name)`` for each value; None for uWSGI's own line.
         worker_id: For ``%(wid)``.
-        stats: The worker's.
         selection: Which requests have a line; None for all.
-        dates_as_lines: Write ``%(ftime)`` as the time that lines begin with.
-        forwarded_for: Whether a client is called as X-Forwarded-For has it, where it is there, whoever wrote that.
+        dates_as_lines: Write ``%(ftime)`` in the format of the time at the beginning of lines.
+        forwarded_for: Show X-Forwarded-For as the client's address where a request has it, trusted or not.
     """
 
     def __init__(
@@ -81,13 +80,13 @@ class AccessLog:
         self._pieces = None if log_format is None else [*self._compile(log_format)]
 
     def write(self, request: Request) -> None:
-        """Write the request's line, if it is to have one."""
+        """Write the request's line, if it has one."""
         if self._selection is not None and not self._selection.has(request):
             return
         if self._pieces is None:
             line = self._default_line(request)
         else:
-            # As in uWSGI, one's own format has its own time, or none.
+            # As in uWSGI, a format of one's own has no time before it.
             write_line("".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces]))
             return
         say(line)
@@ -160,7 +159,7 @@ def _time_format(request: Request) -> str:
 
 
 def _lenient(request: Request) -> str:
-    """Return what ``--websockets-lenient`` has forgiven a client, a dash for nothing."""
+    """Return which faults of a client ``--websockets-lenient`` has let pass; a dash for none."""
     words = [word] if (word := (request.logvars or {}).get("websocket.lenient")) else []
     if request.websocket is not None and request.websocket.has_unmasked:
         words.append("masking")

@@ -1,4 +1,4 @@
-"""Who may come in: judged before any application runs."""
+"""Decides which requests may go on before an application runs: by their opening handshake, and by their number."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["Admission", "ConnectionLimiter", "ConnectionLimits"]
 
-#: WebSockets that may be in the closing handshake, which takes a bad client some seconds, only because they were too
-#: many; more get the response.
+#: WebSockets over a limit that may be in the closing handshake at once, as a bad client draws it out for some seconds;
+#: more of them get a response instead.
 _MOST_CLOSING = 1_000
 
 
 class Admission:
-    """The worker's policy.
+    """Refuses bad opening handshakes, and those of foreign origins.
 
     Args:
-        origins: What ``--websockets-origin`` lists; empty lets every Origin in, as uWSGI does.
+        origins: What ``--websockets-origin`` lists; empty allows every Origin, as uWSGI does.
         lenient: What ``--websockets-lenient`` lists.
     """
 
@@ -38,7 +38,7 @@ class Admission:
     def answer(self, request: Request, otherwise: Handler) -> None:
         """Let the request pass, or raise; a step.
 
-        A request that asks for a WebSocket must do it right, even where the application would not have looked.
+        A request that asks for a WebSocket must be correct, even where the application would not have checked.
 
         Raises:
             HandshakeError: 400, 405 or 426 for a malformed opening handshake, 403 for a foreign Origin.
@@ -52,7 +52,7 @@ class Admission:
         variables = request.environ
         forgiven = handshake.check_request(variables, self._lenient)
         if forgiven:
-            # For the access line, in the way of uwsgi.set_logvar.
+            # For the access line, as by uwsgi.set_logvar.
             request.logvars = {"websocket.lenient": ",".join(forgiven)}
         if self._origins and not handshake.is_origin_allowed(variables, request.scheme, self._origins):
             raise HandshakeError(403, "this Origin may not connect here")
@@ -60,13 +60,13 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How many WebSockets all workers together let in; 0 is no limit.
+    """How many WebSockets all workers together allow; 0 is no limit.
 
     Args:
         at_once: Open at the same time.
-        per_address: Of them, from one address.
+        per_address: Open at the same time, from one address.
         per_second: Opening handshakes, in the long run; as many may come at once after a quiet second.
-        closes: Whether those who are too many get a close frame, rather than a response.
+        closes: Whether a client over a limit gets a close frame, rather than a response.
     """
 
     at_once: int = 0
@@ -79,17 +79,16 @@ class ConnectionLimits:
 
 
 class ConnectionLimiter:
-    """Counts those who want a WebSocket and those who have one, an application's or one that a route passes on.
+    """Counts requests for a WebSocket and open WebSockets, an application's or one that a route passes on.
 
-    All workers count, those included that are leaving.
-
-    An address is what REMOTE_ADDR says: the client's own where a trusted proxy tells it.
+    The count is over all workers, including those that are stopping. An address is what REMOTE_ADDR says: the client's
+    own where a trusted proxy tells it.
 
     Args:
-        limits: All workers'.
-        open_websockets: What they count together.
-        seat: This worker's there.
-        now: The time, in nanoseconds; the same for all workers.
+        limits: Of all workers together.
+        open_websockets: The count that all workers share.
+        seat: This worker's number in it.
+        now: Returns the time in nanoseconds; the same for all workers.
     """
 
     def __init__(
@@ -109,13 +108,14 @@ class ConnectionLimiter:
         """Let a request pass, if there is room; a step.
 
         Raises:
-            HandshakeError: 503, there are too many; 429, this address has too many.
+            HandshakeError: 503, too many are open; 429, too many from this address.
         """
         if not handshake.is_websocket(request.environ):
             otherwise(request)
             return
         address = request.environ.get("REMOTE_ADDR", "")
-        # First counted, then judged: of two who want the last place in two workers none may get it, but never both.
+        # Counted first, then judged: of two clients that want the last slot in two workers, perhaps neither gets it,
+        # but never both.
         self._seat.enter(address)
         try:
             refusal = self._judge(address)
@@ -127,7 +127,7 @@ class ConnectionLimiter:
             self._turn_away(request, *refusal)
 
     def _judge(self, address: str) -> tuple[int, str] | None:
-        """Return None for one who is inside already and may stay, else the status and reason to refuse it with."""
+        """Return None if a client that has been counted may stay, else the status and reason to refuse it with."""
         limits = self._limits
         if limits.at_once and self._open_websockets.inside > limits.at_once:
             return 503, "too many WebSockets are open"
@@ -138,12 +138,12 @@ class ConnectionLimiter:
         return None
 
     def _turn_away(self, request: Request, status: int, reason: str) -> None:
-        """Have a client that is one too many try again later: by an error, or by 1013 where that is wanted."""
+        """Tell a client over a limit to try again later: by an error, or by close code 1013 where that is wanted."""
         while self._closing and self._closing[0].is_ended:
             self._closing.popleft()
         if not self._limits.closes or len(self._closing) >= _MOST_CLOSING:
             raise HandshakeError(status, reason, (("Retry-After", "1"),))
-        # A browser that has offered subprotocols takes an answer without one for a failure.
+        # A browser that has offered subprotocols fails the connection if the answer has none.
         offered = handshake.offered_subprotocols(request.environ)[:1]
         headers = [("Sec-WebSocket-Protocol", name) for name in offered]
         check_head("101", headers)

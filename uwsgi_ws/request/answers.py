@@ -1,4 +1,4 @@
-"""Answers of the server's own, where no application gives one: the one home of status lines and plain error bodies."""
+"""The server's own answers, where no application gives one: all status lines and plain error bodies are made here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static files, served before any application is asked (``--static-map``, ``--check-static``, ``--static-index``)."""
+"""Static files, served before an application is called (``--static-map``, ``--check-static``, ``--static-index``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class File(NamedTuple):
 
 
 class Directory:
-    """A directory that nothing leads out of: neither ``..`` nor a symbolic link. Or a file, which has nothing below.
+    """A directory that no path leads out of, neither by ``..`` nor by a symbolic link; or a single file.
 
     Args:
         path: Where it is.
@@ -44,7 +44,7 @@ class Directory:
         """Return the file that a request's path names below this directory.
 
         Args:
-            path: As environs have it: bytes in latin-1's clothes (PEP 3333).
+            path: As environs have it: bytes decoded as latin-1 (PEP 3333).
         """
         if "\0" in path:
             return None
@@ -64,10 +64,11 @@ class Directory:
 
 
 def _resolve(path: str) -> File | None:
-    """Return what is at a path by its real path, links followed; None if nothing is, or nobody may look.
+    """Return what is at a path, with its real path, links followed; None if nothing can be found there.
 
-    The kernel goes the way, in one call and up to PATH_MAX: a client chooses how long it is, and ``os.path.realpath``
-    asks for each part of it, even where nothing exists. A slash at the end is for directories only.
+    The kernel resolves it, in one call and up to PATH_MAX: the client chooses the length of the path, and
+    ``os.path.realpath`` would ask for each part of it, even where nothing exists. A slash at the end is for directories
+    only.
     """
     try:
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -84,7 +85,7 @@ def _resolve(path: str) -> File | None:
 
 def _resolve_slowly(path: str) -> File | None:
     try:
-        info = os.stat(path)  # first: what does not exist costs no more than this
+        info = os.stat(path)  # first: for a path that does not exist this is the only call
         return File(os.path.realpath(path, strict=True), info)
     except OSError:
         return None
@@ -95,12 +96,12 @@ class StaticFiles:
 
     Args:
         maps: Pairs of mount point and directory; the file's path is what follows the mount point.
-        checks: Directories in which the whole path is looked up; without a file there the application is asked.
+        checks: Directories in which the whole path is looked up.
         indexes: File names to look for in a directory.
         whole_maps: As maps, but the file's path is the request's whole path.
         safe: Directories that links may lead to.
-        skipped: Paths that end so are the application's.
-        expiries: How long files may be kept; None where nothing is said.
+        skipped: Endings of paths that are the application's.
+        expiries: How long clients may keep files; None to not say.
     """
 
     def __init__(
@@ -150,10 +151,10 @@ class Rule(NamedTuple):
     """How long some files may be kept.
 
     Attributes:
-        what: What is looked at: the file's path (empty), ``_uri``, ``_path_info`` or ``_type``.
-        pattern: Must be in it.
-        seconds: How long.
-        since_change: From the file's last change, not from now.
+        what: What the pattern is searched in: the file's path (empty), ``_uri``, ``_path_info`` or ``_type``.
+        pattern: For the files that the rule is for.
+        seconds: How long they may be kept.
+        since_change: Counted from the file's last change, not from now.
     """
 
     what: str
@@ -166,14 +167,14 @@ class Expiries:
     """Tells clients how long they may keep a file without asking again.
 
     Args:
-        rules: The first that fits counts.
+        rules: The first that matches counts.
     """
 
     def __init__(self, rules: list[Rule]) -> None:
         self._rules = rules
 
     def headers(self, request: Request, file: File) -> Headers:
-        """Return what a file's response has beside its usual headers."""
+        """Return the headers that say how long a file may be kept."""
         for rule in self._rules:
             match rule.what:
                 case "":
@@ -191,17 +192,17 @@ class Expiries:
 
 
 def send_file(request: Request, file: File, more: Headers = ()) -> None:
-    """Answer a request with a file, or with the part of it, or the word about it, that the request asks for.
+    """Answer a request with a file, with a part of it, or with 304, 412 or 416, as the request's conditions ask.
 
     Args:
-        request: What is asked.
-        file: What was found for it.
-        more: Headers that a response with the file, or about it, has beside the usual ones.
+        request: The request.
+        file: The file found for it.
+        more: Headers beside the usual ones, also of a 304.
     """
     try:
-        # Links have been followed already; one that has come since is not.
+        # Links have been followed already; one that was made since is not.
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:  # not ours to read, or gone meanwhile
+    except OSError:  # not readable, or gone meanwhile
         respond_status(request, 403)
         return
     try:
@@ -213,7 +214,7 @@ def send_file(request: Request, file: File, more: Headers = ()) -> None:
 
 
 def _send(request: Request, path: str, fd: int, more: Headers) -> None:
-    info = os.fstat(fd)  # of what is sent, should the name mean another file by now
+    info = os.fstat(fd)  # of the open file, as the name may mean another one by now
     modified, size = int(info.st_mtime), info.st_size
     etag = f'"{info.st_mtime_ns:x}-{size:x}"'
     status, start, length = select(request.environ, etag, modified, size)

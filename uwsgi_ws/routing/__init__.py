@@ -1,4 +1,4 @@
-"""uWSGI's internal routing: rules that judge, change, answer or pass on a request before any application is asked.
+"""uWSGI's internal routing: rules that refuse, change, answer or pass on a request before an application is called.
 
 Rules stand in four chains, each in the order of the options that gave them::
 
@@ -7,10 +7,10 @@ Rules stand in four chains, each in the order of the options that gave them::
     response  --response-route*   when any response is about to begin
     final     --final-route*      when all is over, before the access line
 
-A rule is a test (`conditions`) and an action (`actions`); what both make of a request is text with placeholders for the
-request's own values (`templates`). All of it is compiled at start-up (`chain`), where whatever cannot be understood
-is an error. `request` is what actions see and change, `router` takes it through the chains, and `backend` and
-`tunnel` pass it on to another server.
+A rule is a test (`conditions`) and an action (`actions`). Their arguments are text with placeholders for the request's
+own values (`templates`). Rules are compiled at start-up (`chain`); one that cannot be understood is an error then.
+`request` is what actions see and change, `router` takes it through the chains, and `backend` and `tunnel` pass it on to
+another server.
 
 Source: uWSGI's docs/InternalRouting.rst and core/routing.c.
 """

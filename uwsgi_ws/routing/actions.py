@@ -1,9 +1,9 @@
 """The actions of rules: uWSGI's names, each compiled from its argument at start-up.
 
-An action is called with a request and says how the chain goes on: `NEXT`, `CONTINUE`, `BREAK`, or the position of the
-rule to go to.
+An action is called with a request and returns how the chain goes on: `NEXT`, `CONTINUE`, `BREAK`, or the position of
+the rule to go to.
 
-As long as its actions are many: a function each, and the table of their names at the end.
+The module is long because there are many actions: a function for each, and the table of their names at the end.
 
 Source: uWSGI's core/routing.c and its router_* plugins.
 """
@@ -47,10 +47,10 @@ Action = Callable[[RoutedRequest], int]
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where an action stands, and what it may use.
+    """Where an action's rule stands, and what the action may use.
 
     Args:
-        position: Its rule's in the chain.
+        position: The rule's, in its chain.
         labels: Positions by name.
         forwarder: For actions that pass requests on.
     """
@@ -105,7 +105,7 @@ def _goto(argument: str, site: Site) -> Action:
 
 
 def _cannot(request: RoutedRequest, action: str, problem: ValueError) -> int:
-    """Answer 500, with one line in the log, where the value that a request gives an action is of no use to it."""
+    """Answer 500 and log one line: the action cannot use the value that it got from the request."""
     _log.error("%s: %s: %s", escape(request.environ.get("REQUEST_URI", "")), action, escape(str(problem)))
     return _answer(request, 500)
 
@@ -152,7 +152,11 @@ def _end(status: Template, request: RoutedRequest) -> int:
 
 
 def _check_status(text: str) -> str:
-    """Return a status with its reason, both of which an answer needs."""
+    """Return a status with its reason phrase.
+
+    Raises:
+        ValueError: It is no final status.
+    """
     if not re.fullmatch("[2-5][0-9]{2}" + REASON, text):
         raise ValueError(f"{text!r} does not begin with the three digits of a final status")
     return text if len(text) > 3 else status_line(int(text))
@@ -171,7 +175,7 @@ def _redirect(status: int) -> Callable[[str, Site], Action]:
         location = Template(_needed(argument, "URL"))
 
         def redirect(request: RoutedRequest) -> int:
-            # What is no part of a URL is encoded: a line break in it would split the response.
+            # Characters that a URL cannot hold are encoded: a line break would split the response.
             url = quote(location.expand(request).encode("latin-1"), safe="!#$%&'()*+,-./:;=?@[]_~")
             return _answer(request, status, [("Location", url)])
 
@@ -187,7 +191,7 @@ def _send(end: str) -> Callable[[str, Site], Action]:
         def send(request: RoutedRequest) -> int:
             try:
                 if not request.is_head_written:
-                    # In the other chains, the response's own; in the place of a WebSocket, an ordinary one.
+                    # In the other chains, the status of the response; instead of a WebSocket's 101, an ordinary one.
                     code = request.status_to_send if request.status_to_send >= 200 else 200
                     request.write_head(_check_status(str(code)), [("Content-Type", "text/plain")], None)
                 request.write_body(data)
@@ -219,10 +223,10 @@ def _static(otherwise: int) -> Callable[[str, Site], Action]:
 
 
 def _finder(path: Template) -> Callable[[str], File | None]:
-    """Return what finds the file that a path names.
+    """Return a function that finds the file that a path names.
 
-    A path that is spelled out may lead anywhere. Whatever a request puts into one, the file lies in the directory
-    that is spelled out before: ``/srv/$1`` and ``/srv$1`` stay in ``/srv``, ``/srv/a-$1`` does too.
+    A path without placeholders may lead anywhere. With placeholders, the file must lie in the directory that stands
+    before the first one: ``/srv/$1`` and ``/srv$1`` stay in ``/srv``, and ``/srv/a-$1`` does too.
     """
     if path.constant is not None:
         return lambda name: Directory("/").find(os.path.abspath(name))
@@ -242,7 +246,7 @@ def _finder(path: Template) -> Callable[[str], File | None]:
     return find
 
 
-# Whom to let in ---------------------------------------------------------------------------------------
+# Access control ---------------------------------------------------------------------------------------
 
 
 def _access(argument: str, site: Site) -> Action:
@@ -279,7 +283,7 @@ def _basic_auth(otherwise: int) -> Callable[[str, Site], Action]:
     return compile_basic_auth
 
 
-# What the request says --------------------------------------------------------------------------------
+# Changes to the request -------------------------------------------------------------------------------
 
 
 def _add_variable(argument: str, site: Site) -> Action:
@@ -297,7 +301,7 @@ def _set(name: str, value: Template, request: RoutedRequest) -> int:
 
 
 def _checked_setter(name: str, fits: re.Pattern[str], what: str) -> Callable[[str, Site], Action]:
-    """Return what compiles a setter of a variable that must not hold just anything: others act by it."""
+    """Return what compiles a setter of a variable whose value must be valid, as others rely on it."""
 
     def compile_setter(argument: str, site: Site) -> Action:
         template = Template(argument)
@@ -346,7 +350,7 @@ def _rewrite(verdict: int) -> Callable[[str, Site], Action]:
             path, mark, query = target.expand(request).partition("?")
             environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
             if mark:
-                # A query of its own goes before the request's.
+                # The rule's query goes before the request's.
                 environ["QUERY_STRING"] = "&".join(filter(None, (query, environ.get("QUERY_STRING"))))
             return verdict
 
@@ -355,7 +359,7 @@ def _rewrite(verdict: int) -> Callable[[str, Site], Action]:
     return compile_rewrite
 
 
-# What the response says -------------------------------------------------------------------------------
+# Changes to the response ------------------------------------------------------------------------------
 
 
 def _add_header(argument: str, site: Site) -> Action:
@@ -377,7 +381,7 @@ def _add_header(argument: str, site: Site) -> Action:
             _, headers, _, _ = check_head("200", [(name, text)])
         except ValueError as exc:
             raise RequestError(400, "a route would put a control character into a header") from exc
-        request.added_headers.extend(headers)  # of Connection's nothing but "close"
+        request.added_headers.extend(headers)  # of Connection only "close"
         return NEXT
 
     return add
@@ -397,7 +401,7 @@ def _remove_header(argument: str, site: Site) -> Action:
     return remove
 
 
-# What the log says ------------------------------------------------------------------------------------
+# Logging ----------------------------------------------------------------------------------------------
 
 
 def _write_log(argument: str, site: Site) -> Action:

@@ -1,10 +1,10 @@
-"""Passing a request on to another server, and its response back: ``uwsgi:``, ``http:`` and ``httpdumb:``.
+"""Passes a request on to another server, and its response back: ``uwsgi:``, ``http:`` and ``httpdumb:``.
 
-One connection for each request, so that neither side ever has to guess whose bytes come next. A request that the
-backend answers with 101 becomes a tunnel. Both halves of what travels are taken apart and put together again, so any
-front may carry the client's side, and what one side says wrongly never reaches the other.
+Each request has a connection of its own to the backend, so it is always clear whose bytes come next. A request that the
+backend answers with 101 becomes a tunnel. Requests and responses are parsed and written anew, so any front may carry
+the client's side, and a malformed message of one side never reaches the other.
 
-Unlike uWSGI, which needs offload threads for it and an HTTP/1.0 that real backends refuse, frames go both ways here.
+WebSocket frames go both ways. (uWSGI needs offload threads for that, and speaks HTTP/1.0, which real backends refuse.)
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ __all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]
 
 _log = logging.getLogger("uwsgi_ws.routing")
 
-#: Headers that concern the client's connection, or that this side says itself.
+#: Headers that concern the client's connection only, or that this server writes itself.
 _NOT_FORWARDED = frozenset(
     "HTTP_" + name.upper().replace("-", "_")
     for name in (*HOP_BY_HOP, "expect", "host", "x-forwarded-for", "x-forwarded-proto")
 )
-#: What a request target may hold (RFC 3986), percent signs included: it is encoded already.
+#: Characters that a request target may hold (RFC 3986); percent signs too, as it is encoded already.
 _TARGET = "!#$%&'()*+,-./:;=?@[]_~"
 
 
@@ -50,7 +50,7 @@ class Timeouts:
     """How long a backend may take, in seconds.
 
     Args:
-        connect: Until the connection is there.
+        connect: For the connection.
         idle: Without progress in either direction.
     """
 
@@ -61,9 +61,6 @@ class Timeouts:
 class Forwarder:
     """Passes requests on for a worker.
 
-    Args:
-        timeouts: For every backend.
-
     Attributes:
         tunnels: The WebSockets that go through it now, by the front's request.
     """
@@ -73,12 +70,7 @@ class Forwarder:
         self._timeouts = timeouts
 
     def start(self, poller: Poller, timers: Timers) -> None:
-        """Become a worker's, before the first request.
-
-        Args:
-            poller: The worker's.
-            timers: The worker's.
-        """
+        """Begin to work for a worker, by its poller and timers; before the first request."""
         self._poller = poller
         self._timers = timers
 
@@ -86,13 +78,13 @@ class Forwarder:
         """Answer a request with what a backend answers.
 
         Args:
-            request: With a body still to be read.
+            request: Its body has not been read.
             address: The backend's.
-            make_head: Returns what the connection to the backend begins with.
+            make_head: Returns the head of the request to the backend.
 
         Raises:
-            RequestError: 502, the backend cannot be reached or is no such server; 504, it takes too long; 400, 413,
-                the request cannot be put in its words.
+            RequestError: 502, the backend cannot be reached or does not speak the protocol; 504, it takes too long;
+                400, 413, 431, the request cannot be written in the backend's protocol.
         """
         if "REQUEST_METHOD" not in request.environ:
             raise RequestError(500, "the application has left nothing of the request")
@@ -148,7 +140,7 @@ class _Exchange:
             self._respond(answer)
 
     def _send_request(self, head: bytes) -> None:
-        """Send the request; a backend that has heard enough of it may answer all the same."""
+        """Send the request; a backend that closes its side early may have answered already."""
         backend, timeout = self._backend, self._idle_timeout
         try:
             backend.send_all(head, timeout)
@@ -159,7 +151,7 @@ class _Exchange:
         except TimeoutError:
             raise self._late() from None
         except OSError:
-            pass  # it has closed its side: look for an answer
+            pass  # the backend has closed its side: look for its answer
 
     def _late(self) -> RequestError:
         target = self._request.environ.get("REQUEST_URI")
@@ -167,7 +159,7 @@ class _Exchange:
         return RequestError(504, "the backend takes too long")
 
     def _receive(self) -> None:
-        """Give the parser what comes next."""
+        """Read once from the backend, into the parser."""
         try:
             data = self._backend.recv(self._idle_timeout)
         except TimeoutError:
@@ -208,7 +200,7 @@ class _Exchange:
 
     def _upgrade(self, head: ResponseHead) -> None:
         request = self._request
-        # The carrier says Sec-WebSocket-Accept itself, from the same key.
+        # The front writes Sec-WebSocket-Accept itself, from the same key.
         headers = [each for each in head.headers if each[0].lower() != "sec-websocket-accept"]
         client, early = request.upgrade(head.reason or "Switching Protocols", headers)
         tunnel = Tunnel(client, self._backend, self._timers, self._idle_timeout)
@@ -237,8 +229,8 @@ class _Framing(Enum):
 def _framing(request: RoutedRequest) -> _Framing:
     """Return how a request's body goes to a backend.
 
-    Where another has begun to answer, it may have read the body: there is none any more. An HTTP/2 client need not say
-    that there is one (RFC 9113 8.1.1).
+    Once a response has begun, the body may have been read, so none is sent. An HTTP/2 request may have a body that no
+    header announces (RFC 9113 8.1.1).
     """
     environ = request.environ
     if is_websocket(environ) or request.is_begun:
@@ -263,7 +255,7 @@ def _body(request: RoutedRequest) -> Iterator[bytes]:
 
 
 def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: str) -> bytes:
-    """Return the packet that a request's connection to a uwsgi server begins with.
+    """Return the packet with which a request to a uwsgi server begins.
 
     Raises:
         RequestError: 431, its variables are more than a packet can hold.
@@ -285,10 +277,10 @@ def uwsgi_head(request: RoutedRequest, modifier1: int, modifier2: int, app_id: s
 
 
 def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
-    """Return the head that a request's connection to an HTTP server begins with.
+    """Return the head with which a request to an HTTP server begins.
 
     Args:
-        request: The request.
+        request: To be passed on.
         host: For the Host header; empty for the client's own.
         target: For the request line; empty for the client's own.
 
@@ -300,7 +292,7 @@ def http_head(request: RoutedRequest, host: str, target: str) -> bytes:
     peer = environ.get("REALIP_REMOTE_ADDR") or environ.get("REMOTE_ADDR")
     forwarded = ", ".join(filter(None, (environ.get("HTTP_X_FORWARDED_FOR"), peer)))
     headers = [("Host", host or environ.get("HTTP_HOST", ""))]
-    # RFC 9110 7.6.1: what the client's Connection header lists is between it and us.
+    # RFC 9110 7.6.1: headers that the client's Connection header lists are for this hop only.
     listed = environ.get("HTTP_CONNECTION", "").upper().replace("-", "_").split(",")
     dropped = _NOT_FORWARDED.union(f"HTTP_{word.strip()}" for word in listed)
     for name, value in environ.items():

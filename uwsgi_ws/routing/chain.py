@@ -13,7 +13,7 @@ from uwsgi_ws.routing.request import RoutedRequest
 
 __all__ = ["Chain", "compile_chain"]
 
-#: What a rule's regular expression is asked about, by the end of its option's name.
+#: The variable that a rule's regular expression is matched against, by the end of its option's name.
 _SUBJECTS = {
     "": "PATH_INFO",
     "-host": "HTTP_HOST",
@@ -27,14 +27,14 @@ _SUBJECTS = {
 
 
 class Rule(NamedTuple):
-    """A test, None for a rule that always applies, and what then is done."""
+    """A test, or None for a rule that always applies, and the action for requests that pass it."""
 
     test: Test | None
     act: Action
 
 
 class Chain:
-    """Rules one after the other; those behind a jump's target only."""
+    """Rules, run one after the other; an action may skip some."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
@@ -67,11 +67,11 @@ def compile_chain(option: str, settings: Sequence[Setting], forwarder: Forwarder
 
     Args:
         option: ``route``, ``error-route``, ``response-route`` or ``final-route``.
-        settings: Of that family alone, in their order.
+        settings: Of that option and its relatives, in their order.
         forwarder: For actions that pass requests on.
 
     Raises:
-        OptionError: A rule cannot be understood; it names the setting and the word.
+        OptionError: A rule cannot be understood; the error names the setting and the word.
     """
     label = f"{option}-label"
     labels = {setting.value or "": position for position, setting in enumerate(settings) if setting.name == label}

@@ -1,7 +1,7 @@
 """The tests of rules: a regular expression on one variable, or one of ``--route-if``'s checks.
 
-A test is asked about a request and says yes or no. One with a regular expression that matches also leaves its groups
-in the request, for the ``$1`` of the rule's action.
+A test takes a request and returns a bool. A regular expression that matches also leaves its groups in the request, for
+the ``$1`` of the rule's action.
 
 Source: uWSGI's core/routing.c (``uwsgi_route_condition_*``).
 """
@@ -25,7 +25,7 @@ Test = Callable[[RoutedRequest], bool]
 
 
 def compile_regex(pattern: str) -> re.Pattern[bytes]:
-    """Compile a pattern for what environs hold, which are bytes; unanchored, as uWSGI's are.
+    """Compile a pattern that is matched against bytes, as environs hold them; unanchored, as uWSGI's are.
 
     Raises:
         ValueError: It is malformed.
@@ -45,7 +45,7 @@ def _search(regex: re.Pattern[bytes], text: str, request: RoutedRequest) -> bool
 
 
 def matches(variable: str, pattern: str) -> Test:
-    """Return the test whether a variable of the request matches a regular expression.
+    """Return a test: does a variable of the request match a regular expression?
 
     Raises:
         ValueError: It is malformed.
@@ -55,7 +55,7 @@ def matches(variable: str, pattern: str) -> Test:
 
 
 def status_matches(pattern: str) -> Test:
-    """Return the test whether the response's status code matches a regular expression.
+    """Return a test: does the response's status code match a regular expression?
 
     Raises:
         ValueError: It is malformed.
@@ -105,7 +105,7 @@ def network_of(text: str) -> IPv4Network | IPv6Network:
 
 
 def is_in(address: str, network: IPv4Network | IPv6Network) -> bool:
-    """Say whether a textual address lies in a network; what is no address lies in none."""
+    """Return whether an address lies in a network; False for text that is no address."""
     try:
         return ip_address(address) in network
     except ValueError:
@@ -136,7 +136,7 @@ def _test_network(network: IPv4Network | IPv6Network, subject: Template, request
 
 
 def _mode(path: str) -> int:
-    """Return what kind of file is there, links followed; 0 for none."""
+    """Return the mode of the file at a path, links followed; 0 when there is none."""
     try:
         return os.stat(_file(path)).st_mode
     except (OSError, ValueError):
@@ -157,7 +157,7 @@ def _is_link(path: str) -> bool:
 
 
 def _as_number(text: str) -> int:
-    """Return the number that a text begins with, else 0, as C's atoi."""
+    """Return the number that a text begins with, or 0, as C's atoi does."""
     match = re.match(r"\s*([+-]?[0-9]{1,18})", text)
     return int(match[1]) if match else 0
 

@@ -16,10 +16,10 @@ __all__ = ["RoutedRequest"]
 
 
 class RoutedRequest(Request):
-    """The front's request in all but how its response begins.
+    """Stands in front of the front's request, for the routes: they may change how its response begins.
 
-    Attributes are the front's: read there and set there, so that either object tells the same. Only the head of the
-    response passes through here, because routes add headers to it, take some away, or answer in its place.
+    Attributes are read and set in the front's request, so both objects always have the same. The head of the response
+    passes through here: routes add headers to it, remove some, or send another response instead.
 
     Args:
         request: The front's.
@@ -28,10 +28,10 @@ class RoutedRequest(Request):
 
     Attributes:
         front_request: The front's.
-        groups: What the last regular expression matched: the whole, then its groups.
+        groups: What the last regular expression matched: the whole match, then its groups.
         status_to_send: The status of the response that is about to begin; 0 before.
         added_headers: To be sent with the response.
-        removed_headers: Names, in lower case, that the response shall not have.
+        removed_headers: Names, in lower case, of headers that are not sent.
     """
 
     __slots__ = (
@@ -56,8 +56,8 @@ class RoutedRequest(Request):
         self._before_response = before_response
         self._has_body: bool | None = None  # not looked at yet
         self._early_body = b""  # what `has_body` has read of it
-        self._is_decided = False  # what the response will be
-        self._is_replaced = False  # a route has sent it, and what was to be sent goes nowhere
+        self._is_decided = False  # it is decided what the response is
+        self._is_replaced = False  # a route has sent it, and the original one is dropped
 
     @property
     def scheme(self) -> str:
@@ -95,10 +95,10 @@ class RoutedRequest(Request):
         return self.read_body() if self._early_body else self.front_request.read_body_now()
 
     def has_body(self) -> bool:
-        """Return whether there is a body, where no header tells: one that may still come counts. Does not wait.
+        """Return whether a request without a Content-Length has a body, or may still get one. Does not wait.
 
         Raises:
-            BodyError: What has come of it cannot be read.
+            BodyError: The body is malformed or too large.
         """
         if self._has_body is None:
             piece = self.front_request.read_body_now()
@@ -107,7 +107,7 @@ class RoutedRequest(Request):
         return self._has_body
 
     def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
-        """See Request; the routes have their say first, and of two heads the first is the response's."""
+        """See Request; the routes come first, and a second head is ignored."""
         if self._is_replaced or self._has_other_response(int(status[:3])):
             return
         if self.is_head_written:  # by "send:", and this is what comes behind it
@@ -135,7 +135,7 @@ class RoutedRequest(Request):
             self.front_request.abandon()
 
     def upgrade(self, reason: str, headers: Headers) -> tuple[Stream, bytes]:
-        """See Request; the routes have their say first.
+        """See Request; the routes come first.
 
         Raises:
             ClientGone: a route has answered instead.
@@ -145,7 +145,7 @@ class RoutedRequest(Request):
             self.complete()
         if self._is_replaced:
             raise ClientGone("a route has answered in place of the WebSocket")
-        # Its Connection is the carrier's to say.
+        # The front writes the Connection header.
         return self.front_request.upgrade(reason, end_to_end([*self._changed(headers)], 101))
 
     def disconnect(self) -> None:
@@ -153,21 +153,21 @@ class RoutedRequest(Request):
         self.front_request.disconnect()
 
     def complete(self) -> None:
-        """End the response that a route has begun: whatever else is written goes nowhere."""
+        """End the response that a route has begun, and drop all that is written later."""
         self.front_request.finish()
         self.seal()
 
     @property
     def is_begun(self) -> bool:
-        """Whether a response has been decided on: the body may have been read, and an answer is another's place."""
+        """Whether it is decided what the response is; from then on the body may have been read."""
         return self._is_decided
 
     def seal(self) -> None:
-        """The response is over: whatever is still written goes nowhere."""
+        """Drop all that is written from now on: the response is over."""
         self._is_decided = self._is_replaced = True
 
     def _has_other_response(self, status: int) -> bool:
-        """Ask the routes, once, about a response that is about to begin; say whether they have sent another."""
+        """Run the routes, once, before a response begins; return whether they have sent another one."""
         if self._is_decided:
             return False
         self._is_decided = True
@@ -178,7 +178,7 @@ class RoutedRequest(Request):
     def _changed(self, headers: Headers) -> Headers:
         if not self.removed_headers and not self.added_headers:
             return headers
-        removed = self.removed_headers - {"content-length"}  # where the response ends
+        removed = self.removed_headers - {"content-length"}  # which tells where the response ends
         kept = [header for header in headers if header[0].lower() not in removed]
         return [*kept, *self.added_headers]
 

@@ -47,7 +47,7 @@ class RouteSettings:
         return any((self.request, self.error, self.response, self.final, self.removed_headers, self.added_headers))
 
     def for_every_response(self) -> Iterator[Setting]:
-        """Yield the rules that options stand for which change the headers of every response."""
+        """Yield the rules for which ``--rem-header`` and ``--add-header`` stand."""
         for setting in self.removed_headers:
             yield Setting("response-route-run", f"remheader:{setting.value}", setting.source)
         for setting in self.added_headers:
@@ -56,10 +56,10 @@ class RouteSettings:
 
 
 class Router:
-    """The routes: compiled once, also for several workers that are forked then.
+    """The routes: compiled once, before workers are forked.
 
     Args:
-        settings: What gives its rules.
+        settings: They give the rules.
         timeouts: How long backends may take.
 
     Raises:
@@ -79,23 +79,14 @@ class Router:
         self._final = compile_chain("final-route", settings.final, forwarder)
 
     def start(self, poller: Poller, timers: Timers) -> None:
-        """Become a worker's, before the first request.
-
-        Args:
-            poller: The worker's.
-            timers: The worker's.
-        """
+        """Begin to work for a worker, by its poller and timers; before the first request."""
         self._forwarder.start(poller, timers)
 
     def answer(self, request: Request, otherwise: Handler) -> None:
-        """Answer a request by the rules; a step.
-
-        Args:
-            request: A front's, let in by admission.
-            otherwise: Answers it where no rule has.
+        """Answer a request by the rules, or have ``otherwise`` answer it where none does; a step.
 
         Raises:
-            RequestError: A rule that comes behind the response cannot do what it should.
+            RequestError: A rule that runs after the response cannot do what it should.
         """
         routed = RoutedRequest(request, self._before_response)
         try:
@@ -114,7 +105,7 @@ class Router:
             self._final.run(routed)
 
     def _before_response(self, request: RoutedRequest) -> bool:
-        """Run the chains that come before a response; return True when a rule has sent another one."""
+        """Run the chains that come before a response; return True when a rule has sent another one instead."""
         if self._error is not None and request.status_to_send >= 400 and self._error.run(request):
             return True
         return self._response is not None and self._response.run(request)

@@ -1,6 +1,6 @@
 """Text with placeholders for a request's own values: ``$1``, ``${VARIABLE}``, ``${cookie[name]}``.
 
-Compiled once; what it holds of a request is text as environs have it: bytes in latin-1's clothes (PEP 3333).
+Compiled once. Values are text as environs have it: bytes decoded as latin-1 (PEP 3333).
 
 Source: uWSGI's core/routing.c (``uwsgi_routing_translate``) and docs/InternalRouting.rst.
 """
@@ -28,12 +28,12 @@ _Piece = Callable[[RoutedRequest], str]
 
 
 def wire_text(text: str) -> str:
-    """Return an option's text the way environs have text: its bytes as latin-1."""
+    """Return an option's text as environs have text: its bytes decoded as latin-1."""
     return os.fsencode(text).decode("latin-1")
 
 
 def wire_value(value: str) -> str:
-    """Return a value of an environ as environs have text; an application may have put another there."""
+    """Return a value as environs have text; an application may have set one with other characters."""
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
@@ -48,10 +48,10 @@ class Template:
         text: As the option has it.
 
     Attributes:
-        constant: The text, when there is no placeholder in it; else None.
+        constant: The text if it has no placeholder, else None.
 
     Raises:
-        ValueError: A function in it is unknown.
+        ValueError: It calls an unknown function.
     """
 
     __slots__ = ("_pieces", "constant")
@@ -74,12 +74,12 @@ class Template:
 
     @property
     def literal_start(self) -> str:
-        """What every expansion begins with."""
+        """The text with which every expansion begins."""
         first = self._pieces[0] if self._pieces else ""
         return first if isinstance(first, str) else ""
 
     def expand(self, request: RoutedRequest) -> str:
-        """Return the text for a request; what it does not have is empty."""
+        """Return the text for a request; a value that the request does not have is empty."""
         if self.constant is not None:
             return self.constant
         return "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
@@ -91,7 +91,7 @@ def _group(number: int, request: RoutedRequest) -> str:
 
 
 def _variable(name: str) -> _Piece:
-    """Return what finds the value of ``${name}``."""
+    """Return a function that finds the value of ``${name}``."""
     call = _CALL.fullmatch(name)
     if call is None:
         return partial(_value, name)
@@ -143,11 +143,11 @@ def _hex(name: str, request: RoutedRequest) -> str:
 
 
 def _lower(name: str, request: RoutedRequest) -> str:
-    return _value(name, request).encode("latin-1").lower().decode("latin-1")  # of ASCII alone, as C does
+    return _value(name, request).encode("latin-1").lower().decode("latin-1")  # ASCII only, as C does
 
 
 def _upper(name: str, request: RoutedRequest) -> str:
-    # Of ASCII alone: the upper case of some of latin-1's letters is none.
+    # ASCII only: some letters of latin-1 have no upper case there.
     return _value(name, request).encode("latin-1").upper().decode("latin-1")
 
 

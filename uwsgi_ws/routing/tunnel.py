@@ -1,10 +1,10 @@
-"""Bytes both ways between two streams: what a routed WebSocket is, once its backend has accepted it.
+"""Carries bytes both ways between two streams: a routed WebSocket, once its backend has accepted it.
 
-No greenlet reads or writes here: the hub pushes what comes in at one side into the other. A side that takes nothing
-stops the reading of the other, so a tunnel holds at most one read for each way. One greenlet waits for the end.
+No greenlet reads or writes here: the hub passes the bytes of each side on to the other. While a side takes nothing, the
+other is not read, so a tunnel holds at most one read for each direction. One greenlet waits for the end.
 
-The bytes are not looked into, but for where the backend's frames end: there the tunnel can tell the client that this
-server goes. The client's answer then travels on to the backend, so both see a closing handshake.
+Of the bytes, the tunnel only follows where the backend's frames end: there it can tell the client that this server
+stops. The client's answer goes on to the backend, so both see a closing handshake.
 """
 
 from __future__ import annotations
@@ -25,27 +25,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Tunnel"]
 
-#: What a client is told where nobody spoke. RFC 6455 has no code for that; this is what servers send.
+#: For a WebSocket in which neither side sent anything. RFC 6455 has no code for that; servers send 1001.
 _IDLE = CloseCode.GOING_AWAY, "nothing came for too long"
-#: Seconds for both ends to finish once the tunnel closes, the frame included that is under way then.
+#: Seconds for both ends to finish once the tunnel closes, including the rest of a frame.
 _CLOSE_TIMEOUT = 5.0
 
 
 class Tunnel:
     """Joins two streams; both are closed when it ends.
 
-    It ends when both sides have ended, or when either breaks. The end of one side alone is passed on, and the other
-    may go on. After ``idle_timeout`` seconds without a byte from either side it closes.
-
-    Args:
-        client: The client's stream.
-        backend: The backend's.
-        timers: For the idle time.
-        idle_timeout: In seconds.
+    It ends when both sides have ended, or when either breaks. The end of one side is passed on, and the other side may
+    go on. After ``idle_timeout`` seconds without a byte from either side the tunnel closes.
 
     Attributes:
-        is_open: Nobody has asked it to close.
-        was_idle: It was closed because nobody spoke.
+        is_open: ``close`` has not been called.
+        was_idle: It was closed because neither side sent anything.
     """
 
     def __init__(self, client: Stream, backend: Stream, timers: Timers, idle_timeout: float) -> None:
@@ -87,13 +81,14 @@ class Tunnel:
             self._down.forget()
 
     def close(self, code: int, reason: str) -> None:
-        """Have the client told to close, as soon as the backend's frame under way has passed, and return.
+        """Begin the closing handshake with the client, without waiting for it; no effect the second time.
 
-        Nothing of the backend's comes after it. The rest is the closing handshake between the two, in bounded time; a
-        backend that has begun to close itself is left to it. Without effect the second time.
+        The close frame goes out when the backend's frame in progress has passed, and nothing of the backend's comes
+        after it. The client's answer goes to the backend, in bounded time. A backend that has begun to close itself
+        goes on with that.
 
         Args:
-            code: As in a close frame.
+            code: Of the close frame.
             reason: At most 123 bytes of UTF-8.
         """
         if self.is_open:
@@ -103,11 +98,11 @@ class Tunnel:
             self._down.say_last(encode_close(code, reason))
 
     def heard(self) -> None:
-        """Somebody has spoken."""
+        """Note that one side has sent or taken something."""
         self._heard_at = monotonic()
 
     def one_has_ended(self) -> None:
-        """One side will say no more."""
+        """End the tunnel once both sides have ended; called when one has."""
         if self._up.has_ended and self._down.has_ended:
             self.end()
 
@@ -116,7 +111,7 @@ class Tunnel:
         self._end.set()
 
     def tick(self, now: float) -> float | None:
-        """Close the tunnel when nobody has spoken for too long, end it when closing takes too long (see Wheel)."""
+        """Close the tunnel when it was idle for too long; end it when closing takes too long (see Wheel)."""
         if self._end.is_set():
             return None
         due = self._heard_at + self._idle_timeout if self.is_open else self._close_by
@@ -142,14 +137,14 @@ class _Way(Receiver):
         self.has_ended = False
 
     def start(self, data: bytes) -> None:
-        """Begin with bytes that were read already."""
+        """Begin, with bytes that were read before."""
         if self._write(memoryview(self._passed(data))):
             self._source.start_receiving(self)
 
     def forget(self) -> None:
-        """Nothing passes any more."""
+        """Pass nothing on any more."""
         self._rest = memoryview(b"")
-        self._tunnel = None  # it knows us, too
+        self._tunnel = None  # a reference cycle otherwise
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
@@ -163,11 +158,11 @@ class _Way(Receiver):
             self._tunnel.one_has_ended()
 
     def _passed(self, data: bytes) -> bytes:
-        """Return what becomes of bytes from the source."""
+        """Return what is sent for bytes from the source."""
         return data
 
     def _write(self, data: memoryview) -> bool:
-        """Send what the sink takes; False when some is left, which then goes by itself."""
+        """Send what the sink takes; return False when some is left, which is then sent in the background."""
         try:
             sent = self._sink.send(data) if data else 0
         except BlockingIOError:
@@ -190,16 +185,16 @@ class _Way(Receiver):
 
 
 class _FramedWay(_Way):
-    """The way to the client, which the tunnel may end by a frame of its own."""
+    """The direction to the client, which the tunnel may end by a close frame of its own."""
 
     def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:
         super().__init__(tunnel, source, sink)
         self._boundary = FrameBoundary()
-        self._last = b""  # the frame to end with, once there is one
-        self._is_over = False  # it is among what was sent, or is in the rest
+        self._last = b""  # the close frame to end with, once there is one
+        self._is_over = False  # the last frame has been sent, or is in the rest
 
     def say_last(self, frame: bytes) -> None:
-        """End with ``frame``, at once or behind the frame under way; not if the source has said its last already."""
+        """End with ``frame``, at once or after the frame in progress; not if the source has closed already."""
         if self.has_ended or self._boundary.has_close:
             return
         self._last = frame

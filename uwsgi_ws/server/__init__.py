@@ -1,1 +1,1 @@
-"""Accepts clients, runs their requests in order, and drains when the worker goes."""
+"""Accepts clients, takes their requests through the steps, and drains when the worker stops."""

@@ -64,14 +64,12 @@ class Accepting:
     """A worker's listeners, and the clients that they accept.
 
     Args:
-        loop: The worker's.
         clients: The greenlets that serve them.
-        slots: How many there may be.
-        settings: Of the fronts.
+        slots: How many clients there may be.
         handle: Answers each request.
-        is_exempt: Tells of a request whether its client may be silent, as that of a WebSocket.
+        is_exempt: Returns whether a request's client may be silent, as that of a WebSocket.
         has_threads: Whether native threads may use a client's stream.
-        one_at_a_time: Whether one client is accepted at a time, though no other worker accepts: it may be free sooner.
+        one_at_a_time: Whether one client is accepted at a time: another worker may be free sooner for the next.
 
     Attributes:
         listeners: One for each listening socket.
@@ -108,11 +106,11 @@ class Accepting:
         self._server_name = socket.gethostname()
 
     def listen(self, sock: socket.socket, endpoint: Endpoint, handle: Handler, *, is_shared: bool) -> None:
-        """Begin to accept from a listening socket those who speak the endpoint's dialect.
+        """Begin to accept clients that speak the endpoint's dialect.
 
         Args:
-            sock: It stays the caller's.
-            endpoint: What it is for.
+            sock: The listening socket; it stays the caller's to close.
+            endpoint: Its address and dialect.
             handle: Answers the requests that come there by HTTP/1 or a uwsgi packet.
             is_shared: Whether other workers accept from it too.
         """
@@ -173,12 +171,12 @@ class Accepting:
             self._clients.give_back(getcurrent())
 
     def _proxied(self, stream: SocketStream, peer: Peer, *, may_lack: bool) -> Peer | None:
-        """Return the client that a proxy speaks for; None, and the connection is closed, if it does not say.
+        """Return the client that a proxy speaks for; None, and close the connection, if it does not say.
 
         Args:
             stream: The proxy's.
             peer: The proxy.
-            may_lack: It may be a client itself, and say nothing.
+            may_lack: The peer may be a client itself, and send no PROXY header.
         """
         proxied = None
         greenlet: Any = getcurrent()

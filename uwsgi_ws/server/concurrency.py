@@ -20,10 +20,8 @@ class Concurrency:
     """A worker's way to call applications, and the acceptor of WebSockets that suits it.
 
     Args:
-        loop: The worker's.
         slots: Clients served at once, and threads at most.
         websocket: Settings of WebSocket connections.
-        stats: The worker's counters.
         threads: Whether applications run in native threads, not in the greenlets that serve their clients.
         serial: Whether one request runs at a time, in its greenlet; then the threads are the WebSockets'.
 

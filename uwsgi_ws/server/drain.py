@@ -1,4 +1,4 @@
-"""Ends what a worker's clients are in the middle of: within a time, and so that their coming back is spread out."""
+"""Ends a worker's requests and WebSockets within a time, and spreads out when the clients of WebSockets come back."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _FIRST_REQUEST = 3.0
 
 
 class Drain:
-    """One worker's; no client is accepted any more when it begins.
+    """Drains one worker, once it has stopped accepting.
 
     Args:
-        clients: Those that are served.
-        websocket_of: Returns the WebSocket that a request has become, if it has.
+        clients: The clients that are served.
+        websocket_of: Returns the WebSocket that a request has become, or None.
     """
 
     def __init__(self, clients: ClientPool, websocket_of: Callable[[Request], Connection | Tunnel | None]) -> None:

@@ -1,17 +1,17 @@
-"""Who has to leave when a client waits for a place and the worker has none.
+"""Closes clients that only keep the worker waiting, when all slots are taken and another client waits for one.
 
-A place that nobody works at is a place that anybody can hold: by half a request head, or by a body that never comes. So
-while others wait, clients that only keep us waiting go first. In this order, and in each row the one that has kept us
-waiting for longest:
+Any client can hold a slot without any work being done for it: by half a request head, or by a body that never comes. So
+while others wait, such clients are closed. They go in this order, and of each kind the one first that has kept the
+worker waiting for longest:
 
-1. Who has its answer, and neither takes all of it nor leaves.
+1. A client that has its answer, and neither takes all of it nor closes the connection.
 2. An idle connection, whose client expects that it may be closed.
 3. A client without a whole request: half a TLS handshake, PROXY header, request head or uwsgi packet; an HTTP/2
    connection without a stream.
-4. A request whose application waits for the client, while that sends and takes next to nothing.
+4. A request whose application waits for the client, while the client sends and takes next to nothing.
 
-Nobody goes without need: not while there are places, nor while nobody waits for one. WebSockets never go: to be silent
-is what they are for.
+No client is closed while there are free slots, or while no other waits for one. WebSockets are never closed: they may
+be silent.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ __all__ = ["Evictor"]
 
 _log = logging.getLogger("uwsgi_ws.eviction")
 
-#: Seconds that a client may need to leave once it has its answer, and to send a request. A client far away needs four
-#: round trips for a request over TLS, some 0.8 s.
+#: Seconds that a client may need to close the connection once it has its answer, and to send a request. A client far
+#: away needs four round trips for a request over TLS, some 0.8 s.
 _LEAVING, _REQUEST = 0.5, 1.0
 #: Seconds over which a request's client is watched, and bytes in a second that it must send or take in them. Kestrel
 #: asks for 240, Apache (mod_reqtimeout) for 500.
 _WATCH, _RATE = 2.0, 500
-#: Seconds between two looks while somebody waits.
+#: Seconds between two looks while a client waits.
 _TICK = 0.25
 #: Seconds that an HTTP/2 connection must have been without a stream: it often is for a moment, between two.
 _MOMENT = 1.0
@@ -62,15 +62,14 @@ _WORDS = {
 
 
 class Evictor:
-    """Frees places while somebody waits for one. Used in the hub.
+    """Frees slots while a client waits for one. Used in the hub.
 
     Args:
-        hub: The hub.
-        clients: Tells who is served now, each with its greenlet.
-        is_served: Tells whether a greenlet still has its place, for that client.
-        is_wanted: Tells whether somebody waits for a place, and there is none.
-        when_calm: Called when nobody waits any more; who comes then must ``press`` again.
-        is_exempt: Tells of a request whether its client may be silent, as that of a WebSocket.
+        clients: Returns the clients that are served now: greenlets, each with its front.
+        is_served: Returns whether a greenlet still serves the client of a front.
+        is_wanted: Returns whether a client waits for a slot, and none is free.
+        when_calm: Called when no client waits any more; for the next one ``press`` must be called again.
+        is_exempt: Returns whether a request's client may be silent, as that of a WebSocket.
     """
 
     def __init__(
@@ -88,14 +87,14 @@ class Evictor:
         self._is_wanted = is_wanted
         self._when_calm = when_calm
         self._is_exempt = is_exempt
-        self._queue: list[tuple[_Cause, float, Front, Any]] = []  # who may go, with its greenlet; the first one last
-        self._watched: dict[Request, tuple[float, int]] = {}  # since when, and what had come and gone then
+        self._queue: list[tuple[_Cause, float, Front, Any]] = []  # the first to go is the last
+        self._watched: dict[Request, tuple[float, int]] = {}  # since when, and how many bytes had passed then
         self._looked_at = -math.inf
         self._timer: Any = None
         self._report = _Report(self._loop)
 
     def press(self) -> None:
-        """There are no places: free one, or see to it that one becomes free, while somebody waits for it."""
+        """Free a slot, at once or as soon as a client may go, while another waits for it; called when all are taken."""
         if self._timer is None:
             self._timer = self._loop.timer(_TICK, ref=False)
             self._timer.start(self._tick)
@@ -120,13 +119,13 @@ class Evictor:
         while self._queue:
             cause, since, front, greenlet = self._queue.pop()
             if not self._is_served(greenlet, front) or self._why(front, now) != (cause, since):
-                continue  # it has left, or done something, meanwhile
+                continue  # it has gone, or done something, meanwhile
             self._report.add(cause)
             front.evict()
             return
 
     def _look(self, now: float) -> None:
-        """Find all who may go."""
+        """Find all clients that may go."""
         watched, self._watched = self._watched, {}
         for greenlet, front in self._clients():
             request = front.request
@@ -140,13 +139,13 @@ class Evictor:
         self._queue.sort(key=lambda entry: entry[:2], reverse=True)
 
     def _watch(self, before: tuple[float, int] | None, progress: int, now: float) -> tuple[float, int]:
-        """Return since when a client has been too slow, and what had come and gone then."""
+        """Return since when a client has been too slow, and how many bytes had passed then."""
         if before is None or progress - before[1] >= max(1.0, now - before[0]) * _RATE:
             return now, progress
         return before
 
     def _why(self, front: Front, now: float) -> tuple[_Cause, float] | None:
-        """Return why a client may go, and since when it has kept us waiting; None if it may not."""
+        """Return why a client may go, and since when it has kept the worker waiting; None if it may not."""
         request = front.request
         if request is None:
             since = front.owes_since
@@ -162,7 +161,7 @@ class Evictor:
 
 
 class _Report:
-    """Says in the log who had to go: one line for each cause, and another only after a while."""
+    """Logs which clients were closed: one line for each cause, and another only after a while."""
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""What schedules a worker: its hub, with the poller and the timers that go with it."""
+"""A worker's event loop: gevent's hub, with the poller and the timers that go with it."""
 
 from __future__ import annotations
 

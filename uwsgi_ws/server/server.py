@@ -1,7 +1,6 @@
-"""One worker's server: the frame around each request, and the parts that accept clients and drain them.
+"""One worker's server: the frame around each request, with the parts that accept clients and drain them.
 
-It knows every room and decides nothing of theirs. The order in which a request is answered is the order of the steps
-that it is given.
+What answers a request, and in which order, is decided by the steps that the server is given.
 """
 
 from __future__ import annotations
@@ -54,12 +53,10 @@ class Server:
     """Serves clients on any number of listening sockets, ``slots`` of them at once.
 
     Args:
-        loop: The worker's.
         slots: Clients served at once; each has a greenlet and a core number.
         concurrency: How applications run beside one another.
         answering: How requests are answered.
-        fronts: Settings of the fronts that clients come by.
-        stats: The worker's counters.
+        fronts: Settings of the fronts.
     """
 
     def __init__(
@@ -93,9 +90,9 @@ class Server:
         self._drain = Drain(self.pool, self.websocket_of)
 
     def _framed(self, steps: Sequence[Step]) -> Handler:
-        """Return what takes requests through ``steps``, with all that each has around it; it never raises.
+        """Return what takes a request through ``steps``: counted, its errors answered, and logged. It never raises.
 
-        A closure and no method: it runs for every request, and lies on the stack of each greenlet that waits in one.
+        It is a closure and no method, as it runs for every request, and stays on the stack while the request waits.
         """
         stats, acceptor, access_log = self.stats, self._concurrency.acceptor, self._answering.access_log
         answer = chain(steps, self._answering.run)
@@ -121,11 +118,11 @@ class Server:
     # Accepting
 
     def listen(self, sock: socket.socket, endpoint: Endpoint, *, is_shared: bool = False) -> None:
-        """Begin to accept from a listening socket those who speak the endpoint's dialect.
+        """Begin to accept clients that speak the endpoint's dialect.
 
         Args:
-            sock: It stays the caller's.
-            endpoint: What it is for.
+            sock: The listening socket; it stays the caller's to close.
+            endpoint: Its address and dialect.
             is_shared: Whether other workers accept from it too.
         """
         handle = self.handle
@@ -135,7 +132,7 @@ class Server:
 
     @property
     def listeners(self) -> list[Listener]:
-        """What accepts clients."""
+        """The listeners that accept clients."""
         return self._accepting.listeners
 
     @property
@@ -152,10 +149,10 @@ class Server:
         return self._concurrency.is_waiting(request)
 
     def websocket_of(self, request: Request) -> Connection | Tunnel | None:
-        """Return the WebSocket that a request has become: an application's, or one that a route passes on."""
+        """Return the WebSocket that a request has become: an application's or one passed on by a route; else None."""
         return request.websocket or self._answering.tunnels.get(request)
 
-    # Leaving
+    # Stopping
 
     def stop_accepting(self) -> None:
         """Stop accepting, and close idle connections. Requests and WebSockets go on."""

@@ -1,1 +1,1 @@
-"""PEP 3333: applications loaded, their environ made, their answers taken."""
+"""PEP 3333: loads applications, makes their environ, calls them, and sends what they answer."""

@@ -13,10 +13,10 @@ class Applications(Mounts[Application]):
     """The loaded applications by mount point."""
 
     def runners(self, environ: EnvironBase, call: Call = run) -> Mounts[Runner]:
-        """Return what runs them: in a worker's own process, as threads and greenlets are its own.
+        """Return the runners of these applications; in the worker's process, as threads and greenlets belong to it.
 
         Args:
             environ: The shared part of every environ.
-            call: Calls an application: here, in a thread, or when it is its turn.
+            call: Calls an application.
         """
         return self.map(lambda application: WsgiRunner(application, environ, call))

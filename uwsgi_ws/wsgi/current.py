@@ -1,8 +1,8 @@
 """Which request is "here": the one whose application is running in this greenlet.
 
-It is kept in the greenlet's ``spawn_tree_locals``, which gevent hands on to the greenlets that it spawns, so an
-application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them). A native thread is one greenlet more, which
-nobody has spawned: what it keeps is the thread's alone.
+It is kept in the greenlet's ``spawn_tree_locals``, which gevent passes on to the greenlets that it spawns, so an
+application's own greenlets may call ``uwsgi.*`` too (uWSGI refuses them). A native thread has a root greenlet of its
+own, so what is stored there belongs to that thread.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _NOT_HERE = "you can call uwsgi api function only from the main callable"
 
 
 class Dismissed(GreenletExit):
-    """The server ends a client's greenlet. A plain GreenletExit is the application's own, and an error like others."""
+    """Raised in a client's greenlet when the server ends it. A plain GreenletExit is an application's error."""
 
 
 def set_current(request: Request, start_response: Callable[..., Any]) -> None:
     """Make ``request`` the current one of this greenlet and of those that it will spawn.
 
     Args:
-        request: Whose application is about to be called.
-        start_response: What it is called with.
+        request: Its application is called next.
+        start_response: The argument that the application gets.
     """
     greenlet: Any = getcurrent()
     greenlet.spawn_tree_locals = {REQUEST_KEY: request, _START_RESPONSE_KEY: start_response}
 
 
 def clear_current() -> None:
-    """Undo ``set_current``, in a thread that serves others afterwards."""
+    """Undo ``set_current``, in a thread that serves other requests afterwards."""
     greenlet: Any = getcurrent()
     greenlet.spawn_tree_locals = None
 
 
 def _leave_request() -> None:
-    """This process is a copy: what goes on in this greenlet has no request any more."""
+    """Take the request away from this greenlet, in a process that the application has forked."""
     try:
         request = current_request()
     except SystemError:
@@ -71,6 +71,6 @@ def current_request() -> Request:
 
 
 def current_start_response() -> Callable[..., Any]:
-    """Return what the current request's application was called with. Raises as ``current_request``."""
+    """Return the ``start_response`` of the current request's application. Raises as ``current_request``."""
     current_request()
     return getcurrent().spawn_tree_locals[_START_RESPONSE_KEY]  # type: ignore[attr-defined, no-any-return]

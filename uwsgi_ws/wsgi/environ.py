@@ -1,4 +1,4 @@
-"""The environ that applications see: what PEP 3333 demands and uWSGI adds, laid over a request's CGI variables."""
+"""The environ that applications see: a request's CGI variables, what PEP 3333 demands, and what uWSGI adds."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["EnvironBase"]
 
 
 class ErrorLog:
-    """``wsgi.errors``: text to the server's log, wherever that is now."""
+    """``wsgi.errors``: writes text to the server's log, also after that is reopened elsewhere."""
 
     def write(self, text: str) -> int:
         """Write text as it is."""
         return sys.stderr.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Write several."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Push it out."""
+        """Flush the log."""
         sys.stderr.flush()
 
 
 class EnvironBase:
-    """The part that all requests of a worker share; ``complete`` adds it and the request's own.
+    """The part of the environ that all requests of a worker share; ``complete`` adds it and the request's own.
 
-    Values and keys are the same objects in every environ: at thousands of open WebSockets each one counts.
+    Values and keys are the same objects in every environ: with thousands of open WebSockets each object counts.
 
     Args:
-        version: uWSGI's version that we stand in for, as bytes.
-        cores: Places in this worker.
+        version: The version of uWSGI whose API this is.
+        cores: The worker's slots.
         multithread: Whether other threads of this process call the application.
         multiprocess: Whether other processes do.
     """
@@ -64,7 +64,7 @@ class EnvironBase:
         environ = request.environ
         environ.update(self._shared)
         environ["wsgi.url_scheme"] = scheme = request.scheme
-        # No two opinions: some libraries ask these rather than PEP 3333's.
+        # These must say the same: some libraries ask them rather than PEP 3333's.
         said = environ.get("HTTPS")
         if scheme == "https":
             if not said or not says_on(said):

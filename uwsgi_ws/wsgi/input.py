@@ -10,14 +10,15 @@ from uwsgi_ws.request.base import Request
 
 __all__ = ["BodyFile"]
 
-#: What is longer than memory can be is all of it, too; added to what has been read, it still fits into a C integer.
+#: The largest size that is taken as it is: longer than memory can be. Added to what was read, it still fits into a C
+#: integer.
 _LONGEST = sys.maxsize // 2
 
 
 class BodyFile:
-    """A request's body (PEP 3333). Never reads past its end; holds one piece of it at a time.
+    """A request's body (PEP 3333). It never reads past the end, and holds one piece at a time.
 
-    What is left of that piece begins at ``_start``: cutting off its front for each line would take quadratic time.
+    The rest of that piece begins at ``_start``: cutting off its front for each line would take quadratic time.
 
     Reading raises BodyError, an OSError, when the body is malformed, too large, late or cut short.
     """
@@ -82,7 +83,7 @@ class BodyFile:
             yield line
 
     def read_chunk(self) -> bytes:
-        """Return whatever comes next, ``b""`` at the end (uWSGI's ``chunked_read``)."""
+        """Return the next piece, ``b""`` at the end (uWSGI's ``chunked_read``)."""
         if not self._hold():
             return b""
         return self._take(len(self._held))
@@ -97,7 +98,7 @@ class BodyFile:
         return piece
 
     def receive(self, size: int) -> None:
-        """Wait until so many bytes have come, or all there are; they are read afterwards without waiting."""
+        """Wait for ``size`` bytes, or the end of the body; they can be read without waiting then."""
         pieces = [self._held[self._start :]]
         came = len(pieces[0])
         while came < size and not self._at_end:
@@ -112,7 +113,7 @@ class BodyFile:
         """Do nothing: the server closes what it opened."""
 
     def _hold(self) -> bool:
-        """Hold some of the body, waiting for it if need be; False at its end."""
+        """Have some of the body here, waiting if necessary; return False at its end."""
         if self._start == len(self._held) and not self._at_end:
             self._start = 0
             self._held = b""

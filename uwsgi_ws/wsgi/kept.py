@@ -1,4 +1,4 @@
-"""``--post-buffering``: a ``wsgi.input`` that can be read again, as it keeps what came."""
+"""``--post-buffering``: a ``wsgi.input`` that keeps the body, so that it can be read again."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _PIECE = 65_536
 
 
 def keeping_bodies(application: Application, in_memory: int) -> Application:
-    """Return an application that calls another with such an input.
+    """Return an application that calls ``application`` with such an input.
 
     Args:
         application: To be called.
-        in_memory: Bytes of a body that are kept there; more go to a file without a name.
+        in_memory: Bytes of a body that are kept in memory; a longer body goes to a file without a name.
     """
 
     def call(environ: dict[str, Any], start_response: Any) -> Any:
@@ -35,7 +35,7 @@ class KeptBody:
 
     Args:
         body: As it comes from the client.
-        in_memory: Bytes that are kept there.
+        in_memory: Bytes that are kept in memory.
 
     Reading raises BodyError, as ``BodyFile`` does.
     """
@@ -90,20 +90,20 @@ class KeptBody:
         return iter(self._file())
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place in the body; return where that is."""
+        """Move to a position in the body, and return it."""
         self._file().seek(offset, whence)
         return self.tell()
 
     def tell(self) -> int:
-        """Return where the next byte is read."""
+        """Return the position of the next byte."""
         return self._file().tell()
 
     def read_chunk(self) -> bytes:
-        """Return what comes next, ``b""`` at the end (uWSGI's ``chunked_read``)."""
+        """Return the next piece, ``b""`` at the end (uWSGI's ``chunked_read``)."""
         return self._file().read(_PIECE)
 
     def read_chunk_now(self) -> bytes | None:
-        """Return the same: it is kept, so nobody waits for the client but the first who asks."""
+        """Return the next piece too; only the first read of a body waits for the client."""
         return self.read_chunk()
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ __all__ = ["add_paths", "import_before", "load", "load_file", "load_module", "us
 
 
 def add_paths(patterns: tuple[str, ...]) -> None:
-    """Put directories, glob patterns among them, and the current one in front of ``sys.path``."""
+    """Put directories, given by name or glob pattern, and the current one in front of ``sys.path``."""
     for pattern in patterns:
         for path in sorted(glob.glob(pattern)) or [pattern]:
             sys.path.insert(0, path)
@@ -29,7 +29,7 @@ def use_virtualenv(directory: str) -> None:
     """Import packages of another virtual environment, made by the same version of Python.
 
     Raises:
-        BootError: it is none, or of another version.
+        BootError: It is no virtual environment, or of another version.
     """
     packages = Path(directory, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}", "site-packages")
     if not packages.is_dir():
@@ -56,7 +56,7 @@ def import_before(name: str) -> None:
 
 
 def load(target: str, callable_name: str = "application") -> Application:
-    """Return an application of which it is not said whether it is in a file or a module: a file's, if there is one.
+    """Return the application that ``target`` names: from a file if there is such a file, else from a module.
 
     Args:
         target: ``FILE``, ``FILE:CALLABLE``, ``MODULE`` or ``MODULE:CALLABLE``.
@@ -98,7 +98,7 @@ def load_module(target: str, callable_name: str = "application") -> Application:
 
 
 def _callable_of(module: object, source: str, name: str) -> Application:
-    """Return what has the name; for ``NAME()`` what calling that returns, as in uWSGI: Flask's factories."""
+    """Return the object of that name; for ``NAME()`` what calling it returns, as in uWSGI: Flask's factories."""
     path = name.removesuffix("()")
     application = module
     for part in path.split("."):
@@ -116,7 +116,7 @@ def _callable_of(module: object, source: str, name: str) -> Application:
 
 
 def _candidates(module: object) -> str:
-    """Return what to add to an error: the names in a module that may be the application, the likely ones first."""
+    """Return a hint for an error: names in the module that may be the application, the likely ones first."""
     names = [
         name
         for name, value in getattr(module, "__dict__", {}).items()
@@ -129,26 +129,26 @@ def _candidates(module: object) -> str:
     return f"; what can be called there is {', '.join(names[:_MOST_CANDIDATES])}{more}"
 
 
-#: What applications are called elsewhere.
+#: Names that applications often have.
 _USUAL_NAMES = ("application", "app", "wsgi", "wsgi_app", "wsgi_application", "create_app")
 _MOST_CANDIDATES = 5
 _FUNCTIONS = ("function", "builtin_function_or_method", "cython_function_or_method")
 
 
 def _may_be_application(value: object, module: str | None) -> bool:
-    # By type alone: some objects, such as Flask's `request`, raise at any other question.
+    # Judged by type alone: some objects, such as Flask's `request`, raise on any attribute access.
     kind = type(value)
     if issubclass(kind, type) or not callable(value) or kind.__module__ in ("typing", "werkzeug.local"):
         return False
-    # A function that was imported is a tool; an object that can be called may well be Flask's or Django's.
+    # An imported function is a helper; a callable object may well be Flask's or Django's application.
     return kind.__name__ not in _FUNCTIONS or getattr(value, "__module__", None) == module
 
 
 class _UncachedLoader(SourceFileLoader):
     """Compiles the file each time, as uWSGI does.
 
-    A .pyc is told to be stale by the second and the size of its source, so that a reload could bring back the code of
-    a moment ago.
+    A .pyc counts as fresh while the second and the size of its source are the same, so a reload could bring back the
+    code of a moment ago.
     """
 
     def get_code(self, fullname: str) -> CodeType:
@@ -158,7 +158,7 @@ class _UncachedLoader(SourceFileLoader):
 
 
 def _import_file(path: Path) -> object:
-    # uWSGI's name for it; in sys.modules, as Flask finds templates by the module's __file__.
+    # uWSGI's name for the module; in sys.modules, as Flask finds templates by the module's __file__.
     stem = str(path)
     for suffix in (".py", ".wsgi"):
         stem = stem.removesuffix(suffix)

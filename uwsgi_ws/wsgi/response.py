@@ -1,4 +1,4 @@
-"""What an application answers with, from ``start_response`` to the last piece of its iterable: PEP 3333."""
+"""An application's response, from ``start_response`` to the last piece of its iterable: PEP 3333."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
 
-#: Seconds that a response may take without a break, and that an iterable may go on behind its last byte.
+#: Seconds that a response may take before others run, and that an iterable may go on after its last byte.
 _SLICE, _SPARE = 0.001, 1.0
 
 
@@ -58,17 +58,18 @@ class FileWrapper:
 
 
 class Response:
-    """What a request is answered with; itself the ``start_response`` that the application is called with.
+    """The response to a request; it is itself the ``start_response`` that the application gets.
 
-    It counts the body against its Content-Length. Once nothing more may be sent, an iterable is not read for ever, and
-    one that costs nothing to go on with, such as endless empty pieces, leaves the others their turns.
+    It counts the body against its Content-Length. Once nothing more may be sent, an iterable is not read for ever. An
+    iterable that never has to wait, such as one of endless empty pieces, still lets other requests run.
 
     Args:
-        request: To be answered; nothing has been sent.
+        request: Nothing of its response has been sent.
 
     Attributes:
         dropped: Names of the application's headers that are not sent, as they concern a connection only.
-        has_failed: After an opening handshake it was answered with a 5xx: how frameworks tell of an exception.
+        has_failed: The application called ``start_response`` with a 5xx after an opening handshake, as frameworks do
+            for an exception.
     """
 
     __slots__ = (
@@ -91,7 +92,7 @@ class Response:
         self._status: str | None = None
         self._headers: Headers = ()
         self._content_length: int | None = None  # the application's own
-        self._has_no_body = False  # whatever is written goes nowhere
+        self._has_no_body = False  # what is written is dropped
         self._left: int | None = None  # bytes of the body still to come, once the head has been sent; None: not known
         self._is_finished = False
         self._slice_ends_at = 0.0  # monotonic
@@ -100,7 +101,7 @@ class Response:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the client has all that it will get: what goes wrong now concerns only the log."""
+        """Whether the client has the whole response: a later error is only logged."""
         return self._is_finished or self._left == 0
 
     def __call__(
@@ -108,8 +109,8 @@ class Response:
     ) -> Callable[[bytes], None]:
         """``start_response`` (PEP 3333).
 
-        After an opening handshake it takes anything and sends nothing: a framework makes a response of whatever its
-        view returns.
+        After an opening handshake it accepts anything and sends nothing: a framework calls it for whatever its view
+        returns.
         """
         if self._request.is_head_written:
             if exc_info is None and self._is_websocket():
@@ -147,21 +148,21 @@ class Response:
             raise OSError("the body is longer than its Content-Length")
 
     def _is_websocket(self) -> bool:
-        # Compiled, a request that stands in front of another has attributes of its own too, which nobody has set.
+        # Compiled, a request that stands in front of another has its own attributes too, which were never set.
         asked: Any = self._request
         return asked.websocket is not None
 
     def _ask_for_takers(self) -> None:
-        """Find out, once the head has been sent, whether a route has answered instead."""
+        """Look, once the head has been sent, whether a route has answered instead."""
         if not self._request.takes_body:
             self._has_no_body = True
             self._left = 0
 
     def _put(self, data: bytes) -> bool:
-        """Send a piece of the body, as far as it may go; False when that was not all."""
+        """Send a piece of the body, as far as its length allows; return False when that was not all."""
         if self._has_no_body:
             return False
-        self._request.write_body(data)  # which cuts it where it must end
+        self._request.write_body(data)  # which cuts it at the Content-Length
         left = self._left
         if left is None:
             return True
@@ -169,10 +170,10 @@ class Response:
         return len(data) <= left
 
     def _end_slice(self) -> None:
-        """Let others run if this response has kept them waiting: many writes never have to wait for their client.
+        """Let others run when this response has run for long: its writes may never have to wait for the client.
 
         Raises:
-            ClientGone: Nobody is left to answer.
+            ClientGone: The client has gone meanwhile.
         """
         now = monotonic()
         if now >= self._slice_ends_at:
@@ -184,7 +185,7 @@ class Response:
             self._slice_ends_at = now + _SLICE
 
     def _send_head(self, body_length: int | None) -> None:
-        """Send the head, unless it has gone; a Content-Length of the application's wins over ``body_length``."""
+        """Send the head, if not yet sent; the application's Content-Length wins over ``body_length``."""
         if self._request.is_head_written:
             return
         if self._status is None:
@@ -192,7 +193,7 @@ class Response:
         headers = self._headers
         if self._content_length is not None:
             body_length = self._content_length
-        # For HEAD, no body says nothing about the length that GET's would have.
+        # An empty body for HEAD does not mean that GET's would be empty.
         elif body_length is not None and (body_length or not self._is_head):
             headers = [*headers, ("Content-Length", str(body_length))]
         is_bodiless = self._status.startswith(("204", "304"))
@@ -204,7 +205,7 @@ class Response:
         self._left = 0 if self._has_no_body else body_length
 
     def send(self, result: Iterable[bytes] | None) -> None:
-        """Send what the application has returned, and end the response."""
+        """Send what the application returned, and end the response."""
         request = self._request
         if result is None:
             raise TypeError("the application returned None, not an iterable of bytes")
@@ -233,13 +234,13 @@ class Response:
         self._send_pieces(result, length)
 
     def _send_pieces(self, result: Iterable[bytes], length: int | None) -> None:
-        """Send a body piece by piece; ``length`` is what is known of it before the first."""
+        """Send a body piece by piece; ``length`` is its length if it is known before the first piece."""
         asked: Any = self._request  # see _is_websocket
         has_begun = complained = False
-        spare_until = 0.0  # once there is nothing more to send
+        spare_until = 0.0  # set once there is nothing more to send
         for piece in result:
             if asked.websocket is not None:
-                # The iterable is the application itself, which has made a WebSocket of the request meanwhile.
+                # The application is a generator, which has made a WebSocket of the request meanwhile.
                 if not asked.websocket.is_open:
                     break
             elif isinstance(piece, bytes):
@@ -258,8 +259,8 @@ class Response:
                 complained = True
                 _log.error("[ERROR] Unhandled object from iterator: %r", type(piece))
             if self._left == 0:
-                # PEP 3333 has us stop here. But the end is most often next, and what the application does there shall
-                # be done.
+                # PEP 3333: stop here. But the end of the iterable is most often next, and the application may have
+                # work to do there.
                 if not spare_until:
                     spare_until = monotonic() + _SPARE
                 elif monotonic() >= spare_until:
@@ -272,7 +273,7 @@ class Response:
         self.finish()
 
     def _complain(self) -> None:
-        """Say that a body is too long, once for each request: nothing more is taken of it then."""
+        """Log that a body is too long; once for each request, as no more of it is read then."""
         asked: Any = self._request  # see _is_websocket
         _log.error("%s: the body is longer than its Content-Length", asked.environ.get("REQUEST_URI"))
 
@@ -283,11 +284,11 @@ class Response:
             self._is_finished = True
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
-        """Send a regular file by the kernel; False when it must be read instead."""
+        """Have the kernel send a regular file; return False when the file must be read instead."""
         request = self._request
-        file = getattr(wrapper.filelike, "file", wrapper.filelike)  # tempfile's have it inside
+        file = getattr(wrapper.filelike, "file", wrapper.filelike)  # tempfile's objects have the file inside
         if not isinstance(getattr(file, "raw", file), io.FileIO):
-            return False  # gzip's and its like have a descriptor too, of the packed file
+            return False  # gzip's objects have a descriptor too, of the compressed file
         try:
             fd = file.fileno()
             offset = file.tell()

@@ -1,4 +1,4 @@
-"""Calls an application for a request and sends what it answers: PEP 3333, and uWSGI's ways with WebSockets.
+"""Calls an application for a request and sends its response: PEP 3333, and uWSGI's rules for WebSockets.
 
 A request that became a WebSocket ends with a close frame whatever the application returns (1000), or 1011 when it
 raises; uWSGI just drops the connection.
@@ -25,7 +25,7 @@ from uwsgi_ws.wsgi.response import Response
 __all__ = ["Application", "Call", "WsgiRunner", "run"]
 
 Application = Callable[[dict[str, Any], Callable[..., Callable[[bytes], object]]], Iterable[bytes] | None]
-#: Calls an application for a request and sends its answer, as `run` does: here or elsewhere, now or later.
+#: Calls an application for a request and sends its response, as `run` does: here or in a thread, now or later.
 Call = Callable[[Application, Request], bool]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
@@ -33,7 +33,7 @@ _log = logging.getLogger("uwsgi_ws.wsgi")
 # How an application's run ends its WebSocket; plain globals, as each request asks.
 _DONE, _FAILED = CloseCode.NORMAL_CLOSURE, CloseCode.INTERNAL_ERROR
 
-_told: set[int] = set()  # applications about whose headers something has been said
+_told: set[int] = set()  # ids of applications whose dropped headers have been logged
 
 
 class WsgiRunner:
@@ -57,7 +57,7 @@ class WsgiRunner:
 
 
 def run(application: Application, request: Request) -> bool:
-    """Call ``application`` here and send its answer. Never raises: errors are logged and answered.
+    """Call ``application`` here and send its response. Errors are logged and answered; only Dismissed is raised.
 
     Returns:
         False when an exception of the application's own ended it.
@@ -114,7 +114,7 @@ def _finish(request: Request, response: Response) -> None:
 
 
 def _say_dropped(application: Application, request: Request, response: Response) -> None:
-    """Say once that an application sends headers that are not its to send; applications are few, and stay."""
+    """Log once for each application which of its headers are dropped, as they are the server's to send."""
     if id(application) not in _told:
         _told.add(id(application))
         names = ", ".join(response.dropped)
