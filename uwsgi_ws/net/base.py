@@ -26,7 +26,11 @@ class Stream(Protocol):
         """The socket itself, if what is sent goes there as it is, for whoever spares a call; else None."""
 
     def send(self, data: Any) -> int:
-        """As a non-blocking socket's: returns the bytes taken, or raises BlockingIOError or another OSError."""
+        """Send what goes without waiting; return the bytes taken, 0 when none can go now.
+
+        Raises:
+            OSError: the connection is broken.
+        """
 
     def sendmsg(self, buffers: list[Any]) -> int:
         """As ``send``, for several buffers."""

@@ -33,24 +33,31 @@ class RawSocket:
         """Forget the socket: OSError from now on."""
         self._sock = _CLOSED
 
-    def recv(self, size: int) -> bytes:
-        """Return what is there, up to ``size`` bytes; ``b""`` at the end of the stream.
+    def recv(self, size: int) -> bytes | None:
+        """Return what is there, up to ``size`` bytes; None when there is nothing, ``b""`` at the end of the stream.
 
         Raises:
-            BlockingIOError: there is nothing.
             OSError: the connection is broken.
         """
-        return self._sock.recv(size)  # type: ignore[no-any-return]  # the sockets of patched and unpatched modules
+        try:
+            return self._sock.recv(size)  # type: ignore[no-any-return]  # the sockets of patched and unpatched modules
+        except BlockingIOError:
+            return None
 
     def send(self, data: Any) -> int:
-        """Write bytes; return how many went.
+        """Write bytes; return how many went, 0 when none can go now.
 
         Raises:
-            BlockingIOError: none can go now.
             OSError: the connection is broken.
         """
-        return self._sock.send(data)  # type: ignore[no-any-return]  # as in recv
+        try:
+            return self._sock.send(data)  # type: ignore[no-any-return]  # as in recv
+        except BlockingIOError:
+            return 0
 
     def sendmsg(self, buffers: list[Any]) -> int:
         """Write several buffers, at most 64 of them, by one call; as ``send``."""
-        return self._sock.sendmsg(buffers[:64])  # type: ignore[no-any-return]  # as in recv
+        try:
+            return self._sock.sendmsg(buffers[:64])  # type: ignore[no-any-return]  # as in recv
+        except BlockingIOError:
+            return 0

@@ -3,7 +3,7 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memset
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -46,10 +46,9 @@ cdef class RawSocket:
         self._fd = -1
 
     cpdef bytes recv(self, Py_ssize_t size):
-        """Return what is there, up to ``size`` bytes; ``b""`` at the end of the stream.
+        """Return what is there, up to ``size`` bytes; None when there is nothing, ``b""`` at the end of the stream.
 
         Raises:
-            BlockingIOError: there is nothing.
             OSError: the connection is broken.
         """
         cdef ssize_t received
@@ -60,6 +59,8 @@ cdef class RawSocket:
             received = c_recv(self._fd, small_buffer, size, MSG_DONTWAIT)
             if received >= 0:
                 return PyBytes_FromStringAndSize(small_buffer, received)
+            if errno == EAGAIN:
+                return None
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
 
@@ -72,14 +73,15 @@ cdef class RawSocket:
                 return data
             if received >= 0:
                 return data[:received]
+            if errno == EAGAIN:
+                return None
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
 
     cpdef Py_ssize_t send(self, data) except -1:
-        """Write bytes; return how many went.
+        """Write bytes; return how many went, 0 when none can go now.
 
         Raises:
-            BlockingIOError: none can go now.
             OSError: the connection is broken.
         """
         cdef ssize_t sent
@@ -93,6 +95,8 @@ cdef class RawSocket:
                 PyBuffer_Release(&view)
             if sent >= 0:
                 return sent
+            if errno == EAGAIN:
+                return 0
             if errno != EINTR:
                 PyErr_SetFromErrno(OSError)
 
@@ -117,6 +121,8 @@ cdef class RawSocket:
                 sent = write_message(self._fd, &message, self._has_threads)
                 if sent >= 0:
                     return sent
+                if errno == EAGAIN:
+                    return 0
                 if errno != EINTR:
                     PyErr_SetFromErrno(OSError)
         finally:

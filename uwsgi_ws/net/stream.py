@@ -5,7 +5,7 @@ There are two ways of reading: a front *pulls* with ``recv``, parking its greenl
 *pushed* into a receiver, so that control frames are answered while the application is elsewhere. When there is
 something and nobody wants it the watching ends; the next wish begins it again.
 
-Writing is the socket's own non-blocking ``send`` and ``sendmsg``; whoever gets BlockingIOError asks for
+Writing never waits: ``send`` and ``sendmsg`` say how much went, and a caller with something left asks for
 ``when_writable``.
 """
 
@@ -114,10 +114,9 @@ class SocketStream(Watched):
         """
         while True:
             self._wait_readable(timeout)
-            try:
-                return self.raw.recv(_READ_SIZE)
-            except BlockingIOError:
-                continue
+            data = self.raw.recv(_READ_SIZE)
+            if data is not None:
+                return data
 
     def recv_now(self) -> bytes | None:
         """Return the bytes that are there; None when there are none, ``b""`` at the end of the stream."""
@@ -125,9 +124,8 @@ class SocketStream(Watched):
         if data is not None:
             return data
         size = self._read_size
-        try:
-            data = self.raw.recv(size)
-        except BlockingIOError:
+        data = self.raw.recv(size)
+        if data is None:
             return None
         if len(data) == size:
             self._read_size = _BULK_READ_SIZE
@@ -215,19 +213,13 @@ class SocketStream(Watched):
         """
         if self._held is not None:
             data = self._take_held() + data
-        try:
-            sent = self.raw.send(data)
-        except BlockingIOError:
-            sent = 0
+        sent = self.raw.send(data)
         if sent == len(data):
             return
         rest = memoryview(data)[sent:]
         while rest:
             self._wait_writable(timeout)
-            try:
-                rest = rest[self.send(rest) :]
-            except BlockingIOError:
-                continue
+            rest = rest[self.raw.send(rest) :]
 
     def answer(self, data: bytes, timeout: float | None) -> None:
         """See ClientStream. It is held only while others wait to be answered in this turn."""
@@ -250,8 +242,6 @@ class SocketStream(Watched):
             return
         try:
             sent = self.raw.send(held)
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._take_held()  # whoever reads next is told
             return

@@ -252,7 +252,7 @@ class TlsStream(Receiver):
         if self._held:
             self._send_held()
             if self._held:
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                return 0
         size = len(data)
         if size > _CHUNK:
             data = memoryview(data)[:_CHUNK]
@@ -328,10 +328,7 @@ class TlsStream(Receiver):
 
     def _send_ciphertext(self, ciphertext: bytes | memoryview) -> None:
         """Send, and hold what the kernel does not take; nothing may be held before."""
-        try:
-            sent = self._stream.send(ciphertext)
-        except BlockingIOError:
-            sent = 0
+        sent = self._stream.send(ciphertext)
         if sent < len(ciphertext):
             self._held = memoryview(ciphertext)[sent:]
             self._stream.when_writable(self._write_on)

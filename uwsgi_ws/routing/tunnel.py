@@ -165,8 +165,6 @@ class _Way(Receiver):
         """Send what the sink takes; return False when some is left, which is then sent in the background."""
         try:
             sent = self._sink.send(data) if data else 0
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._tunnel.end()
             return False

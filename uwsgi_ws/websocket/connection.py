@@ -211,8 +211,6 @@ class Connection(LiveConnection):
             sent = self._stream.send(frame) if self._raw is None else self._raw.send(frame)
             if sent == len(frame):
                 return
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._on_write_error()
             raise engine.closed_error() from None
@@ -229,8 +227,6 @@ class Connection(LiveConnection):
             sent = self._stream.sendmsg([header, body]) - len(header)
             if sent == len(body):
                 return
-        except BlockingIOError:
-            sent = -len(header)
         except OSError:
             self._on_write_error()
             raise engine.closed_error() from None

@@ -442,8 +442,6 @@ class LiveConnection(Receiver):
             return
         try:
             sent = self._stream.send(frame)
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._on_write_error()
             return

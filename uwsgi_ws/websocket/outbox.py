@@ -202,8 +202,6 @@ class Outbox:
                 sent = self._stream.sendmsg(frames)
             else:
                 sent = self._stream.send(frames[0]) if self._raw is None else self._raw.send(frames[0])
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._owner.outbox_lost()
             return False
@@ -242,12 +240,13 @@ class Outbox:
         if queue is None:
             return
         try:
-            queue.advance(self._stream.sendmsg(queue.buffers()))
-        except BlockingIOError:
-            return
+            sent = self._stream.sendmsg(queue.buffers())
         except OSError:
             self._owner.outbox_lost()
             return
+        if not sent:
+            return
+        queue.advance(sent)
         self.progress_at = monotonic()
         if not queue.size:
             self._queue = None

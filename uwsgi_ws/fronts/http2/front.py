@@ -687,8 +687,6 @@ class Http2Front(Receiver):
             return
         try:
             sent = self._stream.send(data)
-        except BlockingIOError:
-            sent = 0
         except OSError:
             self._is_leaving = True
             self._lose()
@@ -701,11 +699,11 @@ class Http2Front(Receiver):
         """The socket takes bytes again."""
         try:
             sent = self._stream.send(bytes(self._output[:_OUTPUT_LIMIT]))
-        except BlockingIOError:
-            return
         except OSError:
             self._is_leaving = True
             self._lose()
+            return
+        if not sent:
             return
         del self._output[:sent]
         if not self._output:

@@ -263,7 +263,7 @@ class Http2Stream:
             return 0
         room = self._carrier.room(self)
         if room <= 0:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            return 0
         piece = memoryview(data)[:room]
         self.is_shut = is_last and len(piece) == len(data)
         self._carrier.send_data(self, piece, is_end=self.is_shut)
@@ -274,12 +274,7 @@ class Http2Stream:
         """See Stream."""
         sent = 0
         for buffer in buffers:
-            try:
-                size = self.send(buffer)
-            except BlockingIOError:
-                if not sent:
-                    raise
-                break
+            size = self.send(buffer)
             sent += size
             if size < len(buffer):
                 break
@@ -289,14 +284,15 @@ class Http2Stream:
         """See Stream, and ``send``."""
         rest = memoryview(data)
         while rest:
+            sent = self.send(rest, is_last=is_last)
+            if sent:
+                rest = rest[sent:]
+                continue
+            self.when_writable(getcurrent().switch)
             try:
-                rest = rest[self.send(rest, is_last=is_last) :]
-            except BlockingIOError:
-                self.when_writable(getcurrent().switch)
-                try:
-                    self._park(timeout)
-                finally:
-                    self.stop_writing()
+                self._park(timeout)
+            finally:
+                self.stop_writing()
 
     def sendfile(self, fd: int, offset: int, count: int, timeout: float | None, *, is_last: bool = False) -> int:
         """See Stream, and ``send``; the bytes are read, as they must be framed."""
