@@ -12,41 +12,12 @@ import pytest
 from support.eventually import eventually
 from support.http2_client import Http2Client
 from support.http_client import HttpClient, Response, request_bytes
-from support.server import Server
+from support.server import APPLICATIONS, Server
 from support.uwsgi_client import packet_of
 
 pytestmark = pytest.mark.matrix
 
-APPLICATION = """
-import ast
-
-class Str(str):
-    def __str__(self):
-        return "wrong"
-    __repr__ = __str__
-    def __format__(self, spec):
-        return "wrong\\r\\nX-Injected: yes"
-    def lower(self):
-        return "wrong"
-    def __eq__(self, other):
-        return False
-    __hash__ = str.__hash__
-
-class Pair(tuple):
-    pass
-
-class Headers(list):
-    pass
-
-def application(environ, start_response):
-    if environ["PATH_INFO"] == "/subclasses":
-        pairs = [("Connection", "keep-alive"), ("X-A", "b"), ("Content-Length", "5"), ("Content-Length", "5")]
-        start_response(Str("201 Made"), Headers(Pair(map(Str, pair)) for pair in pairs))
-        return [type("Bytes", (bytes,), {})(b"hello")]
-    status, headers, body = ast.literal_eval(environ["wsgi.input"].read().decode("latin-1"))
-    start_response(status, headers)
-    return (piece for piece in body)
-"""
+APPLICATION = APPLICATIONS / "answers.py"
 
 #: The doors' numbers among the server's addresses.
 HTTP, HTTP2, UWSGI = range(3)

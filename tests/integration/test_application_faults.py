@@ -10,79 +10,10 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import fetch
-from support.server import Server, finish
+from support.server import APPLICATIONS, Server, finish
 from support.websocket_client import RawClient, close_frame
 
-# /WHERE?WHAT has WHAT raised somewhere.
-APPLICATION = """\
-import _thread, os, signal, sys, threading
-import gevent
-import uwsgi
-import uwsgi_ws
-
-class Odd(BaseException):
-    pass
-
-def fault(name):
-    if name == "uwsgi":
-        uwsgi.websocket_send("outside of a request")
-    if name == "sys.exit":
-        sys.exit(1)
-    raise {"Odd": Odd, "GreenletExit": gevent.GreenletExit}.get(name) or getattr(__import__("builtins"), name)
-
-def in_greenlet(name):
-    gevent.spawn(fault, name)
-
-def in_raw_greenlet(name):
-    gevent.spawn_raw(fault, name)
-
-def in_callback(name):
-    gevent.get_hub().loop.run_callback(fault, name)
-
-def in_timer(name):
-    timer = gevent.get_hub().loop.timer(0.001)
-    timer.start(fault, name)
-
-def in_thread(name):
-    threading.Thread(target=fault, args=(name,)).start()
-
-def in_signal_handler(name):
-    signal.signal(signal.SIGALRM, lambda number, frame: fault(name))
-    os.kill(os.getpid(), signal.SIGALRM)
-    gevent.sleep(0.01)
-
-def in_later_signal_handler(name):
-    signal.signal(signal.SIGALRM, lambda number, frame: fault(name))
-    signal.setitimer(signal.ITIMER_REAL, 0.01)
-
-def in_gevent_signal_handler(name):
-    handler = gevent.signal_handler(signal.SIGUSR2, fault, name)
-    os.kill(os.getpid(), signal.SIGUSR2)
-    gevent.sleep(0.05)
-    handler.cancel()
-
-def interrupts_main(name):
-    _thread.interrupt_main()
-
-def here(name):
-    fault(name)
-
-def later(name):
-    yield b"begun"
-    fault(name)
-
-def application(environ, start_response):
-    where, what = environ["PATH_INFO"][1:], environ["QUERY_STRING"]
-    if environ.get("HTTP_UPGRADE"):
-        ws = uwsgi_ws.accept(environ)
-        for message in ws:
-            if message == "fault":
-                globals()[where](what)
-            ws.send(message)
-        return []
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return (globals()[where](what) if where else None) or [b"%d" % os.getpid()]
-"""
+APPLICATION = APPLICATIONS / "faults.py"
 FAULTS = ("uwsgi", "sys.exit", "KeyboardInterrupt", "SystemError", "Odd", "ValueError", "MemoryError")
 ELSEWHERE = ("in_greenlet", "in_raw_greenlet", "in_callback", "in_timer", "in_gevent_signal_handler")
 KINDS = {
@@ -188,7 +119,7 @@ def test_what_runs_at_the_end_may_raise(serve: Any, kind: str, raising: str) -> 
         "uwsgi.atexit = end\n"
         "atexit.register(end)\n"
     )
-    server = serve(APPLICATION + hooks, *KINDS[kind], allow_traceback=True)
+    server = serve(APPLICATION.read_text() + hooks, *KINDS[kind], allow_traceback=True)
     assert server.stop() == 0
     assert server.log.count("the end") == 2
     assert "goodbye" in server.log
@@ -199,7 +130,7 @@ def test_what_runs_at_the_end_may_raise(serve: Any, kind: str, raising: str) -> 
 @pytest.mark.parametrize("raising", ["1 / 0", "sys.exit(0)", "raise Odd"])
 def test_a_hook_after_the_fork_that_raises_is_told_as_what_it_is(options: list[str], raising: str) -> None:
     with pytest.raises(AssertionError) as failed:
-        Server(APPLICATION + f"def hook():\n    {raising}\nuwsgi.post_fork_hook = hook\n", *options)
+        Server(APPLICATION.read_text() + f"def hook():\n    {raising}\nuwsgi.post_fork_hook = hook\n", *options)
     assert "exit status 1;" in str(failed.value)
     assert "post_fork_hook failed" in str(failed.value)
     assert "could not be loaded" not in str(failed.value)

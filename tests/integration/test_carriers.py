@@ -11,46 +11,10 @@ from typing import Any
 import pytest
 from support.carriers import CARRIERS, DEPLOY, Carrier
 from support.eventually import eventually
-from support.server import ROOT, Server, finish
+from support.server import APPLICATIONS, ROOT, Server, finish
 from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
 
-APPLICATION = """\
-import select
-
-import uwsgi
-import uwsgi_ws
-
-def echo(ws):
-    while True:
-        ws.send(ws.recv())
-
-def close(ws):
-    ws.recv()
-    ws.close(4001, "enough")
-
-def nonblocking(ws):
-    fd = uwsgi.connection_fd()
-    while True:
-        select.select([fd], [], [])
-        message = uwsgi.websocket_recv_nb()
-        if message:
-            uwsgi.websocket_send(message)
-
-def application(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/body":
-        start_response("200 OK", [("X-Method", environ["REQUEST_METHOD"])])
-        return [environ["wsgi.input"].read()]
-    if path == "/client":
-        start_response("200 OK", [])
-        return [f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode()]
-    ws = uwsgi_ws.accept(environ, subprotocols=["chat.v2", "chat.v1"])
-    try:
-        globals()[path[1:]](ws)
-    except OSError as exc:
-        uwsgi.log(f"{environ['QUERY_STRING']} ended {ws.close_code} {ws.close_reason}")
-    return []
-"""
+APPLICATION = APPLICATIONS / "carriers.py"
 # A ping after so little silence that idle clients get several; a tolerance that slow machines keep to.
 OPTIONS = ("--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10")
 #: Where no program stands in between: these alone are tried with threads in the quick run.

@@ -6,35 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.server import Server, finish
+from support.server import APPLICATIONS, Server, finish
 from support.websocket_client import CLOSE, PING, PONG, TEXT, Frame, RawClient, frame, text
 
-APPLICATION = """\
-import gevent
-import uwsgi
-
-def echo():
-    while True:
-        uwsgi.websocket_send(uwsgi.websocket_recv())
-
-def sleep():
-    gevent.sleep(1.2)
-    uwsgi.log("awake")
-    uwsgi.websocket_send("too late")
-
-def big():
-    uwsgi.websocket_send_binary(bytes(12_000_000))
-    echo()
-
-def application(environ, start_response):
-    uwsgi.websocket_handshake()
-    path = environ["PATH_INFO"][1:]
-    try:
-        {"echo": echo, "sleep": sleep, "big": big}[path]()
-    except OSError as exc:
-        uwsgi.log(f"{path} ended: {exc}")
-    return []
-"""
+APPLICATION = APPLICATIONS / "dead_peers.py"
 FREQ = TOLERANCE = 0.2  # seconds
 #: Where the peer is one of those that live: a machine that is busy may keep it from answering for longer than that.
 CALM_FREQ, CALM_TOLERANCE = 0.6, 3.0

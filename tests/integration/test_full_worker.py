@@ -30,7 +30,7 @@ from support.http2_client import (
 )
 from support.http_client import HttpClient, fetch
 from support.peers import require_program
-from support.server import Program, Server, finish
+from support.server import APPLICATIONS, Program, Server, finish
 from support.tls import Authority
 from support.uwsgi_client import packet, variables
 
@@ -206,28 +206,7 @@ def test_a_body_that_comes_steadily_is_taken_to_its_end_though_others_wait(serve
 
 # HTTP/2: places of streams
 
-WAITING = """
-import gevent, uwsgi
-most = 0
-present = 0
-
-def application(environ, start_response):
-    global most, present
-    path = environ["PATH_INFO"]
-    if path == "/chat":
-        uwsgi.websocket_handshake()
-        while True:
-            uwsgi.websocket_send(uwsgi.websocket_recv())
-    start_response("200 OK", [])
-    if path == "/most":
-        return [b"%d" % most]
-    present += 1
-    most = max(most, present)
-    if path == "/slow":
-        gevent.sleep(0.02)
-    present -= 1
-    return [b"hello"]
-"""
+WAITING = APPLICATIONS / "waiting.py"
 
 
 @pytest.mark.parametrize("path", ["/", "/slow"])

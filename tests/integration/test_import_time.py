@@ -59,7 +59,7 @@ def cases() -> list[Any]:
 @pytest.mark.parametrize(("start", "options"), cases())
 def test_it_goes_on_in_no_worker(serve_many: Any, tmp_path: Path, start: str, options: list[str]) -> None:
     path = tmp_path / "ticks"
-    server = serve_many(APPLICATION + TICK.format(path=str(path)) + STARTS[start], *options)
+    server = serve_many(APPLICATION.read_text() + TICK.format(path=str(path)) + STARTS[start], *options)
     workers = all_workers(server, 2)
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
@@ -76,7 +76,7 @@ def test_it_goes_on_in_no_worker(serve_many: Any, tmp_path: Path, start: str, op
 @pytest.mark.parametrize("start", STARTS)
 def test_after_a_reload_it_goes_on_for_the_new_code_only(serve_many: Any, tmp_path: Path, start: str) -> None:
     path = tmp_path / "ticks"
-    server = serve_many(APPLICATION + TICK.format(path=str(path)) + STARTS[start])
+    server = serve_many(APPLICATION.read_text() + TICK.format(path=str(path)) + STARTS[start])
     (before,) = eventually(lambda: set(ticks(path)))
     os.kill(server.pid, signal.SIGHUP)
     server.wait_for_log("reloaded: new workers serve", 20)
@@ -91,7 +91,7 @@ def test_with_lazy_apps_each_worker_has_its_own(
     serve_many: Any, tmp_path: Path, start: str, options: list[str]
 ) -> None:
     path = tmp_path / "ticks"
-    server = serve_many(APPLICATION + TICK.format(path=str(path)) + STARTS[start], "--lazy-apps", *options)
+    server = serve_many(APPLICATION.read_text() + TICK.format(path=str(path)) + STARTS[start], "--lazy-apps", *options)
     workers = all_workers(server, 2)
     so_far = len(ticks(path))
     eventually(lambda: all(ticks(path)[so_far:].count(pid) > 5 for pid in workers))
@@ -101,14 +101,16 @@ def test_with_lazy_apps_each_worker_has_its_own(
 @pytest.mark.parametrize(("start", "options"), cases())
 def test_without_a_master_it_goes_on_there(serve: Any, tmp_path: Path, start: str, options: list[str]) -> None:
     path = tmp_path / "ticks"
-    server = serve(APPLICATION + TICK.format(path=str(path)) + STARTS[start], *options)
+    server = serve(APPLICATION.read_text() + TICK.format(path=str(path)) + STARTS[start], *options)
     so_far = len(ticks(path))
     eventually(lambda: len(ticks(path)) > so_far + 5)
     assert set(ticks(path)) == {server.pid}
 
 
 def test_a_fault_of_it_costs_nothing(serve_many: Any) -> None:
-    source = APPLICATION + "gevent.spawn(sys.exit, 3)\ngevent.spawn_later(0.05, uwsgi.websocket_send, 'here')\n"
+    source = (
+        APPLICATION.read_text() + "gevent.spawn(sys.exit, 3)\ngevent.spawn_later(0.05, uwsgi.websocket_send, 'here')\n"
+    )
     server = serve_many(source, allow_traceback=True)
     server.wait_for_log("you can call uwsgi api function only from the main callable")
     os.kill(min(all_workers(server, 2)), signal.SIGKILL)
@@ -117,7 +119,7 @@ def test_a_fault_of_it_costs_nothing(serve_many: Any) -> None:
 
 
 def test_a_lock_that_it_has_used_is_usable_in_workers(serve_many: Any) -> None:
-    source = APPLICATION + (
+    source = APPLICATION.read_text() + (
         "import threading, time\n"
         "lock = threading.Lock()\n"
         "def run():\n"
@@ -143,7 +145,7 @@ def test_connections_that_workers_would_share_are_told_of(serve_many: Any, optio
     with socket.create_server(("127.0.0.1", 0)) as database:
         port = database.getsockname()[1]
         source = f"import socket\nconnection = socket.create_connection(('127.0.0.1', {port}))\n"
-        server = serve_many(APPLICATION + source + "pair = socket.socketpair()\n", *options)
+        server = serve_many(APPLICATION.read_text() + source + "pair = socket.socketpair()\n", *options)
     assert (f"has connected to 127.0.0.1:{port}, and all 2 workers share that" in server.log) is not bool(options)
 
 
@@ -156,7 +158,7 @@ def test_a_connection_made_at_import_serves_a_worker(serve_many: Any) -> None:
             "connection.sendall(b'a')\n"
             "def ask(): connection.sendall(b'question'); return connection.recv(100)\n"
         )
-        server = serve_many(APPLICATION + source, "--master", processes=1)
+        server = serve_many(APPLICATION.read_text() + source, "--master", processes=1)
         with database.accept()[0] as there:
             assert there.recv(1) == b"a"
             there.sendall(b"answer")

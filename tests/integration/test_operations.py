@@ -39,7 +39,7 @@ def test_touching_a_file_reloads(serve_many: Any, tmp_path: Path) -> None:
 
 def test_a_changed_module_reloads_and_a_broken_one_can_be_mended(serve_many: Any, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("VALUE = 1\n")
-    (tmp_path / "app.py").write_text(APPLICATION + "import helper\nVERSION = helper.VALUE\n")
+    (tmp_path / "app.py").write_text(APPLICATION.read_text() + "import helper\nVERSION = helper.VALUE\n")
     options = ["--wsgi-file", "app.py", "--py-autoreload", "0.1"]
     server = serve_many(None, *options, processes=1, cwd=tmp_path, env=ANYWHERE, allow_traceback=True)
     (tmp_path / "helper.py").write_text("VALUE = = 2\n")
@@ -67,7 +67,7 @@ def test_letters_in_a_fifo_are_orders(serve_many: Any, tmp_path: Path) -> None:
     eventually(lambda: not any(is_alive(pid) for pid in again), 10)
     assert server.log.count("loaded by worker 0") == 2  # replaced, without loading again
     fifo.write_text("s?+")
-    server.wait_for_log(r"worker_id=2")
+    server.wait_for_log(r"\bworker_id=2\b")
     server.wait_for_log(r"'\?' has no effect, nobody knows what it means")
     server.wait_for_log(r"'\+' has no effect, the number of workers is that of --processes")
     fifo.write_text("q")
@@ -101,7 +101,7 @@ def test_new_clients_wait_during_a_pause_and_those_there_are_served(serve_many: 
 
 
 def test_a_log_that_was_moved_is_begun_anew_by_everybody(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
     log, fifo, pidfile = (tmp_path / name for name in ("log", "fifo", "pid"))
     options = ["--http", "a.sock", "-p", "2", "--logto", "log", "--master-fifo", "fifo", "--safe-pidfile", "pid"]
     process = subprocess.Popen([*COMMAND, *options, "app.py"], cwd=tmp_path, env={**os.environ, **ANYWHERE})
@@ -193,7 +193,7 @@ os.execv(sys.executable, [sys.executable, "-m", "uwsgi_ws", *sys.argv[2:]])
 @pytest.mark.parametrize("options", [[], ["--master"]], ids=["alone", "master"])
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "not named"])
 def test_sockets_of_systemd_are_served(tmp_path: Path, options: list[str], is_named: bool) -> None:
-    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         fd = listening.fileno()
@@ -259,7 +259,7 @@ def test_a_name_does_not_outlive_a_reload_that_starts_the_program_again(serve: A
 
 
 def test_a_daemon_lives_on_without_whoever_started_it(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
     options = ["--http", "a.sock", "-p", "2", "--daemonize", "log", "--safe-pidfile", "pid", "app.py"]
     ended = subprocess.run(
         [*COMMAND, *options], cwd=tmp_path, env={**os.environ, **ANYWHERE}, capture_output=True, timeout=20, check=False

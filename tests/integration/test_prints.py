@@ -14,64 +14,21 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import fetch
+from support.server import APPLICATIONS
 from support.workers import ANYWHERE
 
 pytestmark = pytest.mark.matrix
 
 COMMAND = (sys.executable, "-m", "uwsgi_ws")
 
-APPLICATION = """
-import io, os, subprocess, sys
-print("at import")
-def die():
-    print("the last words", end="")
-    os.kill(os.getpid(), 9)
-def application(environ, start_response):
-    what = environ["PATH_INFO"].strip("/")
-    print("a print in", what)
-    if what == "order":
-        sys.stderr.write("one\\n")
-        sys.stdout.write("two\\n")
-        print("three", file=environ["wsgi.errors"])
-        subprocess.run(["sh", "-c", "echo four >&2"])
-        subprocess.run(["echo", "five"], stdout=sys.stdout)
-        sys.stdout.buffer.write(b"six\\n")
-        os.system("echo seven")
-    elif what == "begun":
-        print("a begun line", end="")
-    elif what == "own":
-        sys.stdout = io.StringIO()
-        print("captured")
-        what = sys.stdout.getvalue()
-        sys.stdout = sys.__stdout__
-    elif what == "interface":
-        both = [sys.stdout, sys.stderr]
-        what = repr([all(each.fileno() == 2 and not each.isatty() and each.encoding == "utf-8" and each.line_buffering
-            and each.writable() and not each.readable() and not each.seekable() and each.mode == "w" and not each.closed
-            and isinstance(each, io.TextIOWrapper) and each.buffer.writable() and each.errors for each in both),
-            [each.name for each in both], sys.stderr.errors])
-        sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stdout.writelines(["\\u20ac and \\udcff\\n"])
-        print("with flush", flush=True)
-    elif what == "fork":
-        print("not twice ", end="")
-        pid = os.fork()
-        if not pid:
-            print("of the child")
-            sys.stdout.flush()
-            os._exit(0)
-        os.waitpid(pid, 0)
-        print("of the parent")
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [what.encode()]
-"""
+APPLICATION = APPLICATIONS / "prints.py"
 
 
 class Instance:
     """A server whose log is a file, and whose standard output is another one."""
 
     def __init__(self, folder: Path, *options: str, unbuffered: str = "") -> None:
-        (folder / "app.py").write_text(APPLICATION)
+        (folder / "app.py").write_text(APPLICATION.read_text())
         self._folder = folder
         self._log = folder / "log"
         env = {**os.environ, **ANYWHERE, "PYTHONUNBUFFERED": unbuffered, "PYTHONUTF8": "1"}
@@ -186,7 +143,7 @@ def test_the_streams_are_what_applications_expect(tmp_path: Path) -> None:
 
 
 def test_a_daemon_prints_into_its_log(tmp_path: Path) -> None:
-    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
     command = [*COMMAND, "--http", "a.sock", "--daemonize", "log", "--pidfile", "pid", "app.py"]
     subprocess.run(command, cwd=tmp_path, env={**os.environ, **ANYWHERE}, check=True, timeout=20)
     log = tmp_path / "log"
@@ -220,7 +177,7 @@ def test_what_was_printed_before_the_application_failed_to_load_is_there(
 
 def test_a_process_of_its_own_is_named_one(tmp_path: Path) -> None:
     """As process 1 of a container, without anybody who would have given it anything."""
-    (tmp_path / "app.py").write_text(APPLICATION)
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
     unshare: Any = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0 or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip("needs a pid namespace")

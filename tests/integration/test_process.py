@@ -16,34 +16,11 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch, request_bytes
-from support.server import ROOT, Program, Server
+from support.server import APPLICATIONS, ROOT, Program, Server
 from support.websocket_client import CLOSE
 from support.workers import BEGIN_WAIT, address, echo, is_closed, open_chat
 
-# /chat echoes; /wait ends when its body does; / tells the process.
-APPLICATION = """
-import os, sys
-import gevent
-import uwsgi
-
-def application(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/chat":
-        uwsgi.websocket_handshake()
-        try:
-            while True:
-                uwsgi.websocket_send(uwsgi.websocket_recv())
-        finally:
-            gevent.sleep(0)  # it may still do things that switch
-            sys.stderr.write("the application's finally has run\\n")
-    if path == "/stop":
-        uwsgi.stop()
-    elif path == "/reload":
-        uwsgi.reload()
-    environ["wsgi.input"].read()
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [("%d %s" % (os.getpid(), os.getcwd())).encode()]
-"""
+APPLICATION = APPLICATIONS / "who.py"
 
 NO_ADDRESS = Program((sys.executable, "-m", "uwsgi_ws"), r"spawned uwsgi_ws worker")
 
@@ -219,7 +196,7 @@ def test_an_application_may_reload_its_server(serve: Any) -> None:
 def test_a_reload_starts_where_the_first_start_did_with_new_code(serve: Any, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
-    (folder / "app.py").write_text(APPLICATION)
+    (folder / "app.py").write_text(APPLICATION.read_text())
     server = serve(
         None,
         *("--http", "a.sock", "--chdir", "site", "--wsgi-file", "app.py", "--pidfile", "pid"),
@@ -230,7 +207,7 @@ def test_a_reload_starts_where_the_first_start_did_with_new_code(serve: Any, tmp
     path = str(folder / "a.sock")
     for times in (1, 2):
         assert fetch(path).text == f"{server.pid} {folder}"
-        (folder / "app.py").write_text(APPLICATION + f"\nprint('version {times}', file=sys.stderr)\n")
+        (folder / "app.py").write_text(APPLICATION.read_text() + f"\nprint('version {times}', file=sys.stderr)\n")
         send_signal(server, signal.SIGHUP)
         wait_for_reload(server, times)
         assert f"version {times}" in server.log
@@ -325,50 +302,7 @@ def test_an_idle_connection_gives_its_place_away_when_others_wait(serve: Any) ->
 
 # The uwsgi module
 
-MODULE = """
-import sys
-assert "uwsgi" in sys.modules
-import gevent
-import uwsgi
-
-at_import = uwsgi.started_on, uwsgi.opt
-
-def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [repr(eval(environ["wsgi.input"].read().decode(), globals())).encode()]
-
-def raised(function, *args):
-    try:
-        return function(*args)
-    except Exception as exc:
-        return type(exc).__name__, str(exc)
-
-def in_greenlet(function, *args):
-    return gevent.spawn(raised, function, *args).get()
-
-def outside(function, *args):
-    return gevent.get_hub().threadpool.apply(raised, (function, *args))
-
-def locking():
-    seen = [uwsgi.is_locked(), uwsgi.lock(), uwsgi.is_locked()]
-    waiter = gevent.spawn(uwsgi.lock)
-    gevent.sleep(0)
-    seen += [waiter.ready(), uwsgi.unlock()]
-    waiter.join(5)
-    return [*seen, waiter.ready(), uwsgi.is_locked(), uwsgi.unlock(), uwsgi.is_locked(), uwsgi.unlock()]
-
-def comm():
-    with open("/proc/self/comm") as file:
-        return file.read()
-
-def connected():
-    import socket
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return uwsgi.is_connected(server.fileno())
-
-def logged():
-    return uwsgi.log("a line of mine"), uwsgi.log_this_request()
-"""
+MODULE = APPLICATIONS / "process.py"
 
 
 @pytest.fixture(scope="module")

@@ -10,83 +10,10 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import fetch
-from support.server import Server
+from support.server import APPLICATIONS, Server
 from support.websocket_client import RawClient, handshake
 
-APPLICATION = """
-import asyncio, os, queue, threading, time
-import uwsgi
-
-local = threading.local()      # what a database's connection hangs on, in Django and SQLAlchemy
-loaded_in = threading.get_ident()
-running = most = 0
-is_locking = False
-waiting = queue.Queue()        # of messages, from one WebSocket to another
-
-def websocket(path):
-    uwsgi.websocket_handshake()
-    while True:
-        message = uwsgi.websocket_recv()
-        if path == "/sleep":
-            time.sleep(float(message))
-        elif path == "/take":
-            message = waiting.get(timeout=20)
-        elif path == "/is-locking":
-            message = str(is_locking).encode()
-        elif path == "/put":
-            waiting.put(message)
-        elif path == "/lock":
-            uwsgi.lock()
-            try:
-                uwsgi.websocket_send(b"locked")
-                uwsgi.websocket_recv()
-            finally:
-                uwsgi.unlock()
-        uwsgi.websocket_send(message)
-
-def application(environ, start_response):
-    global running, most
-    path = environ["PATH_INFO"]
-    if "HTTP_SEC_WEBSOCKET_KEY" in environ and path != "/refused":
-        return websocket(path)
-    running += 1
-    most = max(most, running)
-    try:
-        body = str(len(environ["wsgi.input"].read())) if path == "/upload" else page(path)
-    finally:
-        running -= 1
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [body.encode()]
-
-async def cooperate():
-    await asyncio.sleep(0.05)
-    return "done"
-
-def page(path):
-    global is_locking
-    if path == "/asyncio":
-        return asyncio.run(cooperate())
-    if path == "/most":
-        return str(most)
-    if path == "/connection":
-        if not hasattr(local, "connection"):
-            local.connection = object()
-        return str(id(local.connection))
-    if path == "/here":
-        return str(threading.get_ident() == loaded_in)
-    if path == "/lock":
-        is_locking = True
-        uwsgi.lock()
-        uwsgi.unlock()
-        return "unlocked"
-    if path == "/patched":
-        from gevent import monkey
-        return str(monkey.is_module_patched("threading"))
-    if path == "/threads":
-        return str(threading.active_count())
-    uwsgi.async_sleep(0.05)    # lets the event loop run, where others would come in
-    return "page"
-"""
+APPLICATION = APPLICATIONS / "serial_requests.py"
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +121,7 @@ def test_a_websocket_that_is_refused_before_its_handshake_gives_its_turn_back(se
 def test_an_application_that_patches_the_library_itself_has_its_websockets_in_greenlets(
     serve: Callable[..., Server],
 ) -> None:
-    server = serve("from gevent import monkey\nmonkey.patch_all()\n" + APPLICATION, concurrency=())
+    server = serve("from gevent import monkey\nmonkey.patch_all()\n" + APPLICATION.read_text(), concurrency=())
     with clients(server, 10, "/echo") as peers:
         for each in peers:
             each.send_text("hello")
@@ -241,16 +168,13 @@ def test_a_thousand_websockets_need_no_option(serve: Callable[..., Server]) -> N
 
 
 def test_threads_that_cannot_be_started_are_answered_for(serve: Callable[..., Server]) -> None:
-    application = (
-        """
+    application = """
 import _thread, threading
 def refuse(*args, **kwargs):
     raise RuntimeError("can't start new thread")   # what CPython says at a limit of the system's
 threading._start_new_thread = refuse
 threading._start_joinable_thread = refuse
-"""
-        + APPLICATION
-    )
+""" + APPLICATION.read_text()
     server = serve(application, concurrency=())
     for _ in range(3):
         with RawClient(server.port) as client:

@@ -16,35 +16,10 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
-from support.server import ROOT, Program, Server
+from support.server import APPLICATIONS, ROOT, Program, Server
 from support.websocket_client import RawClient
 
-ABOUT = """
-import json, os, sys, uwsgi
-
-def application(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/chat":
-        uwsgi.websocket_handshake()
-        while True:
-            uwsgi.websocket_send(b"echo " + uwsgi.websocket_recv())
-    if path == "/error":
-        raise RuntimeError("of a test")
-    if path == "/twice":
-        body = environ["wsgi.input"]
-        first = body.read(3), body.tell()
-        body.seek(0)
-        answer = [first[0].decode(), first[1], body.read().decode(), body.tell()]
-    elif path == "/exec":
-        answer = repr(eval(environ["wsgi.input"].read()))
-    else:
-        answer = {"path": path, "method": environ["REQUEST_METHOD"], "query": environ["QUERY_STRING"]}
-    status = "404 Not Found" if path == "/none" else "200 OK"
-    body = json.dumps(answer).encode()
-    headers = [("Content-Type", "application/json"), ("X-Mine", "yes"), ("Content-Length", str(len(body)))]
-    start_response(status, headers)
-    return [body]
-"""
+ABOUT = APPLICATIONS / "about.py"
 
 
 def address(server: Server) -> tuple[str, int]:
@@ -142,7 +117,7 @@ def free_port() -> int:
 
 @pytest.mark.parametrize("kind", ["uwsgi_ws", "uwsgi"])
 def test_a_file_with_forty_options_does_the_same_under_both_servers(serve: Any, site: Path, kind: str) -> None:
-    (site / "lib/shop.py").write_text(ABOUT)
+    (site / "lib/shop.py").write_text(ABOUT.read_text())
     port = free_port()
     (site / "shop.ini").write_text(FORTY.replace("{port}", str(port)).replace("project = site", "project = shop"))
     environ = {"PYTHONPATH": str(ROOT), "DEBUG": None}
@@ -334,7 +309,7 @@ def test_a_hook_that_fails_keeps_the_server_from_starting(tmp_path: Path) -> Non
         "--exec-pre-app=exit 3",
         "--hook-as-root=cd:/none",
     ):
-        (tmp_path / "app.py").write_text(ABOUT)
+        (tmp_path / "app.py").write_text(ABOUT.read_text())
         command = [sys.executable, "-m", "uwsgi_ws", "--http", "127.0.0.1:0", option, "app.py"]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         ended = subprocess.run(
@@ -508,7 +483,7 @@ def test_native_threads_may_have_another_stack(serve: Any) -> None:
 @pytest.mark.parametrize("master", [False, True], ids=["alone", "master"])
 @pytest.mark.parametrize("form", ["pipe", "file"])
 def test_a_configuration_from_standard_input_survives_a_reload(tmp_path: Path, form: str, master: bool) -> None:
-    (tmp_path / "app.py").write_text(ABOUT)
+    (tmp_path / "app.py").write_text(ABOUT.read_text())
     port = free_port()
     (tmp_path / "a.ini").write_text(f"[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = app.py\nmaster = {master}\n")
     source = "<a.ini" if form == "file" else ""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
+APPLICATIONS = ROOT / "tests/applications"  # those that are too long to stand beside their tests
 
 START_DEADLINE = 20.0  # seconds; generous, for machines that run many things at once
 STOP_DEADLINE = 10.0
@@ -53,7 +54,7 @@ class Server:
     """A running server. Its process, its log thread and its temporary files are gone after ``stop``.
 
     Args:
-        application: A file with the application, the source text of one, or None when the options name it.
+        application: The file of an application, the text of a short one, or None when the options name it.
         options: Further options, after ``--http`` and ``--wsgi-file``.
         env: Variables to add to this process's environment; None takes one away.
         cwd: The folder to start in; the checkout's root unless told.

@@ -11,36 +11,10 @@ from typing import Any
 
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch, request_bytes
-from support.server import ROOT, Server
+from support.server import APPLICATIONS, ROOT, Server
 from support.websocket_client import RawClient, close_frame
 
-# / tells the process, /chat echoes (but tells the process to "who"), /wait ends when its body does, /eval evaluates
-# its body.
-APPLICATION = """
-import os, sys
-import gevent
-import uwsgi
-
-VERSION = 1
-sys.stderr.write("loaded by worker %d\\n" % uwsgi.worker_id())
-
-def application(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/chat":
-        uwsgi.websocket_handshake()
-        try:
-            while True:
-                message = uwsgi.websocket_recv()
-                uwsgi.websocket_send(str(os.getpid()) if message == b"who" else message)
-        finally:
-            gevent.sleep(0)  # it may still do things that switch
-            sys.stderr.write("the application's finally has run\\n")
-    body = environ["wsgi.input"].read()
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    if path == "/eval":
-        return [repr(eval(body.decode(), globals(), {"environ": environ})).encode()]
-    return [("%d %d" % (os.getpid(), VERSION)).encode()]
-"""
+APPLICATION = APPLICATIONS / "workers.py"
 
 BEGIN_WAIT = request_bytes("POST", "/wait", [("Content-Length", "4")], b"be")
 ANYWHERE = {"PYTHONPATH": str(ROOT)}
