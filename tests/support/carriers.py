@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from .eventually import eventually
-from .http2_client import Http2Client, StreamSocket
-from .peers import missing, require_program
-from .server import EXAMPLES, Server
-from .tls import Authority, TlsSocket
-from .uwsgi_client import packet_of
-from .websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
+from support.eventually import eventually
+from support.http2_client import Http2Client, StreamSocket
+from support.peers import missing, require_program
+from support.server import EXAMPLES, Server
+from support.tls import Authority, TlsSocket
+from support.uwsgi_client import packet_of
+from support.websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
 
 Address = tuple[str, int] | str  # TCP, or a unix socket's path
 Start = Callable[..., Server]  # start(*options): a running server with the suite's application

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from .peers import require_module, require_program
+from support.peers import require_module, require_program
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .peers import require_module
-from .websocket_client import RawClient
+from support.peers import require_module
+from support.websocket_client import RawClient
 
 TIMEOUT = 10.0  # seconds for any one wait
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

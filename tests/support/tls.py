@@ -7,9 +7,9 @@ import ssl
 import sys
 from pathlib import Path
 
-from .http_client import HttpClient
-from .peers import require_module
-from .server import Program, Server
+from support.http_client import HttpClient
+from support.peers import require_module
+from support.server import Program, Server
 
 READY = r"spawned uwsgi_ws worker"
 

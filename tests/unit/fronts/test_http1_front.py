@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 from support.limits import make_limits
+from support.streams import MemoryStream, failing_streams
 
 from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.runner import Application, run
 
 GET = b"GET /there HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -27,45 +29,23 @@ class Octets(bytes):
     __slots__ = ()
 
 
-class ListedStream:
-    """Gives what it was made of, one piece a read, and keeps what is sent."""
-
-    is_plain = True
-
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = list(pieces)
-        self.sent: list[bytes] = []
-
-    def recv(self, timeout: float | None) -> bytes:
-        return self.pieces.pop(0) if self.pieces else b""
-
-    def send_all(self, data: bytes, timeout: float | None) -> None:
-        self.sent.append(bytes(data))
-
-    answer = send_all
-    has_unsent = False
-
-    def fileno(self) -> int:
-        return 5
-
-    def shutdown(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def answers(application: Application, *pieces: bytes) -> list[bytes]:
     """What a client that sends the pieces and leaves gets, without the Date lines."""
-    stream = ListedStream(*pieces)
+    stream = MemoryStream(*pieces)
+    serve(application, stream)
+    lines = [each.splitlines(True) for each in stream.writes]
+    return [b"".join(line for line in each if not line.startswith(b"Date: ")) for each in lines]
+
+
+def serve(application: Application, stream: MemoryStream) -> None:
     settings = StreamSettings(make_limits(), head_timeout=30, idle_timeout=60, io_timeout=30)
 
     def handle(request: Request) -> None:
+        request.environ["wsgi.input"] = BodyFile(request)
         run(application, request)
         request.environ = {}
 
     Http1Front(cast(Stream, stream), settings, Peer("", "", "", ""), 0, handle, lambda: True).run()
-    return [b"".join(line for line in each.splitlines(True) if not line.startswith(b"Date: ")) for each in stream.sent]
 
 
 def test_subclasses_of_str_and_bytes_are_sent_as_what_they_are() -> None:
@@ -94,3 +74,19 @@ def test_a_length_of_any_size_may_be_declared() -> None:
 
     stream = answers(application, GET)
     assert stream == [b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n"]
+
+
+def test_a_connection_that_breaks_anywhere_ends_quietly_and_is_closed() -> None:
+    body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nab"
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return [environ["wsgi.input"].read(), b"ab"]
+
+    broken = 0
+    for stream in failing_streams(GET, body, b"cd", b"ef"):
+        serve(application, stream)
+        assert stream.is_closed
+        broken += stream.has_failed
+    assert broken > 5
+    assert bytes(stream.sent).count(b"200 OK") == 2

@@ -3,58 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from gevent import get_hub
 from support.peers import require_module
+from support.streams import MemoryStream
 
 from uwsgi_ws.net.tls import TlsStream
-
-
-class Below:
-    """The stream below: what was sent, what is there to be read, and room for more."""
-
-    def __init__(self) -> None:
-        self.room = 1 << 30
-        self.sent = bytearray()
-        self.there: list[bytes] = []
-        self.when: Callable[[], object] | None = None
-        self.is_shut = False
-
-    def send(self, data: Any) -> int:
-        if not self.room:
-            return 0
-        size = min(len(data), self.room)
-        self.room -= size
-        self.sent += memoryview(data)[:size]
-        return size
-
-    def send_all(self, data: Any, timeout: float | None) -> None:
-        assert self.when is None, "who waits to write would be overlooked"
-        self.sent += data
-
-    def recv(self, timeout: float | None) -> bytes:
-        return self.there.pop(0) if self.there else b""
-
-    def recv_now(self) -> bytes | None:
-        return self.there.pop(0) if self.there else None
-
-    def when_writable(self, callback: Callable[[], object]) -> None:
-        self.when = self.when or callback
-
-    def stop_writing(self) -> None:
-        self.when = None
-
-    def shutdown(self) -> None:
-        self.is_shut = True
-
-    def make_room(self, size: int) -> None:
-        """The kernel takes ``size`` bytes more, and the hub says so."""
-        self.room = size
-        if self.when is not None:
-            self.when()
 
 
 class Pair:
@@ -66,7 +21,7 @@ class Pair:
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         authority.issue_cert("x.example").configure_cert(server)
         authority.configure_trust(client)
-        self.below = Below()
+        self.below = MemoryStream()
         self.stream = TlsStream(self.below, server, get_hub())  # type: ignore[arg-type]
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.client = client.wrap_bio(self.incoming, self.outgoing, server_hostname="x.example")
@@ -117,7 +72,7 @@ def test_what_is_not_taken_is_held_and_follows_by_itself(pair: Pair) -> None:
         pair.below.make_room(1_000)
         data += pair.read()
     assert data == b"x" * 100_000
-    assert pair.below.when is None, "nobody waits any more"
+    assert pair.below.writable is None, "nobody waits any more"
 
 
 def test_while_something_is_held_nothing_more_is_taken(pair: Pair) -> None:
@@ -132,7 +87,7 @@ def test_while_something_is_held_nothing_more_is_taken(pair: Pair) -> None:
     assert called
     assert pair.stream.send(b"second") == 6
     pair.stream.stop_writing()
-    assert pair.below.when is None
+    assert pair.below.writable is None
     assert pair.read() == b"firstsecond"
 
 
@@ -168,13 +123,13 @@ def test_records_are_decrypted_however_they_are_cut(pair: Pair) -> None:
         records = pair.says(b"one") + pair.says(b"y" * 40_000) + pair.says(b"three")
         data = b""
         for start in range(0, len(records), size):
-            pair.below.there.append(records[start : start + size])
+            pair.below.incoming.append(records[start : start + size])
             data += pair.stream.recv_now() or b""
         assert data == expected
 
 
 def test_nothing_is_left_where_no_event_tells_of_it(pair: Pair) -> None:
-    pair.below.there.append(b"".join(pair.says(b"%02d" % number) for number in range(50)))
+    pair.below.incoming.append(b"".join(pair.says(b"%02d" % number) for number in range(50)))
     assert pair.stream.recv(None) == b"".join(b"%02d" % number for number in range(50))
     assert pair.stream.recv_now() is None
 
@@ -183,7 +138,7 @@ def test_the_peers_goodbye_is_the_end_of_the_stream(pair: Pair) -> None:
     record = pair.says(b"bye")
     with pytest.raises(ssl.SSLWantReadError):
         pair.client.unwrap()
-    pair.below.there.append(record + pair.outgoing.read() + b"what comes after it is nobody's")
+    pair.below.incoming.append(record + pair.outgoing.read() + b"what comes after it is nobody's")
     assert pair.stream.recv(None) == b"bye"
     assert pair.stream.recv(None) == b""
     assert pair.stream.recv_now() == b""
@@ -192,6 +147,6 @@ def test_the_peers_goodbye_is_the_end_of_the_stream(pair: Pair) -> None:
 def test_a_forged_record_is_an_error(pair: Pair) -> None:
     record = bytearray(pair.says(b"hello"))
     record[-1] ^= 1
-    pair.below.there.append(bytes(record))
+    pair.below.incoming.append(bytes(record))
     with pytest.raises(OSError, match=r"(?i)bad record mac"):
         pair.stream.recv(None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 from gevent import get_hub
+from support.streams import FailingStream, MemoryStream
 
 from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.hub.hub_calls import HubCalls, in_hub
@@ -21,37 +22,6 @@ class Endless:
 
     def run_callback(self, callback: Callable[[], None]) -> None:
         pass
-
-
-class Stream:
-    """Takes so many bytes; None is a peer that has gone."""
-
-    raw = None
-
-    def __init__(self, room: int | None) -> None:
-        self.room = room
-        self.taken = b""
-        self.writable: Callable[[], object] | None = None
-
-    def send(self, data: bytes) -> int:
-        if self.room is None:
-            raise ConnectionResetError
-        if not self.room:
-            return 0
-        sent = min(self.room, len(data))
-        self.room -= sent
-        self.taken += bytes(data[:sent])
-        return sent
-
-    def sendmsg(self, buffers: list[Any]) -> int:
-        return self.send(b"".join(buffers))
-
-    def when_writable(self, callback: Callable[[], object]) -> None:
-        assert threading.current_thread() is threading.main_thread()
-        self.writable = callback
-
-    def stop_writing(self) -> None:
-        self.writable = None
 
 
 class Owner:
@@ -78,7 +48,7 @@ class Owner:
         raise AssertionError
 
 
-def outbox_of(stream: Stream) -> tuple[ThreadOutbox, Owner]:
+def outbox_of(stream: MemoryStream) -> tuple[ThreadOutbox, Owner]:
     owner = Owner()
     written_to: Any = stream  # in memory: it has what an outbox calls, and no more
     return ThreadOutbox(owner, written_to, get_hub(), Cork(Endless()), Stats(), 1_000, owner.lock), owner
@@ -106,23 +76,23 @@ def awaited(outcome: list[object]) -> list[object]:
 
 
 def test_what_the_hub_holds_goes_first_and_in_the_same_write(hub_calls: HubCalls) -> None:
-    stream = Stream(100)
+    stream = MemoryStream(room=100)
     outbox, owner = outbox_of(stream)
     assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [True]
-    assert stream.taken == b"firstsecond"
+    assert stream.sent == b"firstsecond"
     assert outbox.is_empty
 
 
 def test_a_thread_whose_peer_has_gone_leaves_the_lock_to_the_hub(hub_calls: HubCalls) -> None:
-    outbox, owner = outbox_of(Stream(None))
+    outbox, owner = outbox_of(FailingStream(at=1))
     assert outbox.offer(b"first", Overflow.CLOSE)
     assert awaited(in_thread(owner, outbox.send, b"second")) == [False]
     assert owner.told == ["lost"]
 
 
 def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(hub_calls: HubCalls) -> None:
-    stream = Stream(4)
+    stream = MemoryStream(room=4)
     outbox, owner = outbox_of(stream)
     outcome = in_thread(owner, outbox.send, b"halfway")
     with gevent.Timeout(5):
@@ -135,12 +105,12 @@ def test_the_hub_writes_what_a_thread_could_not_and_wakes_it(hub_calls: HubCalls
     assert stream.writable is not None
     get_hub().loop.run_callback(stream.writable)
     assert awaited(outcome) == [True]
-    assert stream.taken == b"halfway"
+    assert stream.sent == b"halfway"
     assert owner.told == ["waits", "empty"]
 
 
 def test_a_connection_that_ends_before_the_hub_is_asked_to_wait_is_not_waited_for(hub_calls: HubCalls) -> None:
-    stream = Stream(0)
+    stream = MemoryStream(room=0)
     outbox, owner = outbox_of(stream)
     thread = threading.Thread(target=outbox.put_rest, args=(memoryview(b"rest"),))
     thread.start()
