@@ -1,4 +1,4 @@
-"""What derives from the rows for people: ``--help`` and the README's table."""
+"""What people read of the rows: ``--help``, and the settings in effect as a file."""
 
 from __future__ import annotations
 

@@ -1,0 +1,92 @@
+"""What README says of options and of limits is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from uwsgi_ws.fronts.http2.engine import MAX_STREAMS
+from uwsgi_ws.options import help_text
+from uwsgi_ws.options.table import BY_NAME, DEFAULT_PLACES, ROWS
+from uwsgi_ws.server import eviction
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+#: What README writes like an option and is none of the server's: what is answered before options are read, an argument
+#: of `publish`, and the beginning of all that touch something.
+ELSEWHERE = {"help", "version", "to", "touch-"}
+
+
+def limits() -> dict[str, tuple[str, list[str]]]:
+    """Return the table of limits: by what is limited, the bound and the options that change it."""
+    table = README.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
+    return {what: (bound, re.findall(r"`--([a-z-]+)`", options)) for what, bound, options in rows[1:]}
+
+
+def default(name: str) -> str:
+    """Return an option's default as README writes it."""
+    row = BY_NAME[name]
+    assert isinstance(row.default, int | float)
+    match row.unit:
+        case _ if not row.default:
+            return "none"
+        case "KiB" if row.default % 1024 == 0:
+            return f"{row.default // 1024:g} MiB"
+        case "bytes" if row.default % 1024 == 0:
+            return f"{row.default // 1024:g} KiB"
+        case unit:
+            return f"{row.default:,g} {unit}".rstrip()
+
+
+def test_readme_names_no_option_that_does_not_exist() -> None:
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", README)) - ELSEWHERE
+    assert len(named) > 60
+    assert sorted(named - BY_NAME.keys()) == []
+
+
+def test_readme_leaves_the_list_of_all_options_to_help_which_has_it() -> None:
+    assert "`python -m uwsgi_ws --help` lists them all." in README
+    listed = set(re.findall(r"^  (?:-\w, )?--(\S+)", help_text(), re.MULTILINE))
+    assert listed == {row.name for row in ROWS}
+
+
+def test_each_option_that_bounds_something_has_the_default_that_the_table_of_limits_says() -> None:
+    checked = set()
+    for what, (bound, options) in limits().items():
+        if bound.startswith("none"):
+            assert {default(option) for option in options} == {"none"}, what
+            checked.update(options)
+        elif len(options) == 1 and options[0] not in ("processes", "websockets-try-again-later"):
+            assert re.match(rf"{default(options[0])}\b", bound), what
+            checked.update(options)
+    assert len(checked) > 10
+
+
+@pytest.mark.parametrize(
+    ("what", "bound"),
+    [
+        (
+            "silence of a peer",
+            f"pinged after {default('websockets-ping-freq')}, dropped {default('websockets-pong-tolerance')} later",
+        ),
+        ("workers", f"{BY_NAME['processes'].at_most:g}"),
+        ("clients served at once", f"{DEFAULT_PLACES:,};"),
+        ("HTTP/2 streams of a connection", f"{MAX_STREAMS},"),
+        ("while others wait for a place: a request, a TLS handshake, half a head", f"{eviction._REQUEST:g} s: 408"),
+        ("the same: a client that has its answer and does not leave", f"{eviction._LEAVING:g} s"),
+        (
+            "the same: what a client sends of a body, or takes of a response, that its request waits for",
+            f"{eviction._RATE} bytes a second over {eviction._WATCH:g} s: 408",
+        ),
+    ],
+)
+def test_what_the_table_of_limits_says_is_what_the_code_has(what: str, bound: str) -> None:
+    assert limits()[what][0].startswith(bound)
+
+
+def test_the_text_says_the_same_keepalive_as_the_table() -> None:
+    assert f"`--websockets-ping-freq`, {default('websockets-ping-freq')}," in " ".join(README.split())
+    assert f"`--buffer-size` is {default('buffer-size')}." in README
