@@ -1,27 +1,27 @@
-"""The one exception tree: who is at fault, what dies, and what goes on the wire.
+"""The exceptions that we raise on purpose: who is at fault, what ends, and what the peer is told.
+
+Every other module may import this one, and it imports nothing of ours. Code that catches an exception asks it for its
+status or close code, not for its class.
 
 ::
 
-    Error                         what we raise on purpose
-    +-- PeerError                 the peer broke a protocol: its connection ends
-    |   +-- RequestError          an HTTP request that cannot be served; knows its status
-    |   |   +-- BodyError         its body; an OSError too, as applications meet it
-    |   |   +-- HandshakeError    its opening handshake; an OSError too
-    |   +-- FrameError            a WebSocket frame; knows its close code
-    |       +-- InvalidText       1007
-    |       +-- MessageTooBig     1009
-    |       +-- KeepaliveTimeout  no PONG came
-    +-- ClientGone                a response could not be sent; an OSError too
-    +-- ConnectionClosed          a WebSocket has ended; an OSError too
-    +-- InvalidState              a call that does not fit what has happened before
-    +-- OptionError               an option's value; a ValueError too
-    |   +-- OptionErrors          several at once
-    +-- ChannelError              a channel's message is lost or too long; an OSError too
-    +-- BootError                 the application cannot be loaded
-    RequestTimeout                a request took too long: no Error, so that no handler of Exception takes it
-
-Ask an exception for its status or close code; never its class. Every other module may import this one, and it imports
-nothing of ours.
+    Error                        every exception that we raise on purpose, but for the last one
+    ├── PeerError                the peer broke a protocol: its connection ends, nothing else does
+    │   ├── RequestError         an HTTP request that cannot be served: ``status`` and ``reason`` are the response
+    │   │   ├── BodyError        its body; also an OSError
+    │   │   └── HandshakeError   it is no opening handshake; also an OSError
+    │   └── FrameError           a WebSocket's frame: the connection fails with ``close_code`` 1002
+    │       ├── InvalidText      1007
+    │       ├── MessageTooBig    1009
+    │       └── KeepaliveTimeout 1011: there was no frame at all
+    ├── ClientGone               a response could not be sent; also an OSError
+    ├── ConnectionClosed         the WebSocket has ended, as the application sees it; also an OSError
+    ├── InvalidState             the caller's mistake: nothing was written
+    ├── OptionError              a setting that cannot be used; also a ValueError
+    │   └── OptionErrors         several of them
+    ├── ChannelError             a channel's message cannot be published or received; also an OSError
+    └── BootError                the server cannot start: the process ends with ``exit_status``
+    RequestTimeout               ends a request that takes too long; a BaseException
 """
 
 from __future__ import annotations
@@ -153,7 +153,6 @@ class ConnectionClosed(Error, OSError):
     """
 
     def __init__(self, code: int, reason: str = "", *, is_clean: bool = False) -> None:
-        code = int(code)  # a bare number, for applications and the log
         super().__init__(f"connection closed: {code}{' ' + reason if reason else ''}")
         self.code = code
         self.reason = reason
