@@ -153,6 +153,7 @@ class ConnectionClosed(Error, OSError):
     """
 
     def __init__(self, code: int, reason: str = "", *, is_clean: bool = False) -> None:
+        code = int(code)  # a bare number, for applications and the log
         super().__init__(f"connection closed: {code}{' ' + reason if reason else ''}")
         self.code = code
         self.reason = reason
