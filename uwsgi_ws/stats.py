@@ -10,19 +10,8 @@ __all__ = ["Stats"]
 class Stats:
     """What a worker has done since it started.
 
-    Attributes:
-        requests: Requests begun, WebSockets included.
-        exceptions: Of them, those that an application's exception ended.
-        bytes_sent: Of responses, heads included, and WebSocket frames.
-        busy_seconds: Sum of the requests' durations.
-        websockets: WebSockets opened.
-        slow_closed: WebSockets closed because they were too slow for what was broadcast to them.
-        slow_dropped: Messages that slow WebSockets did not get.
-        channel_messages: Messages published on channels.
-        channel_deliveries: Of channels' messages, handed to subscribers of this worker, each counted for each of them.
-        channel_drops: Channels' messages that did not reach a worker or a ``Subscription`` because it was too slow, or
-            whose publisher died over them; slow WebSockets are counted above.
-        started_at: Seconds since the epoch.
+    ``shared.status`` says what each number is. ``busy_seconds`` sums up the requests' durations; ``started_at`` is in
+    seconds since the epoch.
     """
 
     __slots__ = (

@@ -21,7 +21,7 @@ from gevent.lock import BoundedSemaphore
 from uwsgi_ws.hub.hub_calls import in_hub, is_hub_here
 from uwsgi_ws.hub.own import keep_descriptor
 from uwsgi_ws.server.server import Server
-from uwsgi_ws.shared.status import WorkerStatus
+from uwsgi_ws.shared.status import WorkerStatus, described, newest
 
 __all__ = ["Instance"]
 
@@ -40,21 +40,21 @@ class Instance:
         self._locks = [(_ThreadLock if threads else _Lock)() for _ in range(locks)]
         self._worker_id = 0
         self._server: Server | None = None
-        self._standings: Callable[[], Iterable[WorkerStatus]] = lambda: ()
+        self._statuses: Callable[[], Iterable[WorkerStatus]] = lambda: ()
 
     def enter(self, worker_id: int) -> None:
         """This process is a worker from now on, 1 to N."""
         self._worker_id = worker_id
 
-    def serve(self, server: Server, standings: Callable[[], Iterable[WorkerStatus]]) -> None:
+    def serve(self, server: Server, statuses: Callable[[], Iterable[WorkerStatus]]) -> None:
         """Begin to tell of what is served.
 
         Args:
             server: The worker's.
-            standings: Tells how all workers stand, this one as of now.
+            statuses: Tells how all workers stand, this one as of now.
         """
         self._server = server
-        self._standings = standings
+        self._statuses = statuses
 
     @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
@@ -92,33 +92,12 @@ class Instance:
 
     def total_requests(self) -> int:
         """Return the requests that the living workers have begun."""
-        return sum(standing.requests for standing in self._standings())
+        return sum(status.requests for status in self._statuses())
 
     def workers(self) -> tuple[dict[str, Any], ...]:
         """Return what each worker has done; of one that is being replaced, its successor."""
-        newest: dict[int, WorkerStatus] = {}
-        for standing in sorted(self._standings(), key=lambda standing: standing.births):
-            newest[standing.worker_id] = standing
-        return tuple(self._describe(newest[worker_id]) for worker_id in sorted(newest))
-
-    def _describe(self, standing: WorkerStatus) -> dict[str, Any]:
-        return {
-            "id": standing.worker_id,
-            "pid": standing.pid,
-            "requests": standing.requests,
-            "delta_requests": standing.requests,
-            "signals": 0,
-            "exceptions": standing.exceptions,
-            "status": b"busy" if standing.clients else b"idle",
-            "rss": standing.rss,
-            "vsz": standing.vsz,
-            "running_time": standing.busy_us,
-            "last_spawn": standing.started_at,
-            "respawn_count": standing.births,
-            "tx": standing.bytes_sent,
-            "avg_rt": standing.busy_us // max(1, standing.requests),
-            "apps": [],
-        }
+        shown = map(described, newest(self._statuses()))
+        return tuple({**worker, "status": worker["status"].encode()} for worker in shown)  # bytes, as uWSGI's
 
     def accepting(self, flag: int = 1, /) -> None:
         """Begin (1) or cease (0) to accept clients in this worker."""

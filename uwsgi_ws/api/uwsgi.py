@@ -34,6 +34,7 @@ from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT, CloseCode
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.server.clients import ClientGreenlet
+from uwsgi_ws.shared.status import memory
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import REQUEST_KEY, current_request, current_start_response
 
@@ -425,10 +426,7 @@ def micros() -> int:
 
 def mem() -> tuple[int, int]:
     """Return this process's resident and virtual size in bytes."""
-    with open("/proc/self/statm") as statm:
-        pages = statm.read().split()
-    size = os.sysconf("SC_PAGE_SIZE")
-    return int(pages[1]) * size, int(pages[0]) * size
+    return memory()
 
 
 def setprocname(name: str, /) -> None:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uwsgi_ws.api.uwsgi import mem
 from uwsgi_ws.server.server import Server
-from uwsgi_ws.shared.status import WorkerStatus
+from uwsgi_ws.shared.status import WorkerStatus, counted, memory
 
 __all__ = ["Heartbeat"]
 
@@ -37,7 +36,7 @@ class Heartbeat:
         self._timer = loop.timer(_INTERVAL, _INTERVAL)
 
     def on_beat(self, do: Callable[[WorkerStatus], None]) -> None:
-        """Have something called in the hub with each new standing; it must not wait."""
+        """Have something called in the hub with each new status; it must not wait."""
         self._on_beat.append(do)
 
     def start(self) -> None:
@@ -45,11 +44,10 @@ class Heartbeat:
         self._beat()
         self._timer.start(self._beat)
 
-    def standing(self) -> WorkerStatus:
+    def status(self) -> WorkerStatus:
         """Return how the worker stands now."""
-        stats = self._server.stats
         try:
-            self._memory = mem()
+            self._memory = memory()
         except OSError:
             pass  # no descriptor is left to read it by; the beat goes on
         rss, vsz = self._memory
@@ -57,23 +55,18 @@ class Heartbeat:
             worker_id=self._worker_id,
             pid=os.getpid(),
             beat=time.monotonic_ns(),
-            started_at=int(stats.started_at),
             births=self._births,
             clients=len(self._server.pool),
-            requests=stats.requests,
-            exceptions=stats.exceptions,
-            bytes_sent=stats.bytes_sent,
-            busy_us=int(stats.busy_seconds * 1e6),
-            websockets=stats.websockets,
             rss=rss,
             vsz=vsz,
+            **counted(self._server.stats),
         )
 
     def _beat(self) -> None:
-        standing = self.standing()
+        status = self.status()
         for do in self._on_beat:
             try:
-                do(standing)
+                do(status)
             except Exception:
                 # One's trouble; the others look at other things.
                 self._server.hub.handle_error(do, *sys.exc_info())

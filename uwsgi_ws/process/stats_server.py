@@ -17,7 +17,7 @@ from typing import Any
 from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import bind, bound_name
 from uwsgi_ws.options import Options
-from uwsgi_ws.shared.status import WorkerStatus
+from uwsgi_ws.shared.status import WorkerStatus, described, newest
 
 __all__ = ["StatsServer"]
 
@@ -28,6 +28,9 @@ _PATIENCE = 4.0  # seconds that a client has for its request and for taking the 
 _HTTP_HEAD = (
     b"HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n\r\n"
 )
+
+#: What uWSGI tells of a worker besides.
+_NOT_COUNTED: dict[str, Any] = {"accepting": 1, "harakiri_count": 0, "signal_queue": 0, "cores": []}
 
 
 class _Client:
@@ -72,11 +75,11 @@ class StatsServer:
         for client in self._clients:
             poll.register(client.sock, select.POLLOUT if client.rest else select.POLLIN)
 
-    def serve(self, standings: Iterable[WorkerStatus]) -> None:
+    def serve(self, statuses: Iterable[WorkerStatus]) -> None:
         """Go on with everybody, as far as that can be done without waiting.
 
         Args:
-            standings: How the workers stand; asked only for somebody who wants to know.
+            statuses: How the workers stand; asked only for somebody who wants to know.
         """
         for listener in self._listeners:
             while len(self._clients) < _MOST_CLIENTS:
@@ -85,10 +88,10 @@ class StatsServer:
                 except OSError:
                     break
                 sock.setblocking(False)
-                self._clients.append(_Client(sock, None if self._is_http else self._answer(standings)))
+                self._clients.append(_Client(sock, None if self._is_http else self._answer(statuses)))
         for client in list(self._clients):
             try:
-                is_there = self._go_on(client, standings)
+                is_there = self._go_on(client, statuses)
             except BlockingIOError:
                 is_there = monotonic() < client.until
             except OSError:
@@ -97,12 +100,12 @@ class StatsServer:
                 client.sock.close()
                 self._clients.remove(client)
 
-    def _go_on(self, client: _Client, standings: Iterable[WorkerStatus]) -> bool:
+    def _go_on(self, client: _Client, statuses: Iterable[WorkerStatus]) -> bool:
         """Return whether the client is still there."""
         if client.rest is None:
             if not client.sock.recv(65_536):
                 return False
-            client.rest = _HTTP_HEAD + self._answer(standings)
+            client.rest = _HTTP_HEAD + self._answer(statuses)
         while client.rest:
             client.rest = client.rest[client.sock.send(client.rest) :]
             if not client.rest:
@@ -112,8 +115,8 @@ class StatsServer:
             pass
         return False
 
-    def _answer(self, standings: Iterable[WorkerStatus]) -> bytes:
-        return json.dumps(_instance(standings), separators=(",", ":")).encode()
+    def _answer(self, statuses: Iterable[WorkerStatus]) -> bytes:
+        return json.dumps(_instance(statuses), separators=(",", ":")).encode()
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -128,12 +131,7 @@ class StatsServer:
                 pass  # we have become somebody who may not
 
 
-def _instance(standings: Iterable[WorkerStatus]) -> dict[str, Any]:
-    latest: dict[int, WorkerStatus] = {}  # of a worker that is being replaced, the successor
-    for standing in standings:
-        before = latest.get(standing.worker_id)
-        if before is None or standing.births > before.births:
-            latest[standing.worker_id] = standing
+def _instance(statuses: Iterable[WorkerStatus]) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "listen_queue": 0,
@@ -146,30 +144,5 @@ def _instance(standings: Iterable[WorkerStatus]) -> dict[str, Any]:
         "cwd": os.getcwd(),
         "locks": [],
         "sockets": [],
-        "workers": [_worker(latest[worker_id]) for worker_id in sorted(latest)],
-    }
-
-
-def _worker(standing: WorkerStatus) -> dict[str, Any]:
-    return {
-        "id": standing.worker_id,
-        "pid": standing.pid,
-        "accepting": 1,
-        "requests": standing.requests,
-        "delta_requests": standing.requests,
-        "exceptions": standing.exceptions,
-        "harakiri_count": 0,
-        "signals": 0,
-        "signal_queue": 0,
-        "status": "busy" if standing.clients else "idle",
-        "rss": standing.rss,
-        "vsz": standing.vsz,
-        "running_time": standing.busy_us,
-        "last_spawn": standing.started_at,
-        "respawn_count": standing.births,
-        "tx": standing.bytes_sent,
-        "avg_rt": standing.busy_us // standing.requests if standing.requests else 0,
-        "websockets": standing.websockets,
-        "apps": [],
-        "cores": [],
+        "workers": [{**described(status), **_NOT_COUNTED} for status in newest(statuses)],
     }

@@ -47,12 +47,12 @@ class Watchdog:
                 self._look_at(worker, now)
 
     def _look_at(self, worker: WorkerProcess, now: float) -> None:
-        standing = self._scoreboard.read(worker.order.seat)
-        beat = standing.beat / 1e9
+        status = self._scoreboard.read(worker.order.seat)
+        beat = status.beat / 1e9
         silence = now - beat - _BEAT
         if not beat:
             return
-        rss, space = standing.rss >> 20, standing.vsz >> 20
+        rss, space = status.rss >> 20, status.vsz >> 20
         if 0 < self._options.evil_reload_on_rss <= rss or 0 < self._options.evil_reload_on_as <= space:
             say(f"*** {worker} holds {rss} MiB of memory, {space} MiB of address space, it is killed ***")
             os.kill(worker.pid, signal.SIGKILL)

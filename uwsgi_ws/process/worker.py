@@ -118,13 +118,13 @@ class Worker:
         self.heartbeat = Heartbeat(self._server, post.worker_id, post.births)
         if options.harakiri:
             harakiri = Harakiri(self._server, post.worker_id, options.harakiri, websockets=options.websockets_harakiri)
-            self.heartbeat.on_beat(lambda standing: harakiri.sweep())
+            self.heartbeat.on_beat(lambda status: harakiri.sweep())
 
         instance.serve(self._server, self._statuses)
 
     def _statuses(self) -> Iterator[WorkerStatus]:
         """Yield how all workers stand, this one as of now."""
-        yield self.heartbeat.standing()
+        yield self.heartbeat.status()
         yield from self._post.others()
 
     def serve(self, orders: Mapping[int, str], ready: Callable[[], None]) -> str:

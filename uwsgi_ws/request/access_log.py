@@ -7,15 +7,13 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from uwsgi_ws.log import date_format, escape, say, write_line
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.shared.status import memory
 from uwsgi_ws.stats import Stats
 
 __all__ = ["AccessLog", "Selection"]
-
-_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +139,6 @@ def _forwarded_for(request: Request) -> str:
     return _var(request, "HTTP_X_FORWARDED_FOR") or _var(request, "REMOTE_ADDR")
 
 
-def _memory(number: int) -> int:
-    """Return bytes of address space (0) or of resident memory (1)."""
-    return int(Path("/proc/self/statm").read_text().split()[number]) * _PAGE_SIZE
-
-
 def _generated(request: Request) -> int:
     return request.body_bytes if request.websocket is None else request.websocket.bytes_sent
 
@@ -196,10 +189,10 @@ _VALUES: dict[str, Callable[[Request], str]] = {
     "ctime": lambda request: time.ctime(request.started_at),
     "ltime": _time_format,
     "ftime": _time_format,
-    "rss": lambda request: str(_memory(1)),
-    "rssM": lambda request: str(_memory(1) >> 20),
-    "vsz": lambda request: str(_memory(0)),
-    "vszM": lambda request: str(_memory(0) >> 20),
+    "rss": lambda request: str(memory()[0]),
+    "rssM": lambda request: str(memory()[0] >> 20),
+    "vsz": lambda request: str(memory()[1]),
+    "vszM": lambda request: str(memory()[1] >> 20),
     "time": lambda request: str(int(request.started_at)),
     "epoch": lambda request: str(int(time.time())),
     "websocket.received": _of_websocket("messages_received"),

@@ -33,10 +33,10 @@ class Scoreboard:
         self.seats = seats
         self._numbers = memoryview(mmap.mmap(-1, seats * _WIDTH * _BYTES)).cast("Q")
 
-    def write(self, seat: int, standing: WorkerStatus) -> None:
+    def write(self, seat: int, status: WorkerStatus) -> None:
         """Replace a row."""
         begin = seat * _WIDTH
-        for offset, number in enumerate(standing):
+        for offset, number in enumerate(status):
             # Whatever a number says, it must fit: an error here would end the heartbeat.
             self._numbers[begin + offset] = min(max(number, 0), _MOST)
 
@@ -52,6 +52,6 @@ class Scoreboard:
     def __iter__(self) -> Iterator[WorkerStatus]:
         """Yield the rows of the seats that are taken."""
         for seat in range(self.seats):
-            standing = self.read(seat)
-            if standing.worker_id:
-                yield standing
+            status = self.read(seat)
+            if status.worker_id:
+                yield status

@@ -1,41 +1,110 @@
-"""What a worker tells the other processes of itself."""
+"""What a worker tells the other processes of itself: a row for each number, from which all that shows it derives."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
-__all__ = ["WorkerStatus"]
+from uwsgi_ws.stats import Stats
+
+__all__ = ["ROWS", "Row", "WorkerStatus", "counted", "described", "memory", "newest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A number of a worker's.
+
+    Args:
+        help: What it is, for people.
+        kind: A counter only grows; a gauge goes up and down; a fact says which process it is.
+        name: How uWSGI calls it, or else we; empty for the number's own name.
+        stats: The attribute of ``Stats`` that it is taken from; empty for none.
+        scale: What that is multiplied by, to be a whole number.
+        is_shown: Whether users see it.
+    """
+
+    help: str
+    kind: Literal["counter", "gauge", "fact"]
+    name: str = ""
+    stats: str = ""
+    scale: int = 1
+    is_shown: bool = True
 
 
 class WorkerStatus(NamedTuple):
-    """How a worker stands: what it tells the others of itself about once a second. All are whole numbers.
+    """How a worker stands, about once a second. All are whole numbers."""
 
-    Attributes:
-        worker_id: 1 to N; 0 where nobody is.
-        pid: Its process.
-        beat: Monotonic time in nanoseconds at which it told; its event loop ran then.
-        started_at: Seconds since the epoch.
-        births: Processes that this worker has been so far, itself included.
-        clients: Connections it serves now.
-        requests: As in ``Stats``, as are the next two.
-        exceptions: See above.
-        bytes_sent: See above.
-        busy_us: ``Stats.busy_seconds`` in microseconds.
-        websockets: As in ``Stats``.
-        rss: Resident memory in bytes.
-        vsz: Virtual memory in bytes.
+    worker_id: Annotated[int, Row("1 to N; 0 where there is no worker.", "fact", "id")] = 0
+    pid: Annotated[int, Row("Its process.", "fact")] = 0
+    beat: Annotated[
+        int, Row("When it told: monotonic nanoseconds. Its event loop ran then.", "fact", is_shown=False)
+    ] = 0
+    started_at: Annotated[int, Row("Seconds since the epoch.", "fact", "last_spawn", "started_at")] = 0
+    births: Annotated[int, Row("Processes that this worker has been, this one included.", "fact", "respawn_count")] = 0
+    clients: Annotated[int, Row("Connections that it serves.", "gauge")] = 0
+    requests: Annotated[int, Row("Requests begun, WebSockets included.", "counter", stats="requests")] = 0
+    exceptions: Annotated[int, Row("Requests that an exception ended.", "counter", stats="exceptions")] = 0
+    bytes_sent: Annotated[
+        int, Row("Bytes of responses, heads included, and of WebSocket frames.", "counter", "tx", "bytes_sent")
+    ] = 0
+    busy_us: Annotated[
+        int, Row("Microseconds that requests took.", "counter", "running_time", "busy_seconds", 1_000_000)
+    ] = 0
+    websockets: Annotated[int, Row("WebSockets opened.", "counter", stats="websockets")] = 0
+    slow_closed: Annotated[
+        int, Row("WebSockets closed as too slow for what was broadcast to them.", "counter", stats="slow_closed")
+    ] = 0
+    slow_dropped: Annotated[int, Row("Messages that slow WebSockets did not get.", "counter", stats="slow_dropped")] = 0
+    channel_messages: Annotated[int, Row("Messages published on channels.", "counter", stats="channel_messages")] = 0
+    channel_deliveries: Annotated[
+        int, Row("Channels' messages handed to subscribers of this worker.", "counter", stats="channel_deliveries")
+    ] = 0
+    channel_drops: Annotated[
+        int, Row("Channels' messages that a worker or a subscription did not get.", "counter", stats="channel_drops")
+    ] = 0
+    rss: Annotated[int, Row("Resident memory in bytes.", "gauge")] = 0
+    vsz: Annotated[int, Row("Virtual memory in bytes.", "gauge")] = 0
+
+
+#: By the field's name.
+ROWS: dict[str, Row] = {
+    name: hint.__metadata__[0] for name, hint in get_type_hints(WorkerStatus, include_extras=True).items()
+}
+
+
+def counted(stats: Stats) -> dict[str, int]:
+    """Return the fields that are taken from a worker's counters."""
+    return {name: int(getattr(stats, row.stats) * row.scale) for name, row in ROWS.items() if row.stats}
+
+
+def described(status: WorkerStatus) -> dict[str, Any]:
+    """Return a status as uWSGI describes a worker, under its names, and ours for what it does not count."""
+    numbers = {row.name or field: getattr(status, field) for field, row in ROWS.items() if row.is_shown}
+    return {
+        **numbers,
+        "delta_requests": status.requests,
+        "avg_rt": status.busy_us // max(1, status.requests),
+        "status": "busy" if status.clients else "idle",
+        "signals": 0,
+        "apps": [],
+    }
+
+
+def newest(statuses: Iterable[WorkerStatus]) -> list[WorkerStatus]:
+    """Return one status for each worker, in their order; of one that is being replaced, its successor's."""
+    found = {status.worker_id: status for status in sorted(statuses, key=lambda status: status.births)}
+    return [found[worker_id] for worker_id in sorted(found)]
+
+
+def memory() -> tuple[int, int]:
+    """Return this process's resident and virtual memory in bytes.
+
+    Raises:
+        OSError: there is no descriptor left to read it by.
     """
-
-    worker_id: int = 0
-    pid: int = 0
-    beat: int = 0
-    started_at: int = 0
-    births: int = 0
-    clients: int = 0
-    requests: int = 0
-    exceptions: int = 0
-    bytes_sent: int = 0
-    busy_us: int = 0
-    websockets: int = 0
-    rss: int = 0
-    vsz: int = 0
+    with open("/proc/self/statm") as statm:
+        pages = statm.read().split()
+    size = os.sysconf("SC_PAGE_SIZE")
+    return int(pages[1]) * size, int(pages[0]) * size

@@ -455,8 +455,7 @@ class WebSocket:
 
     def _note_message(self, opcode: int, size: int) -> None:
         self.check_open()
-        if self.trace is not None:
-            self._trace_sent(opcode, size)
+        self._trace_sent(opcode, size)  # who is open and not quiet has a trace
 
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""
