@@ -80,7 +80,7 @@ def test_the_master_loads_neither_gevent_nor_the_application(serve_many: Any) ->
 
 def test_a_worker_that_serves_before_its_birth_is_told_of_counts_too(serve_many: Any) -> None:
     late = "os.register_at_fork(after_in_parent=lambda: time.sleep(0.5))\n"  # in whoever forks a worker
-    server = serve_many(APPLICATION + "import time\n" + late)
+    server = serve_many(APPLICATION.read_text() + "import time\n" + late)
     before = all_workers(server, 2)
     os.kill(server.pid, signal.SIGHUP)
     server.wait_for_log("reloaded: new workers serve", 20)
@@ -88,7 +88,7 @@ def test_a_worker_that_serves_before_its_birth_is_told_of_counts_too(serve_many:
 
 
 def test_hooks_run_in_each_worker(serve_many: Any) -> None:
-    source = APPLICATION + (
+    source = APPLICATION.read_text() + (
         "def say(text): sys.stderr.write('%s in worker %d\\n' % (text, uwsgi.worker_id()))\n"
         "import atexit\n"
         "atexit.register(say, 'python atexit')\n"
@@ -297,7 +297,7 @@ def test_a_reload_serves_new_code_and_refuses_nobody(
     serve_many: Any, tmp_path: Path, number: int, options: list[str]
 ) -> None:
     app = tmp_path / "app.py"
-    app.write_text(APPLICATION)
+    app.write_text(APPLICATION.read_text())
     server = serve_many(None, "--wsgi-file", "app.py", *options, cwd=tmp_path, env=ANYWHERE)
     before = all_workers(server, 2)
     port = address(server)[1]
@@ -306,7 +306,7 @@ def test_a_reload_serves_new_code_and_refuses_nobody(
     chats = [open_chat(server) for _ in range(8)]
     for chat in chats:
         echo(chat, "hello")
-    app.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
+    app.write_text(APPLICATION.read_text().replace("VERSION = 1", "VERSION = 2"))
     with hammering(server) as problems:
         os.kill(server.pid, number)
         server.wait_for_log("reloaded: new workers serve", 20)
@@ -331,7 +331,7 @@ def test_a_reload_of_broken_code_changes_nothing_and_says_why(
     serve_many: Any, tmp_path: Path, options: list[str]
 ) -> None:
     app = tmp_path / "app.py"
-    app.write_text(APPLICATION)
+    app.write_text(APPLICATION.read_text())
     server = serve_many(None, "--wsgi-file", "app.py", *options, cwd=tmp_path, env=ANYWHERE, allow_traceback=True)
     before = all_workers(server, 2)
     with open_chat(server) as chat, hammering(server) as problems:
@@ -346,7 +346,7 @@ def test_a_reload_of_broken_code_changes_nothing_and_says_why(
         os.kill(max(before), signal.SIGKILL)
         wait_for_workers(server, 3)
     assert fetch(address(server)).text.endswith(" 1")
-    app.write_text(APPLICATION.replace("VERSION = 1", "VERSION = 2"))
+    app.write_text(APPLICATION.read_text().replace("VERSION = 1", "VERSION = 2"))
     os.kill(server.pid, signal.SIGHUP)
     server.wait_for_log("reloaded: new workers serve", 20)
     eventually(lambda: fetch(address(server)).text.endswith(" 2"))
@@ -354,10 +354,10 @@ def test_a_reload_of_broken_code_changes_nothing_and_says_why(
 
 def test_reloads_that_come_together_end_with_the_newest_code(serve_many: Any, tmp_path: Path) -> None:
     app = tmp_path / "app.py"
-    app.write_text(APPLICATION)
+    app.write_text(APPLICATION.read_text())
     server = serve_many(None, "--wsgi-file", "app.py", cwd=tmp_path, env=ANYWHERE)
     for version in range(2, 6):
-        app.write_text(APPLICATION.replace("VERSION = 1", f"VERSION = {version}"))
+        app.write_text(APPLICATION.read_text().replace("VERSION = 1", f"VERSION = {version}"))
         os.kill(server.pid, signal.SIGHUP)
         server.wait_for_log(r"^\*\*\* reloading")  # signals that come before the first has begun would be one reload
     eventually(lambda: server.log.count("reloaded: new workers serve") >= 2, 20)
@@ -379,7 +379,7 @@ def test_a_stop_overrules_a_reload_in_progress(serve_many: Any) -> None:
 
 def test_a_stop_in_the_middle_of_loading_does_not_wait_for_it(serve_many: Any, tmp_path: Path) -> None:
     app = tmp_path / "app.py"
-    app.write_text(APPLICATION)
+    app.write_text(APPLICATION.read_text())
     server = serve_many(None, "--wsgi-file", "app.py", cwd=tmp_path, env=ANYWHERE)
     app.write_text("print('loading', file=__import__('sys').stderr); import time; time.sleep(60)")
     os.kill(server.pid, signal.SIGHUP)
@@ -444,7 +444,7 @@ def test_what_drains_too_slowly_for_the_mercy_drains_faster(serve_many: Any) -> 
 def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve_many: Any, tmp_path: Path) -> None:
     """Those who come back at once wait for a new worker, even where an old one would be the first to take them."""
     app = tmp_path / "app.py"
-    app.write_text(APPLICATION)
+    app.write_text(APPLICATION.read_text())
     options = ["--wsgi-file", "app.py", "--websockets-drain-rate", "100000", "-L"]
     server = serve_many(None, *options, processes=4, cwd=tmp_path, env=ANYWHERE)
     before = all_workers(server, 4)
@@ -455,7 +455,7 @@ def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve
         late = "[0 for _ in iter(int, 1) if gevent.sleep(0.001) or block(0.2)]"
         evaluate(server, f"globals().update(block={SLEEP}), gevent.spawn(eval, {late!r}, globals()) and None")
         hook = f"import gevent\nuwsgi.post_fork_hook = lambda: gevent.spawn({SLEEP}, 1)\n"
-        app.write_text(APPLICATION + hook)
+        app.write_text(APPLICATION.read_text() + hook)
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: not any(is_alive(pid) for pid in before), 20)
         crowd.look_around()

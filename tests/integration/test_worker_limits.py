@@ -54,7 +54,7 @@ def test_no_limit_counts_before_the_least_lifetime(serve_many: Any) -> None:
 
 
 def test_harakiri_ends_the_request_that_takes_too_long_and_nothing_else(serve_many: Any) -> None:
-    source = APPLICATION + (
+    source = APPLICATION.read_text() + (
         "inner = application\n"
         "def application(environ, start_response):\n"
         "    if environ['PATH_INFO'] == '/slow':\n"
@@ -77,7 +77,7 @@ def test_harakiri_ends_the_request_that_takes_too_long_and_nothing_else(serve_ma
 
 
 def test_harakiri_ends_a_request_that_has_emptied_its_environ(serve_many: Any) -> None:
-    source = APPLICATION + (
+    source = APPLICATION.read_text() + (
         "inner = application\n"
         "def application(environ, start_response):\n"
         "    if environ['PATH_INFO'] != '/slow':\n"
@@ -94,7 +94,7 @@ def test_harakiri_ends_a_request_that_has_emptied_its_environ(serve_many: Any) -
 
 def test_harakiri_leaves_a_connection_alone_whose_request_it_has_ended(serve_many: Any) -> None:
     """Also while the rest of that request's body is awaited: a client may send it late, and then another request."""
-    source = APPLICATION + (
+    source = APPLICATION.read_text() + (
         "inner = application\n"
         "def application(environ, start_response):\n"
         "    if environ['PATH_INFO'] == '/slow':\n"
@@ -130,7 +130,7 @@ def test_a_worker_whose_event_loop_is_stuck_logs_its_stack(serve_many: Any) -> N
     with HttpClient(address(server)) as client:
         client.send_request("POST", "/eval", body=STUCK)
         server.wait_for_log(r"worker [12] \(pid: [0-9]+\) has not run its event loop for [0-9]+ seconds", 10)
-        server.wait_for_log(r'File ".*app\.py", line [0-9]+ in application', 10)
+        server.wait_for_log(r'File ".*workers\.py", line [0-9]+ in application', 10)
 
 
 def test_a_worker_whose_event_loop_is_stuck_for_too_long_is_replaced(serve_many: Any) -> None:
