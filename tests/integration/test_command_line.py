@@ -17,6 +17,7 @@ import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, chunked, fetch
 from support.server import ROOT, Program, Server
+from support.tracing import not_traced
 from support.websocket_client import RawClient
 
 COMMAND = (sys.executable, "-m", "uwsgi_ws")
@@ -88,6 +89,7 @@ def test_version_names_the_protocol_core() -> None:
     assert re.fullmatch(r"uwsgi_ws [0-9]+\.[0-9]+\S* \(.+\)\n", ended.stdout)
 
 
+@not_traced
 def test_importing_the_package_patches_nothing() -> None:
     code = "import sys, uwsgi_ws, uwsgi_ws.options; sys.exit('gevent' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -16,6 +16,7 @@ from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
 from support.server import ServerFailed
+from support.tracing import not_traced
 from support.websocket_client import RawClient
 from support.workers import (
     ANYWHERE,
@@ -50,7 +51,9 @@ def test_the_workers_share_the_clients_and_know_their_places(serve_many: Any) ->
     assert server.pid not in pids
     tuples = {evaluate(server, "(uwsgi.worker_id(), os.getpid())") for _ in range(50)}
     assert {worker_id for worker_id, _ in tuples} <= {1, 2, 3}
-    assert evaluate(server, "uwsgi.masterpid(), os.getppid(), uwsgi.numproc") == (server.pid, server.pid, 3)
+    assert evaluate(server, "uwsgi.masterpid(), uwsgi.numproc") == (server.pid, 3)
+    # The process in between, by way of which a worker is forked, may be there still.
+    eventually(lambda: evaluate(server, "os.getppid()") == server.pid)
     workers = evaluate(server, "uwsgi.workers()")
     assert [worker["id"] for worker in workers] == [1, 2, 3]
     assert {worker["pid"] for worker in workers} == pids
@@ -72,6 +75,7 @@ def test_lazy_apps_are_loaded_by_each_worker(serve_many: Any) -> None:
     assert set(re.findall("loaded by worker [0-9]+", server.log)) == {"loaded by worker 1", "loaded by worker 2"}
 
 
+@not_traced
 def test_the_master_loads_neither_gevent_nor_the_application(serve_many: Any) -> None:
     server = serve_many(APPLICATION)
     assert "gevent" not in Path(f"/proc/{server.pid}/maps").read_text()

@@ -80,8 +80,10 @@ def test_wsgiref_validate_finds_nothing(server: Server, client: HttpClient, name
     before = len(server.log)
     for method in GET_AND_KIN:
         for kind, body in BODIES.items():
-            if "--threads" in server.name:
-                body = body[:20_000]  # a write for each line, and each takes two changes of threads
+            # In threads each line is a write that takes two changes of threads, and for a HEAD an application has a
+            # second: a long body that it has not read by then costs the connection.
+            if "--threads" in server.name or method == "HEAD":
+                body = body[:20_000]
             by_length = client.request(method, f"/valid/{name}?a=b", [("Content-Type", "text/x; charset=x")], body)
             framing = [("Transfer-Encoding", "chunked")]
             in_chunks = client.request(method, f"/valid/{name}", framing, chunked(*pieces_of(body)))

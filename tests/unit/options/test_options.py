@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any
 
 import pytest
+from support.tracing import not_traced
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, Redirect, SecureAddress
@@ -156,6 +157,7 @@ class TestTheTable:
         with pytest.raises(dataclasses.FrozenInstanceError):
             Options().gevent = 5  # type: ignore[misc]
 
+    @not_traced
     def test_importing_the_table_imports_no_gevent_and_reads_no_environment(self):
         script = """if True:
             import os, sys
