@@ -1,5 +1,5 @@
 # python -m uwsgi_ws --http 127.0.0.1:8080 --processes 4 --gevent 1000 --wsgi-file examples/chat.py
-"""A chat at http://127.0.0.1:8080/. A room is a channel: who is in it hears all of it, whichever worker serves him."""
+"""A chat at http://127.0.0.1:8080/. A room is a channel: all who are in it get its messages, in all workers."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def chat(environ):
         for text in ws:
             tell("said", text=text)
     except uwsgi_ws.ConnectionClosed:
-        pass  # his network has gone, or his computer was shut
+        pass  # the network has gone, or the computer was shut
     finally:
         tell("left")
     return []

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from uwsgi_ws.options.check import main as check
 
         return check(arguments[1:], os.environ)
-    is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # what a worker without a master hands on to itself
+    is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # a worker without a master hands these on to itself
     files = _handed_on_files()
     started_in = os.environ.pop("UWSGI_WS_STARTED_IN", None) or os.getcwd()
     try:
@@ -65,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _signal(pidfile: str, number: int) -> int:
-    """Send a signal to the process that a file tells of."""
+    """Send a signal to the process that a pidfile names."""
     try:
         with open(pidfile) as file:
             pid = int(file.read())
-        if pid <= 0:  # to the kernel, all processes or a group
+        if pid <= 0:  # the kernel would take it for all processes, or a group
             raise ValueError(f"{pid} is no process")
         os.kill(pid, number)
     except (OSError, ValueError) as exc:
@@ -86,7 +86,7 @@ def _handed_on_files() -> dict[str, bytes]:
 
 
 def _go_to_the_background(log: str, user: str | None, started_in: str) -> int:
-    """Return 0 in the process that goes on, another status when there is none."""
+    """Return 0 in the process that goes on, or the exit status when none does."""
     from uwsgi_ws.log import configure
     from uwsgi_ws.process.daemon import daemonize, is_daemon
     from uwsgi_ws.users import owners
@@ -94,7 +94,7 @@ def _go_to_the_background(log: str, user: str | None, started_in: str) -> int:
     if is_daemon():
         return 0
     try:
-        # Here already, so that a file that cannot be opened is told where the user looks.
+        # Opened here already, so that an error is shown where the user looks.
         configure(log, "--daemonize", owners(user), started_in)
     except OptionError as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
@@ -123,7 +123,7 @@ def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
         from uwsgi_ws.hub.patching import patch
 
         patch()
-    # Not before: it imports what must be patched.
+    # Imported this late because it imports what must be patched.
     from uwsgi_ws.hub.shield import shield_signals
     from uwsgi_ws.log import finish
     from uwsgi_ws.process.alone import serve_alone

@@ -83,7 +83,7 @@ class BodyError(RequestError, OSError):
 
 
 class ClientGone(Error, OSError):
-    """A response could not be sent: the client left, or took nothing for too long. Nobody is left to answer."""
+    """A response could not be sent: the client left, or took nothing for too long. No peer is left to answer."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -134,7 +134,7 @@ class MessageTooBig(FrameError):
 
 
 class KeepaliveTimeout(FrameError):
-    """The peer did not answer a ping in time; nobody may be left to read the close frame."""
+    """The peer did not answer a ping in time; it may not be there any more to read the close frame."""
 
     close_code = 1011
     close_reason = "no answer to a ping"
@@ -146,9 +146,9 @@ class ConnectionClosed(Error, OSError):
     An OSError, because uWSGI raises IOError at the same places.
 
     Args:
-        code: The close code of whoever closed first: the peer's (1005 if its close frame had none), or ours, also
+        code: The close code of the end that closed first: the peer's (1005 if its close frame had none), or ours, also
             when we failed the connection (then ``__cause__`` says why). 1006 when the stream just ended.
-        reason: The reason that came or went with it, often empty.
+        reason: The reason that was received or sent with it, often empty.
         is_clean: True when the closing handshake was completed (RFC 6455 7.1.4).
     """
 
@@ -191,12 +191,12 @@ class OptionError(Error, ValueError):
 
     @property
     def each(self) -> tuple[OptionError, ...]:
-        """What is to be told, an error a line."""
+        """The errors, each to be told in a line of its own."""
         return (self,)
 
 
 class OptionErrors(OptionError):
-    """Several of them, which are told together; ``option`` and the rest are the first one's.
+    """Several errors that are told together; ``option`` and the rest are the first one's.
 
     Args:
         errors: At least one.

@@ -174,7 +174,7 @@ class Http2Carrier(Carrier):
         return client
 
     def fetch(self, method: str, path: str, body: bytes = b"", *, chunked: bool = False) -> tuple[Response, bytes, int]:
-        """See Carrier; HTTP/2 has no chunks, but bodies whose length nobody tells."""
+        """Send a request. HTTP/2 has no chunks, but bodies of unknown length."""
         length = [] if chunked else [("content-length", str(len(body)))]
         answer = self._connection.request(method, path, length, body or None)
         port = self._connection.sock.getsockname()[1]

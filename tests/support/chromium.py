@@ -27,7 +27,7 @@ SWITCHES = (
 
 @contextlib.contextmanager
 def chromium_page(**context_options: object) -> Iterator[Page]:
-    """Give an empty page; fail at the end of the block if a script of it raised what nobody caught.
+    """Give an empty page; fail at the end of the block if a script on it raised an exception that was not caught.
 
     Args:
         context_options: As Playwright's ``new_context`` takes them: ``color_scheme``, ``viewport`` ...

@@ -1,6 +1,6 @@
 """HTTP/2 from the client's side, by the h2 library over a blocking socket; and frames by hand, for what h2 refuses.
 
-One thread drives a connection: whoever waits for one stream takes what comes for the others too.
+One thread drives a connection: while it waits for one stream it also takes what comes for the others.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class HttpClient:
         address: The server's.
         timeout: Seconds until a wait fails the test.
         tls: Speak TLS first, as this context has it.
-        server_name: Whom to ask for in TLS.
+        server_name: The name to ask for in TLS.
         source: The address to come from.
     """
 

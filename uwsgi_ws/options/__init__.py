@@ -1,17 +1,17 @@
-"""The options: one row each, under uWSGI's names; parser, ``--help`` and README derive from the rows.
+"""The options: one row each, under uWSGI's names; the parser and ``--help`` derive from the rows.
 
 Options come from sources. A source, such as `command_line`, `environment` or a file (``files``), only makes a list of
-`Setting`: text as the user wrote it, and where. `expand` carries out what is language in such a list: placeholders,
-blocks, the names of further files. `build` turns what is left into `Options`; it alone knows names, types and bounds,
-so that a value is judged alike wherever it comes from. A later setting wins over an earlier one, and the settings of a
+`Setting`: text as the user wrote it, and where. `expand` carries out the language in such a list: placeholders, blocks,
+the names of further files. `build` turns what is left into `Options`. It alone knows names, types and bounds, so that a
+value is judged the same wherever it comes from. A later setting wins over an earlier one, and the settings of a
 repeatable option add up.
 
 To add an option, add a field to `Options` in ``table``: its annotation says what the text must be
-(`TYPES`, in ``values``). What of uWSGI's is not ours has its row in ``uwsgi_only``.
+(`TYPES`, in ``values``). Options of uWSGI's that are not ours have their rows in ``uwsgi_only``.
 
-Nothing here resolves a name or reads the environment, which is handed in, only ``files`` and `expand` open files, and
-nothing imports gevent: the options are known before the standard library is patched. ``addresses`` is imported because
-it is as pure as this room, and an address is best refused where its option is known.
+Nothing here resolves a name or reads the environment, which is an argument. Only ``files`` and `expand` open files.
+Nothing imports gevent: the options are known before the standard library is patched. ``addresses`` is imported because
+it is as pure as this room, and an error in an address is best told where its option is known.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ __all__ = [
     "rows_of",
 ]
 
-#: What ``%V`` stands for: the version whose behaviour is followed, as ``uwsgi.version``.
+#: What ``%V`` stands for: the version that is followed, as ``uwsgi.version`` has it.
 _VERSION = "2.0.31"
 _EVERYTHING = "%$@"
 
@@ -77,9 +77,9 @@ def parse(
         argv: The command line.
         environ: The environment, for ``UWSGI_*`` and for placeholders.
         is_a_reload: Whether a server has been started by it before.
-        findings: Gets all there is to say; None when nobody asks.
-        kept: What files held, by their path; those that are read are added. One that may be read no more is taken from
-            there: a server that was started by root may have become another user.
+        findings: Gets all remarks; None where none are wanted.
+        kept: What files held, by their path; those that are read are added. A file that may not be read any more is
+            taken from there: a server that was started by root may have become another user.
         started_in: The directory that the files' paths start in, if it is not the current one.
 
     Raises:

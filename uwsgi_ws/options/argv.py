@@ -17,7 +17,7 @@ __all__ = ["command_line"]
 def command_line(argv: Sequence[str], findings: Findings | None = None) -> list[Setting]:
     """Return the settings of a command line, in order; files of configuration that stand alone come last, as in uWSGI.
 
-    Understood are ``--name value``, ``--name=value``, getopt's short flags (``-l 5``, ``-l5``, ``-LT``) and
+    It understands ``--name value``, ``--name=value``, getopt's short flags (``-l 5``, ``-l5``, ``-LT``) and
     bare arguments that name a configuration file or an application.
 
     Args:
@@ -76,7 +76,7 @@ def _short(letters: str, rest: deque[str]) -> Iterator[Setting]:
 
 
 def _pass_over_value(rest: deque[str], value: str) -> None:
-    """What stands behind an unknown option is its value, and no further complaint."""
+    """Skip the value behind an unknown option, so that it is no further error."""
     if not value and rest and not rest[0].startswith("-"):
         rest.popleft()
 
@@ -93,7 +93,7 @@ def _next(option: str, rest: deque[str], *, bare: str) -> str | None:
 def _bare(argument: str) -> Iterator[Setting]:
     """Read ``app.py``, ``app.wsgi``, ``pkg.mod`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``).
 
-    Whether ``mysite.wsgi`` is a file or a module is seen where it is loaded from.
+    Whether ``mysite.wsgi`` is a file or a module is decided when it is loaded.
     """
     target, colon, name = argument.partition(":")
     is_module = ("." in target or colon) and all(part.isidentifier() for part in target.split("."))

@@ -1,7 +1,7 @@
-"""``python -m uwsgi_ws check``: what a configuration will do here, told before anything is started.
+"""``python -m uwsgi_ws check``: what a configuration will do here, before anything is started.
 
-It reads what the server would read, and judges by the same table. What uWSGI does otherwise is told here, and only
-here, by the options that bring it about.
+It reads what the server would read, and uses the same table. The differences from uWSGI are listed here, and only here,
+by the options that cause them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Report(NamedTuple):
     """What there is to say; each entry is an option as it was written, what is said of it, and where it was.
 
     Attributes:
-        works: What does here what it does in uWSGI.
-        no_effect: What needs nothing here, and why.
-        must_change: What keeps the server from starting, or what nobody knows.
+        works: Options that do the same as in uWSGI.
+        no_effect: Options that need nothing here, and why.
+        must_change: Settings that keep the server from starting, and unknown names.
         reading: Values that do not mean what they seem to; they mean the same to uWSGI.
-        differs: What is done otherwise on purpose.
+        differs: What differs from uWSGI on purpose.
     """
 
     works: list[dict[str, str]]
@@ -107,7 +107,7 @@ def _is_ours(setting: Setting) -> bool:
 
 
 def _differences(options: Options) -> Iterator[tuple[str, str]]:
-    """Yield what these options do that uWSGI does otherwise."""
+    """Yield what these options do differently from uWSGI."""
     names = {setting.name for setting in options.given}
     is_patched_in_uwsgi = bool(names & {"gevent-monkey-patch", "gevent-early-monkey-patch"})
     if options.monkey_patch and not is_patched_in_uwsgi:

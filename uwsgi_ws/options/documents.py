@@ -1,7 +1,7 @@
-"""YAML, JSON and XML files as sources of settings: other people's parsers read them, here is only what a tree means.
+"""YAML, JSON and XML files as sources of settings: libraries parse them, this module knows what a tree means.
 
-A file has a mapping, or an element, called ``uwsgi`` or like the section that is asked for. In it every name has a
-value, or a list of values, that are taken as the file spells them: ``0660`` is no number, and ``yes`` is ``yes``.
+A file has a mapping, or an element, named ``uwsgi`` or as the section that is asked for. Every name in it has a value,
+or a list of values, which are taken as the file spells them: ``0660`` is no number, and ``yes`` is ``yes``.
 
 Source: uWSGI's core/yaml.c, core/json.c and core/xmlconf.c.
 """
@@ -56,7 +56,7 @@ def parse_json(text: str, file: str, section: str, findings: Findings) -> list[S
         ValueError: It is not JSON; the message says so.
     """
     try:
-        # Pairs, as a name may come several times; and numbers as they are spelt.
+        # Pairs, because a name may come several times; numbers stay as they are spelt.
         root = json.loads(text, object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=str)
     except json.JSONDecodeError as exc:
         raise ValueError(f"not JSON: {exc.msg}, line {exc.lineno}") from None
@@ -78,11 +78,11 @@ def parse_json(text: str, file: str, section: str, findings: Findings) -> list[S
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """The members of an object, those of the same name too."""
+    """The members of an object, including several of one name."""
 
 
 def _lines(text: str) -> Callable[[str], int]:
-    """Return what tells the lines of names, asked in their order; the parser does not."""
+    """Return a function that finds the lines of names, asked in their order: the parser does not tell them."""
     position = 0
 
     def line_of(name: str) -> int:
@@ -124,7 +124,7 @@ def parse_xml(text: str, file: str, section: str, findings: Findings) -> list[Se
 
 
 def _handler(events: list[tuple[int, str | None, dict[str, str], str]]) -> Any:
-    """Return what the parser calls: of each element its line, name and attributes, then texts, then an end (None)."""
+    """Return the parser's handler. It collects of each element its line, name and attributes, then texts, then None."""
     from xml.sax.handler import ContentHandler
 
     class Handler(ContentHandler):

@@ -8,7 +8,7 @@ from uwsgi_ws.options.setting import Setting
 
 __all__ = ["environment"]
 
-#: What a server tells itself, or was told by an emperor; and everything of our own.
+#: Variables that a server sets for itself, or that an emperor sets; and all of our own.
 _OTHERS = (
     "UWSGI_WS_",
     "UWSGI_RELOADS",
@@ -21,7 +21,7 @@ _OTHERS = (
 
 
 def environment(environ: Mapping[str, str]) -> list[Setting]:
-    """Return the settings of an environment, in its order; whoever sets the same elsewhere wins.
+    """Return the settings of an environment, in its order; the same option from any other source wins.
 
     Source: uWSGI's core/utils.c (``parse_sys_envs``).
     """

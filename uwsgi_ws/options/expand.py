@@ -1,14 +1,14 @@
 """An interpreter over settings: placeholders, arithmetic, variables, and the blocks of ``if`` and ``for``.
 
-It knows the words of the language, but no option and no file format: whoever calls it says which settings stand for a
-file's. It runs in two steps, as in uWSGI. Reading goes from setting to setting: files are put where they are named,
-blocks are left out or repeated. Then placeholders are filled in, in the settings that are left: first all of the
-environment, ``$(NAME)``, then those of files, ``@(FILE)``, at last those of other settings, ``%(name)``; so one may
-name what comes later. Of several settings with one name, the first is meant.
+It knows the words of the language, but no option and no file format: the caller says which settings stand for a file's.
+It runs in two steps, as in uWSGI. The first reads setting by setting: it puts files where they are named, and leaves
+out or repeats blocks. The second fills in placeholders, in the settings that are left: first all of the environment,
+``$(NAME)``, then those of files, ``@(FILE)``, at last those of other settings, ``%(name)``; so a placeholder may name
+what comes later. Of several settings with one name it means the first.
 
-Source: uWSGI's core/config.c and core/utils.c (``uwsgi_apply_config_pass``). Unlike it: blocks may stand in blocks, and
-know ``else``; what a block or a file's name is asked for may have placeholders, of what was read before; and where a
-placeholder names nothing, that is an error, not text.
+Source: uWSGI's core/config.c and core/utils.c (``uwsgi_apply_config_pass``). Unlike it: blocks may be nested, and
+know ``else``; the condition of a block and the name of a file may have placeholders, of settings read before; and a
+placeholder that names nothing is an error, not text.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _NAME = re.compile(r"[\w.-]+")
 
 
 class Loaded(NamedTuple):
-    """A file's settings, and what names the file for whoever looks for circles."""
+    """A file's settings, and what identifies the file, so that circles are found."""
 
     place: Hashable
     settings: Sequence[Setting]
@@ -53,7 +53,7 @@ class Loaded(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """What the interpreter has to be told.
+    """What the interpreter needs to know of the world.
 
     Args:
         environ: The environment.
@@ -63,7 +63,7 @@ class Outside:
         is_late: Says whether they go behind everything else.
         is_option: Says whether a name is an option's, so that it cannot be a variable's.
         keeps: Returns which kinds of placeholder mean something else in an option's value where they name nothing here:
-            of ``%$@``; all of them for a name whose value nobody reads.
+            of ``%$@``; all of them for a name whose value is not used.
     """
 
     environ: Mapping[str, str]
@@ -76,14 +76,14 @@ class Outside:
 
 
 class Expanded(NamedTuple):
-    """The settings that count, and the names that were only variables: they were asked for, or declared as such."""
+    """The settings that count, and the names that were only variables: used in a placeholder, or declared as such."""
 
     settings: list[Setting]
     variables: frozenset[str]
 
 
 def expand(settings: Sequence[Setting], outside: Outside, findings: Findings) -> Expanded:
-    """Return the settings that are left when all that is language has been carried out.
+    """Carry out the language, and return the settings that are left.
 
     Args:
         settings: Of all sources, in order.
@@ -99,7 +99,7 @@ def expand(settings: Sequence[Setting], outside: Outside, findings: Findings) ->
 
 @dataclass(slots=True)
 class _Block:
-    """An opener, what stands between it and its end, and what stands behind its ``else``."""
+    """A block: its opener, the settings up to its end, and those behind its ``else``."""
 
     opener: Setting
     body: list[Setting | _Block]
@@ -178,7 +178,7 @@ class _Interpreter:
         self._settings.append(setting)
 
     def load(self, setting: Setting, parents: tuple[Hashable, ...]) -> None:
-        """Put the settings of the file here that a setting names."""
+        """Put in the settings of the file that a setting names."""
         try:
             loaded = self._outside.load(self._known(setting))
             if loaded.place in parents:
@@ -202,7 +202,7 @@ class _Interpreter:
         self._add(Setting(name, value.strip(), setting.source))
 
     def _known(self, setting: Setting) -> Setting:
-        """Return a setting with those placeholders filled in that what was read so far can fill."""
+        """Return a setting whose placeholders are filled in as far as the settings read so far can."""
         if setting.value is None:
             return setting
         value = setting.value
@@ -275,7 +275,7 @@ class _Interpreter:
                 return re.search(argument, os.uname().nodename) is not None, argument
             case "reload":
                 return self._outside.is_a_reload, argument
-            case _:  # of plugins, there are what a Python server needs: they are built in
+            case _:  # the plugins that a Python server needs are built in
                 return argument in ("python", "python3", "http", "gevent", "corerouter"), argument
 
     # Placeholders
@@ -332,7 +332,7 @@ class _Interpreter:
         return text
 
     def _value(self, symbol: str, inside: str, find: Callable[[str], str | None]) -> str | None:
-        """Return what is between parentheses; None where it only looks like a placeholder.
+        """Return what parentheses stand for; None where they only look like a placeholder.
 
         Raises:
             LookupError: It names nothing; the message says so.
@@ -363,7 +363,7 @@ class _Interpreter:
 
 
 def _closing(text: str, start: int) -> int:
-    """Return where the parenthesis is closed that was opened before ``start``; -1 if nowhere."""
+    """Return the index of the parenthesis that closes the one opened before ``start``; -1 if there is none."""
     depth = 1
     for index in range(start, len(text)):
         depth += (text[index] == "(") - (text[index] == ")")
@@ -373,10 +373,10 @@ def _closing(text: str, start: int) -> int:
 
 
 def _calculated(words: Sequence[str], find: Callable[[str], str]) -> str:
-    """Return the value of numbers, names and ``+ - * / ++ --`` between them: from left to right, as in uWSGI.
+    """Calculate with numbers, names and ``+ - * / ++ --`` between them, from left to right, as in uWSGI.
 
-    Two values without a sign between them are put together. What is no number counts as the number that it begins
-    with, or 0; and so does what is divided by 0.
+    Two values without a sign between them are put together. A text counts as the number that it begins with, or 0. What
+    is divided by 0 is 0.
     """
     value, sign = "", ""
     for word in words:

@@ -25,7 +25,7 @@ from uwsgi_ws.options.setting import Findings, Note, Setting
 
 __all__ = ["Files", "format_of"]
 
-_SECTION = "uwsgi"  # the one that is meant when none is named
+_SECTION = "uwsgi"  # where no section is named
 _STDIN = "-"
 Parser = Callable[[str, str, str, Findings], "list[Setting] | None"]
 _PARSERS: dict[str, Parser] = {"ini": parse_ini, "xml": parse_xml, "yaml": parse_yaml, "json": parse_json}
@@ -42,13 +42,13 @@ def format_of(name: str) -> str | None:
 
 
 class Files:
-    """The files of one configuration, as they are named one after the other.
+    """The files of one configuration, one after the other.
 
     Args:
         version: What ``%V`` stands for.
         findings: Gets what is wrong with them.
-        kept: What files held, by their path; those that are read are added. One that may be read no more is taken from
-            there: a server that was started by root may have become another user.
+        kept: What files held, by their path; those that are read are added. A file that may not be read any more is
+            taken from there: a server that was started by root may have become another user.
         started_in: The directory that the files' paths start in; empty for the current one.
     """
 
@@ -113,12 +113,12 @@ class Files:
         except PermissionError:
             if path not in self._kept:
                 raise
-        # What is no UTF-8 comes through unharmed, as it does on a command line.
+        # Bytes that are not UTF-8 are kept, as on a command line.
         text = self._kept[path].decode("utf-8-sig", "surrogateescape")
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
     def _learn(self, value: str, file: str, section: str, *, is_new: bool) -> None:
-        """Note what the magic signs stand for in a file."""
+        """Remember what the magic signs stand for in a file."""
         if file == _STDIN:
             self._magic["o"] = file
             return
@@ -170,10 +170,10 @@ class Files:
 
 
 def _read_stdin() -> str:
-    """Return what standard input holds; a reload, here or in the program that follows by ``exec``, reads it again."""
+    """Return what standard input holds, in a way that a reload can read it again, here or behind an ``exec``."""
     try:
         os.lseek(0, 0, os.SEEK_SET)
-    except OSError:  # a pipe gives it once, so it is put into memory that takes the pipe's place
+    except OSError:  # a pipe can be read once, so memory takes its descriptor
         memory = os.memfd_create("standard input")
         with open(0, "rb", closefd=False) as pipe, open(memory, "wb") as copy:
             copy.write(pipe.read())
@@ -186,7 +186,7 @@ def _read_stdin() -> str:
 
 
 def _magic_of_machine(version: str) -> dict[str, str]:
-    """Return what magic signs stand for that are the same in every file."""
+    """Return the magic signs that mean the same in every file."""
     uid, gid = os.getuid(), os.getgid()
     now = time.time()
     return {

@@ -1,4 +1,4 @@
-"""What a source makes of what it read: settings, text as the user wrote it and where; and what there is to say."""
+"""What a source returns: settings, each a text as the user wrote it and where; and remarks on them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to say about a configuration that can be used nevertheless.
+    """A remark on a configuration that can be used nevertheless.
 
     Args:
-        kind: ``no effect`` of an option that needs nothing here, ``unknown`` of a name that nobody knows, ``reading``
-            of a text that does not mean what it seems to.
+        kind: ``no effect`` for an option that needs nothing here, ``unknown`` for a name that is no option, ``reading``
+            for a text that does not mean what it seems to.
         option: As the user wrote it; empty where no option is concerned.
         text: What there is to say.
         source: As a setting's.
@@ -59,14 +59,14 @@ class Note:
 
 @dataclass(slots=True)
 class Findings:
-    """All that is found while a configuration is read: nobody should have to mend it one error at a time."""
+    """All that is found while a configuration is read, so that it need not be mended one error at a time."""
 
     errors: list[OptionError] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
-    settings: Sequence[Setting] = ()  # what is left when all that is language has been carried out
+    settings: Sequence[Setting] = ()  # those left when the language has been carried out
 
     def note(self, kind: Literal["no effect", "unknown", "reading"], setting: Setting, text: str) -> None:
-        """Add what there is to say about a setting."""
+        """Add a remark on a setting."""
         self.notes.append(Note(kind, setting.spell(setting.name), text, setting.source))
 
     def check(self) -> None:

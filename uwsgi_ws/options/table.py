@@ -1,6 +1,6 @@
 """The options, a row each: what the server can be told. What of uWSGI's is not ours is in ``uwsgi_only``.
 
-As long as its rows are many; the machinery is in the modules beside it.
+The module is long because there are many rows; the machinery is in the modules beside it.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Options:
         help="The same behind everything else, so that it wins.",
     )
     strict: bool = option(
-        False, group="Configuration", help="Take a name in a file that nobody knows for an error; else it is a warning."
+        False, group="Configuration", help="Treat an unknown name in a file as an error, not as a warning."
     )
     print: tuple[str, ...] = option((), metavar="TEXT", group="Configuration", help="Print a text at the start.")
     show_config: bool = option(
@@ -153,7 +153,8 @@ class Options:
         (),
         group="Listening",
         help="Let only these connect to a uwsgi socket: an IP address, a network such as 10.1.0.0/16, or, for a "
-        "unix socket, uid:USER. Whoever may connect can say anything about clients. Default: everyone, as in uWSGI.",
+        "unix socket, uid:USER. A peer that may connect can say anything about clients. Default: everyone, as in "
+        "uWSGI.",
     )
     enable_proxy_protocol: bool = option(
         False,
@@ -164,7 +165,7 @@ class Options:
     http_enable_proxy_protocol: bool = option(
         False,
         group="Listening",
-        help="Believe such a header where it comes, and serve whoever sends none as they are, as uWSGI does.",
+        help="Believe such a header where there is one, and serve clients without one as they are, as uWSGI does.",
     )
     proxy_allow_from: tuple[Trusted, ...] = option(
         (),
@@ -176,8 +177,8 @@ class Options:
         (),
         group="Listening",
         help="Believe the X-Forwarded- headers of these proxies only, an address or network each, and those that come "
-        "by a unix socket: For, Host, Port, Proto and SSL. Without it Proto and SSL are believed of everybody, as "
-        "in uWSGI, and the others of nobody.",
+        "by a unix socket: For, Host, Port, Proto and SSL. Without it Proto and SSL count whoever sends them, as "
+        "in uWSGI, and the others never.",
     )
     https: tuple[SecureAddress, ...] = option(
         (),
@@ -488,7 +489,7 @@ class Options:
         group="WebSocket",
         help="Let clients in that RFC 6455 does not, as uWSGI does: 'handshake' without upgrade in the Connection "
         "header, with a key of any length, or without a version; 'masking' with unmasked frames; 'subprotocol' with "
-        "names that are no tokens. The access line says of whom that was needed.",
+        "names that are no tokens. The access line names what a client has needed.",
     )
     websockets_drain_rate: int = option(
         5_000,
@@ -681,15 +682,15 @@ class Options:
     log_x_forwarded_for: bool = option(
         False,
         group="Logging",
-        help="Call a client in access lines what its X-Forwarded-For header says, whoever wrote that. With "
-        "--forwarded-allow-from its address is right without it.",
+        help="Show what the X-Forwarded-For header says as the client's address in access lines, whoever wrote it. "
+        "With --forwarded-allow-from the address is right without this option.",
     )
     stats: tuple[Address, ...] = option(
         (),
         aliases=("stats-server",),
         needs_master=True,
         group="Logging",
-        help="Tell everybody who connects here how the workers stand, as JSON; uwsgitop reads it.",
+        help="Show the status of the workers to everyone who connects here, as JSON; uwsgitop reads it.",
     )
     stats_http: bool = option(False, group="Logging", help="Tell it by HTTP.")
 
@@ -742,7 +743,7 @@ class Options:
         False,
         short="M",
         group="Process",
-        help="Have a master look after the workers: it replaces those that die and reloads without refusing anybody.",
+        help="Have a master look after the workers: it replaces those that die and reloads without refusing a client.",
     )
     processes: int = option(
         1,
@@ -841,7 +842,9 @@ class Options:
         help="The same for a worker that its successor has taken over from.",
     )
     exit_on_reload: bool = option(
-        False, group="Process", help="End where a reload is asked for; whoever started the server starts it again."
+        False,
+        group="Process",
+        help="End where a reload is asked for; the program that started the server starts it again.",
     )
     die_on_term: bool = option(
         True, group="Process", help="Stop on SIGTERM, as it is. false in a file is --reload-on-term."
@@ -1043,7 +1046,7 @@ class Options:
     auto_procname: bool = option(
         False,
         group="Process",
-        help="Name each process after the part it plays, such as 'uwsgi_ws worker 1'; the other procname options imply "
+        help="Name each process after its role, such as 'uwsgi_ws worker 1'; the other procname options imply "
         "it where they give no name.",
     )
 
@@ -1109,12 +1112,12 @@ class Options:
 
     @property
     def is_serial(self) -> bool:
-        """Whether a worker runs one request at a time, as uWSGI does where it is told of no other way."""
+        """Whether a worker runs one request at a time, as uWSGI does by default."""
         return not self.gevent and not self.threads
 
     @property
     def stuck_report(self) -> float:
-        """Seconds until an event loop that does not run is reported; 0 where requests may well hold it up."""
+        """Seconds until an event loop that does not run is reported; 0 where requests may block it on purpose."""
         is_given = bool(self.settings_of("gevent-stuck-report"))
         return 0.0 if self.is_serial and not is_given else self.gevent_stuck_report
 
@@ -1124,12 +1127,12 @@ class Options:
         return self.threads or self.gevent or DEFAULT_PLACES
 
     def settings_of(self, name: str) -> list[Setting]:
-        """Return the settings that an option was given by, under whichever of its names, in order."""
+        """Return the settings that give an option, under any of its names, in order."""
         names = BY_NAME[name].names
         return [setting for setting in self.given if setting.name in names]
 
     def error(self, name: str, problem: str) -> OptionError:
-        """Return an error about an option found wrong only later, such as a port in use.
+        """Return an error about an option whose value is found wrong later, such as a port in use.
 
         Args:
             name: The option's long name.

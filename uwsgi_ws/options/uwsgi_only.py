@@ -155,7 +155,7 @@ IGNORED = (
     _ignored("skip-atexit", "A worker runs its atexit functions and ends.", "skip-atexit-teardown"),
     _ignored(
         "plugins",
-        "All there is is built in.",
+        "Everything is built in.",
         "plugin",
         "need-plugin",
         "need-plugins",
@@ -181,7 +181,7 @@ IGNORED = (
         "harakiri-graceful-signal",
         metavar="N",
     ),
-    _ignored("reaper", "Whoever is left behind is looked after in any case.", short="r"),
+    _ignored("reaper", "Processes that are left behind are reaped in any case.", short="r"),
     _ignored("check-interval", "Workers tell the master at once.", metavar="SECONDS"),
     _ignored("forkbomb-delay", "A worker that dies early is replaced later each time.", metavar="SECONDS"),
     _ignored("backtrace-depth", "A traceback is shown whole.", metavar="N"),
@@ -199,7 +199,7 @@ IGNORED = (
     _ignored("skip-zero", "Descriptor 0 is left alone in any case."),
     _ignored("honour-stdin", "Standard input is left as it is."),
     _ignored("never-swap", "The kernel decides; a service manager can forbid it."),
-    _ignored("ksm", "The kernel's page merging is for whoever runs the machine."),
+    _ignored("ksm", "The kernel's page merging is set up for the whole machine."),
     _ignored("prio", "A service manager sets priorities: systemd's Nice.", metavar="N"),
     _ignored("cpu-affinity", "The kernel spreads workers; a service manager can bind them.", metavar="N"),
     _ignored("clock", "The clock is the system's.", metavar="NAME"),
@@ -247,9 +247,7 @@ IGNORED = (
     _ignored("cheap", "All of --processes run all the time.", "cheaper-busyness-verbose", "die-on-idle"),
     # The log
     _ignored("log-master", "All processes write whole lines to one log."),
-    _ignored(
-        "threaded-logger", "Writing to the log keeps nobody waiting.", "log-master-stream", "log-master-req-stream"
-    ),
+    _ignored("threaded-logger", "Writing to the log delays no client.", "log-master-stream", "log-master-req-stream"),
     _ignored("log-master-bufsize", "Lines of the log have no limit.", "rsyslog-packet-size", metavar="BYTES"),
     _ignored("rsyslog-split-messages", "Lines of the log have no limit."),
     _ignored(
@@ -292,11 +290,11 @@ IGNORED = (
     # Emperors, forks and containers
     _ignored("no-initgroups", "The groups of --uid's user are taken on."),
     _ignored(
-        "master-as-root", "The master becomes who --uid says, as workers do.", "drop-after-init", "drop-after-apps"
+        "master-as-root", "The master becomes the user of --uid, as workers do.", "drop-after-init", "drop-after-apps"
     ),
     _ignored("daemons-honour-stdin", "Programs to attach have no standard input."),
-    _ignored("heartbeat", "There is no emperor that would wait for it.", metavar="SECONDS"),
-    _ignored("propagate-touch", "Nothing is below this server that would have to be told."),
+    _ignored("heartbeat", "No emperor waits for it.", metavar="SECONDS"),
+    _ignored("propagate-touch", "This server has no instances below it."),
     _ignored("no-server", "A server serves."),
     _ignored("command-mode", "A server serves."),
 )

@@ -47,7 +47,7 @@ class FileMode(int):
 
 
 class Mount(NamedTuple):
-    """What is found under a path: an application for ``--mount``, a directory for ``--static-map``."""
+    """What is served under a path: an application for ``--mount``, a directory for ``--static-map``."""
 
     path: str
     target: str
@@ -73,14 +73,14 @@ class Expiry(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """Something to do at a step of the instance's life: ``exec:COMMAND``."""
+    """An action at a step of the instance's life: ``exec:COMMAND``."""
 
     action: str
     argument: str
 
 
 class TouchHook(NamedTuple):
-    """Something to do when a file changes."""
+    """An action when a file changes."""
 
     path: str
     hook: Hook
@@ -102,7 +102,7 @@ class DaemonSpec(NamedTuple):
         every: Seconds between two looks at that file.
         stop_signal: What ends it.
         reload_signal: What ends it for a reload.
-        ends_with_us: Whether one with a pidfile is ended, too.
+        ends_with_us: Whether a program with a pidfile ends with the server, too.
     """
 
     command: str
@@ -114,11 +114,11 @@ class DaemonSpec(NamedTuple):
 
 
 class SmartDaemon(DaemonSpec):
-    """One with a pidfile."""
+    """A program with a pidfile."""
 
 
 class KeyedDaemon(DaemonSpec):
-    """One whose text is ``KEY=VALUE,...``."""
+    """A program described by ``KEY=VALUE,...``."""
 
 
 class Umask(int):
@@ -323,7 +323,7 @@ def _flag_of_file(text: str) -> tuple[str, str]:
 
 
 def _number_of_file(text: str) -> tuple[str, str]:
-    """Return what C's ``atoi`` sees of a text, and what there is to say where that is not what was meant."""
+    """Return what C's ``atoi`` reads of a text, and a remark where that may surprise."""
     if not text:
         return "0", ""
     found = re.match(r"\s*([+-]?[0-9]+(?:\.[0-9]+)?)(.*)", text, re.DOTALL)
@@ -352,8 +352,7 @@ class Type(NamedTuple):
     Attributes:
         parse: Raises ValueError with a message that holds the text.
         metavar: What stands for the value in texts.
-        lenient: Makes of a text in a file, of which uWSGI reads only the beginning, the text that it means to uWSGI,
-            and a remark where somebody may have meant something else.
+        lenient: Reduces a text in a file to the part that uWSGI reads, and returns a remark where that may surprise.
     """
 
     parse: Callable[[str], object]
