@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
+from support.many_clients import ManyClients
 from support.server import ServerFailed
 from support.tracing import not_traced
 from support.websocket_client import RawClient
@@ -417,18 +417,18 @@ def test_hundreds_of_clients_are_sent_away_and_come_back(serve_many: Any) -> Non
     """None sees 1006, none is refused, and they do not all come at once."""
     server = serve_many(APPLICATION, "--websockets-drain-rate", "200", "-L")
     before = all_workers(server, 2)
-    with ConnectionLimiter(address(server)[1], 300, "/chat") as crowd:
-        eventually(lambda: crowd.open == 300 and crowd.echoes > 20, 20)
+    with ManyClients(address(server)[1], 300, "/chat") as clients:
+        eventually(lambda: clients.open == 300 and clients.echoes > 20, 20)
         began = time.monotonic()
         os.kill(server.pid, signal.SIGHUP)
         server.wait_for_log("reloaded: new workers serve", 20)
         reloaded = time.monotonic()
         eventually(lambda: not any(is_alive(pid) for pid in before), 20)
         ended = time.monotonic()
-        crowd.look_around()
-        eventually(lambda: crowd.open == 300, 20)
-        assert crowd.codes == {1012: 300}
-        assert crowd.refused == 0
+        clients.look_around()
+        eventually(lambda: clients.open == 300, 20)
+        assert clients.codes == {1012: 300}
+        assert clients.refused == 0
         assert ended - began > 1.0  # 300 at 200 a second
         assert ended - reloaded < 10
 
@@ -436,13 +436,13 @@ def test_hundreds_of_clients_are_sent_away_and_come_back(serve_many: Any) -> Non
 def test_what_drains_too_slowly_for_the_mercy_drains_faster(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--websockets-drain-rate", "1", "--worker-reload-mercy", "2", "-L")
     before = all_workers(server, 2)
-    with ConnectionLimiter(address(server)[1], 100, "/chat") as crowd:
-        eventually(lambda: crowd.open == 100, 20)
+    with ManyClients(address(server)[1], 100, "/chat") as clients:
+        eventually(lambda: clients.open == 100, 20)
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: not any(is_alive(pid) for pid in before), 20)
-        crowd.look_around()
-        eventually(lambda: crowd.open == 100, 20)
-        assert crowd.codes == {1012: 100}
+        clients.look_around()
+        eventually(lambda: clients.open == 100, 20)
+        assert clients.codes == {1012: 100}
 
 
 def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve_many: Any, tmp_path: Path) -> None:
@@ -452,8 +452,8 @@ def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve
     options = ["--wsgi-file", "app.py", "--websockets-drain-rate", "100000", "-L"]
     server = serve_many(None, *options, processes=4, cwd=tmp_path, env=ANYWHERE)
     before = all_workers(server, 4)
-    with ConnectionLimiter(address(server)[1], 80, "/chat", talkers=0) as crowd:
-        eventually(lambda: crowd.open == 80, 20)
+    with ManyClients(address(server)[1], 80, "/chat", talkers=0) as clients:
+        eventually(lambda: clients.open == 80, 20)
         # One of the old hears late of everything, and the new ones wait for a while before they accept for the first
         # time.
         late = "[0 for _ in iter(int, 1) if gevent.sleep(0.001) or block(0.2)]"
@@ -462,10 +462,10 @@ def test_a_client_is_sent_away_once_by_a_reload_however_many_workers_leave(serve
         app.write_text(APPLICATION.read_text() + hook)
         os.kill(server.pid, signal.SIGHUP)
         eventually(lambda: not any(is_alive(pid) for pid in before), 20)
-        crowd.look_around()
-        eventually(lambda: crowd.open == 80, 20)
-        assert set(crowd.closed.values()) == {1}
-        assert crowd.codes == {1012: 80}
+        clients.look_around()
+        eventually(lambda: clients.open == 80, 20)
+        assert set(clients.closed.values()) == {1}
+        assert clients.codes == {1012: 80}
 
 
 def test_a_worker_that_is_stuck_does_not_hold_the_others_up_for_long_when_they_leave(serve_many: Any) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crowd import ConnectionLimiter
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
+from support.many_clients import ManyClients
 from support.server import ServerFailed
 from support.workers import (
     APPLICATION,
@@ -51,16 +51,16 @@ def test_those_who_wait_at_a_killed_worker_are_served_by_its_successor(serve_man
 def test_a_reload_loses_nobody_and_sends_each_away_once(serve_many: Any) -> None:
     server = serve_many(APPLICATION, "--reuse-port", "-L")
     before = all_workers(server, 2)
-    with ConnectionLimiter(address(server)[1], 100, "/chat") as crowd:
-        eventually(lambda: crowd.open == 100, 20)
+    with ManyClients(address(server)[1], 100, "/chat") as clients:
+        eventually(lambda: clients.open == 100, 20)
         with hammering(server) as problems:
             os.kill(server.pid, signal.SIGHUP)
             eventually(lambda: not any(is_alive(pid) for pid in before), 20)
-            crowd.look_around()
-            eventually(lambda: crowd.open == 100, 20)
+            clients.look_around()
+            eventually(lambda: clients.open == 100, 20)
         assert problems == []
-        assert crowd.codes == {1012: 100}
-        assert crowd.refused == 0
+        assert clients.codes == {1012: 100}
+        assert clients.refused == 0
     assert server.stop() == 0
     assert is_refused(server)
 

@@ -1,4 +1,4 @@
-"""Workers that do nothing but use the channels: forked for real, killed and stopped for real, asked over a socket."""
+"""Workers that only use the channels: really forked, killed and stopped, and asked over a socket."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ class Worker:
         self._sock.close()
 
     def numbers(self, channel: str, publisher: Worker) -> list[int]:
-        """The numbers of a publisher's messages that have come, in the order in which they came."""
+        """Return the numbers of a publisher's messages that have come, in their order."""
         prefix = _prefix(publisher)
         return [int(text.partition(":")[2]) for text in self.ask("received", channel) if text.startswith(prefix)]
 
     def count(self, channel: str, publisher: Worker) -> int:
-        """How many of a publisher's messages have come."""
+        """Return how many of a publisher's messages have come."""
         return int(self.ask("count_received", channel, _prefix(publisher)))
 
 
 def _prefix(publisher: Worker) -> str:
-    """What its messages begin with."""
+    """Return what a publisher's messages begin with."""
     return f"{publisher.seat}.{publisher.pid}:"
 
 

@@ -1,4 +1,4 @@
-"""Run by support.bus: forks workers that do nothing but use the channels, and answers for each by a unix socket.
+"""Run by support.bus: forks workers that only use the channels, and has each answer on a unix socket.
 
     python bus_process.py FOLDER SEATS QUEUE_SIZE MAX_MESSAGE_SIZE
 

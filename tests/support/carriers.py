@@ -53,7 +53,7 @@ class PoliteClient(RawClient):
         return came
 
     def stay_idle(self, seconds: float, pings: int) -> None:
-        """Do nothing but answer pings for so long, and until so many have come."""
+        """Only answer pings for so many seconds, and until so many have come."""
         end = time.monotonic() + seconds
         answered = 0
         while time.monotonic() < end or answered < pings:
@@ -67,12 +67,12 @@ class Carrier:
     """A way to a running server.
 
     Args:
-        server: Where it leads.
-        address: Where clients begin.
-        wire: What becomes of an HTTP request's bytes before they are sent.
-        patience: Seconds of silence after which something on the way would give up; 0 when nothing is there.
+        server: The server that it leads to.
+        address: Where clients connect.
+        wire: Turns the bytes of an HTTP request into what is sent.
+        patience: Seconds of silence after which a program on the way would give up; 0 when there is none.
         tells_client: Whether REMOTE_ADDR and REMOTE_PORT are the client's own.
-        takes_early: Whether what a client sends right behind its opening handshake arrives.
+        takes_early: Whether bytes that a client sends right behind its opening handshake arrive.
     """
 
     def __init__(
@@ -129,9 +129,9 @@ class TlsCarrier(Carrier):
     """A way that begins with a TLS handshake, in which HTTP/1.1 is agreed on.
 
     Args:
-        server: Where it leads.
-        address: Where clients begin.
-        context: The clients'.
+        server: The server that it leads to.
+        address: Where clients connect.
+        context: Used by the clients.
     """
 
     def __init__(self, server: Server, address: Address, context: ssl.SSLContext) -> None:
@@ -159,8 +159,8 @@ class Http2Carrier(Carrier):
     """A connection in which each WebSocket and each request is a stream, as browsers have it.
 
     Args:
-        server: Where it leads.
-        connection: To it.
+        server: The server that it leads to.
+        connection: A connection to it.
     """
 
     def __init__(self, server: Server, connection: Http2Client) -> None:
@@ -239,7 +239,7 @@ def uwsgi_unix(start: Start, folder: Path) -> Iterator[Carrier]:
 def routed(start: Start, action: str, server: Server, tells_client: bool) -> Iterator[Carrier]:
     """Start an instance that passes everything on to the last address of ``server``.
 
-    It has the application, too; but then the tests would miss what they look for in the log of ``server``.
+    It has the application, too. Should it answer itself, the tests miss what they look for in the log of ``server``.
     """
     host, port = server.addresses[-1]
     front = start("--route", f"^/ {action}:{host}:{port}", "--route-timeout", str(SILENCE))
@@ -269,7 +269,7 @@ def deployed(name: str, changes: Mapping[str, str]) -> str:
 
 
 def backend(start: Start, name: str) -> tuple[Server, str]:
-    """Start the server by the first line of a file of examples/deploy; return it, and where it is found."""
+    """Start the server by the first line of a file of examples/deploy; return it and its address."""
     first = (DEPLOY / name).read_text().splitlines()[0]
     assert BACKEND in first
     words = shlex.split(first.lstrip("#; ").replace(BACKEND, "127.0.0.1:0"))

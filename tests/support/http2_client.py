@@ -23,7 +23,7 @@ ENHANCE_YOUR_CALM, REFUSED_STREAM, CANCEL = 0xB, 0x7, 0x8
 
 
 def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    """Return a frame, whatever it says."""
+    """Return a frame, also one that is wrong."""
     return struct.pack("!I", len(payload))[1:] + bytes((kind, flags)) + struct.pack("!I", stream) + payload
 
 
@@ -41,7 +41,7 @@ class StreamState:
 
 
 def _forgiving(kind: type) -> type:
-    """h2's connection, but that the streams go on after a GOAWAY."""
+    """Return a connection of h2's in which streams go on after a GOAWAY."""
     terminated = require_module("h2.events").ConnectionTerminated
 
     class Connection(kind):  # type: ignore[misc]
@@ -57,9 +57,8 @@ class Http2Client:
     """One connection.
 
     Args:
-        address: The server's.
-        tls: Speak TLS first, as this context has it; h2 must come out of it.
-        window: Of each stream, which is all that a client takes which gives nothing back.
+        tls: The context for TLS, in which h2 must be agreed on; None for none.
+        window: Bytes of each stream that the client takes; it gives none back.
         source: The address to come from.
     """
 
@@ -104,7 +103,7 @@ class Http2Client:
     # Waiting
 
     def pump(self) -> None:
-        """Take what comes next."""
+        """Receive once, and handle what came."""
         try:
             data = self.sock.recv(65_536)
         except ConnectionError:
@@ -209,7 +208,7 @@ class Http2Client:
         return self.response(number)
 
     def ping(self) -> None:
-        """See that the connection still works."""
+        """Send a ping and wait for its answer."""
         before = self.pings
         self.h2.ping(b"12345678")
         self.flush()

@@ -65,9 +65,8 @@ class HttpClient:
     """One connection.
 
     Args:
-        address: The server's.
         timeout: Seconds until a wait fails the test.
-        tls: Speak TLS first, as this context has it.
+        tls: The context for TLS; None for none.
         server_name: The name to ask for in TLS.
         source: The address to come from.
     """

@@ -31,7 +31,7 @@ CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClose
 
 @dataclass(frozen=True)
 class Program:
-    """What to start, and the line that tells that it serves."""
+    """A command to start, and the line of its log that says that it serves."""
 
     command: tuple[str, ...]
     ready: str
@@ -47,7 +47,7 @@ BOUND = re.compile(r"bound (?:on|to TCP address) (\S+):(\d+)")
 
 
 class ServerFailed(AssertionError):
-    """The process ended, or said nothing of use, before it served."""
+    """The process ended, or did not say in time that it serves."""
 
 
 class Server:
@@ -126,7 +126,7 @@ class Server:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens for TCP, in the order of the log; a port it was not given yet (0) left out."""
+        """The TCP addresses it listens at, in the order of the log, without ports that are not chosen yet (0)."""
         return [(host, int(port)) for host, port in BOUND.findall(self.log) if port != "0"]
 
     @property
@@ -156,7 +156,7 @@ class Server:
                 self._changed.wait(left)
 
     def stop(self, signal_number: int = signal.SIGINT, deadline: float = STOP_DEADLINE) -> int:
-        """Ask the process to end, insist after ``deadline`` seconds; return its exit status."""
+        """Ask the process to end, kill it after ``deadline`` seconds, and return its exit status."""
         if self._process.poll() is None:
             self._process.send_signal(signal_number)
         return self.wait(deadline)
@@ -193,7 +193,7 @@ def _environment(changes: Mapping[str, str | None] | None) -> dict[str, str]:
 
 
 def faults(log: str) -> list[str]:
-    """Return the tracebacks in a log, but for those of a loop whose client has gone."""
+    """Return the tracebacks in a log, except those of a loop whose client has gone."""
     found = []
     lines = iter(log.splitlines())
     for line in lines:

@@ -1,4 +1,4 @@
-"""Instances of several workers: an application that tells who answers, and how to ask it."""
+"""Instances of several workers: an application that tells which process answers, and how to ask it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANYWHERE = {"PYTHONPATH": str(ROOT)}
 
 
 def wait_for_workers(server: Server, count: int) -> None:
-    """Until so many have come, those included that are gone already."""
+    """Wait until so many workers have started, including those that have ended."""
     eventually(lambda: server.log.count("spawned uwsgi_ws worker") >= count, 20)
 
 
@@ -30,12 +30,12 @@ def address(server: Server) -> tuple[str, int]:
 
 
 def who(server: Server) -> int:
-    """The process that answers."""
+    """Return the process that answers."""
     return int(fetch(address(server)).text.split()[0])
 
 
 def all_workers(server: Server, count: int) -> set[int]:
-    """The processes that answer, once there are ``count`` of them."""
+    """Return the processes that answer, once there are ``count`` of them."""
     seen: set[int] = set()
 
     def asked() -> bool:
@@ -63,7 +63,7 @@ def echo(peer: RawClient, message: str) -> None:
 
 
 def whose(peer: RawClient) -> int:
-    """The process that serves this connection."""
+    """Return the process that serves this connection."""
     peer.send_text("who")
     return int(peer.read_frame().payload)
 

@@ -27,14 +27,12 @@ class _Client:
         self.buffer = b""
 
 
-class ConnectionLimiter:
-    """``size`` clients, each connected, or on its way back; a thread of its own drives them.
+class ManyClients:
+    """``size`` clients, each connected or reconnecting, driven by one thread.
 
     Args:
-        port: The server's.
-        size: How many.
-        path: Where the echo is.
-        talkers: How many of them send the next message whenever the last has come back.
+        path: The path of the echo.
+        talkers: How many of them send a message, and the next one whenever the last has come back.
 
     Attributes:
         codes: Close codes that came, by number of connections; 1006 counts ends without one.
@@ -60,7 +58,7 @@ class ConnectionLimiter:
         self._shaking = 0
         self._talking: set[_Client] = set()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="crowd", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="many clients", daemon=True)
         self._thread.start()
 
     def leave(self) -> None:
@@ -69,11 +67,11 @@ class ConnectionLimiter:
         self._thread.join()
 
     def look_around(self) -> None:
-        """Wait until it knows of every connection that has ended before."""
+        """Wait until every connection that has ended so far is counted."""
         seen = self._looks
         eventually(lambda: self._looks >= seen + 2)
 
-    def __enter__(self) -> ConnectionLimiter:
+    def __enter__(self) -> ManyClients:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
