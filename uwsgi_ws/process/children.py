@@ -1,10 +1,62 @@
-"""What the kernel tells a parent of its children, and takes for them."""
+"""Children of the master: of which kinds they may be, when one is started again, and what the kernel tells of them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Protocol
 
-__all__ = ["cause", "exit_status", "reap", "send"]
+__all__ = ["ChildKind", "RestartBackoff", "cause", "exit_status", "reap", "send"]
+
+
+class ChildKind(Protocol):
+    """Children of one kind beside the workers, such as attached daemons: the master asks the same of each kind."""
+
+    @property
+    def live(self) -> bool:
+        """Whether one is still there that ends with the instance."""
+
+    @property
+    def due(self) -> list[float]:
+        """When there is something to do (monotonic)."""
+
+    def look(self) -> None:
+        """Start those that should run and do not, and kill those that do not end."""
+
+    def bury(self, pid: int, how: str) -> bool:
+        """Say whether a process that has ended was one of them, and take note of it."""
+
+    def renew(self) -> None:
+        """The application has been loaded again: have those start anew that run what may have changed."""
+
+    def stop(self) -> None:
+        """Have them end, and start none any more; a second call changes nothing."""
+
+
+@dataclass(slots=True)
+class RestartBackoff:
+    """When a child is started again that ends too early: later each time.
+
+    Attributes:
+        delays: Seconds before the next start, by early ends in a row; the last one for all further ones.
+        failures: Early ends in a row.
+        next_at: When the next start may be (monotonic).
+    """
+
+    delays: Sequence[float]
+    failures: int = 0
+    next_at: float = 0.0
+
+    def fail(self) -> None:
+        """Put the next start off."""
+        self.next_at = monotonic() + self.delays[min(self.failures, len(self.delays) - 1)]
+        self.failures += 1
+
+    def succeed(self) -> None:
+        """It has lived long enough: its next end is the first one again."""
+        self.failures = 0
 
 
 def reap() -> list[tuple[int, int]]:

@@ -12,20 +12,21 @@ from __future__ import annotations
 import math
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
 from uwsgi_ws.log import say
 from uwsgi_ws.options import DaemonSpec, Options
+from uwsgi_ws.process.children import RestartBackoff
 from uwsgi_ws.process.hooks import spawn
 
 __all__ = ["Daemons"]
 
 #: Seconds that a daemon lives at least which has started well.
 _INFANCY = 10.0
-#: Seconds between two starts of one that does not, at most.
-_LONGEST_PAUSE = 60.0
+#: Seconds before the next start of one that does not.
+_DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _SHORTEST_PAUSE = 1.0  # between two looks at a pidfile
 #: Seconds that one has to end.
 _MERCY = 10.0
@@ -40,7 +41,7 @@ class _Daemon:
         pid: Its process; of one with a pidfile, the command that starts it. 0 for none.
         kill_at: When it is killed if it has not ended.
         next_at: When it is started again, or its pidfile looked at.
-        failures: Early ends in a row.
+        backoff: Of its early ends.
         born_at: When it was started last.
     """
 
@@ -48,12 +49,12 @@ class _Daemon:
     pid: int = 0
     kill_at: float = math.inf
     next_at: float = 0.0
-    failures: int = 0
+    backoff: RestartBackoff = field(default_factory=lambda: RestartBackoff(_DELAYS))
     born_at: float = 0.0
 
 
 class Daemons:
-    """All of them.
+    """All of them: a ``ChildKind``.
 
     Args:
         options: They say which.
@@ -105,10 +106,12 @@ class Daemons:
                 daemon.pid, daemon.kill_at = 0, math.inf
                 if daemon.spec.pidfile or self._is_stopping:
                     return True
-                is_early = monotonic() - daemon.born_at < _INFANCY
-                daemon.failures = daemon.failures + 1 if is_early else 0
-                pause = min(2.0 ** (daemon.failures - 1), _LONGEST_PAUSE) if daemon.failures else 0.0
-                daemon.next_at = monotonic() + pause
+                if monotonic() - daemon.born_at < _INFANCY:
+                    daemon.backoff.fail()
+                    daemon.next_at = daemon.backoff.next_at
+                else:
+                    daemon.backoff.succeed()
+                    daemon.next_at = monotonic()
                 say(f"[uwsgi-daemons] {daemon.spec.command!r} (pid: {pid}) has ended, {how}; it is started again")
                 return True
         return False
@@ -118,7 +121,7 @@ class Daemons:
         for daemon in self._daemons:
             if daemon.pid and not daemon.spec.pidfile:
                 daemon.kill_at = monotonic() + _MERCY
-                daemon.failures = 0
+                daemon.backoff.succeed()
                 daemon.born_at = -_INFANCY  # its end is no failure
                 _send(daemon.pid, daemon.spec.reload_signal)
 

@@ -10,7 +10,7 @@ from time import monotonic
 
 from uwsgi_ws.process.common import Order
 
-__all__ = ["CEASING", "GRACE", "INFANCY", "Generation", "Life", "RestartBackoff", "WorkerProcess"]
+__all__ = ["CEASING", "GRACE", "INFANCY", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
 
 #: Seconds that a process may take to end, beyond those that it gives its clients.
 GRACE = 3.0
@@ -20,7 +20,7 @@ CEASING = 1.0
 #: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
 INFANCY = 1.0
 #: Seconds before such a one is replaced: at once the first time, then later and later.
-_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+WORKER_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 class Life(Enum):
@@ -87,17 +87,3 @@ class WorkerProcess:
 
     def __str__(self) -> str:
         return f"worker {self.order.worker_id} (pid: {self.pid})"
-
-
-@dataclass(slots=True)
-class RestartBackoff:
-    """How a worker's processes have fared lately."""
-
-    failures: int = 0
-    next_at: float = 0.0
-    births: int = 0
-
-    def fail(self) -> None:
-        """Put the next attempt off."""
-        self.next_at = monotonic() + _DELAYS[min(self.failures, len(_DELAYS) - 1)]
-        self.failures += 1

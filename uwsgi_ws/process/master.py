@@ -25,6 +25,7 @@ import select
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -36,11 +37,11 @@ from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks
 from uwsgi_ws.process import systemd as notify
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
-from uwsgi_ws.process.children import cause, exit_status, reap, send
+from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
-from uwsgi_ws.process.generations import CEASING, GRACE, INFANCY, Generation, Life, RestartBackoff, WorkerProcess
+from uwsgi_ws.process.generations import CEASING, GRACE, INFANCY, WORKER_DELAYS, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
@@ -73,7 +74,8 @@ class Master:
         self._read_options = read_options
         self._started_in = started_in
         self._workers: list[WorkerProcess] = []
-        self._luck = {worker_id: RestartBackoff() for worker_id in range(1, options.processes + 1)}
+        self._backoffs = {worker_id: RestartBackoff(WORKER_DELAYS) for worker_id in range(1, options.processes + 1)}
+        self._births_of: Counter[int] = Counter()  # processes that each worker has been
         self._births = 0
         self._generations: list[Generation] = []  # those that have a fork server
         self._current: Generation | None = None  # whose workers serve
@@ -118,7 +120,8 @@ class Master:
         self._signals = SignalQueue(self._meanings)
         self._fifos = [Fifo(self._options, path) for path in self._options.master_fifo]
         self._statistics = StatsServer(self._options)
-        self._daemons = Daemons(self._options)
+        #: Children beside the workers; a further kind is one more here.
+        self._kinds: list[ChildKind] = [Daemons(self._options)]
         self._orders: dict[str, Callable[[], None]] = {
             "q": self._stop,
             "Q": self._stop_at_once,
@@ -167,7 +170,7 @@ class Master:
     # The loop
 
     def _loop(self) -> None:
-        while self._workers or self._generations or self._daemons.live or not self._is_stopping:
+        while self._workers or self._generations or any(kind.live for kind in self._kinds) or not self._is_stopping:
             self._wait()
             if self._log is not None:
                 self._log.write_on()
@@ -179,7 +182,8 @@ class Master:
             self._fill()
             self._part()
             self._kill_overdue()
-            self._daemons.look()
+            for kind in self._kinds:
+                kind.look()
             self._statistics.serve(self._common.scoreboard)
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
@@ -199,13 +203,14 @@ class Master:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
         self._statistics.register(poll)
-        due = [worker.kill_at for worker in self._workers] + self._daemons.due
+        due = [worker.kill_at for worker in self._workers]
+        due += [moment for kind in self._kinds for moment in kind.due]
         # The last of them counts: who has ceased is awaited no more, but leaves with the others.
         due += [
             max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
         ]
         due += [generation.kill_at for generation in self._generations]
-        due += [luck.next_at for luck in self._luck.values() if luck.next_at > monotonic()]
+        due += [backoff.next_at for backoff in self._backoffs.values() if backoff.next_at > monotonic()]
         left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
         poll.poll(max(0, int(left * 1000) + 1))
 
@@ -304,8 +309,8 @@ class Master:
         before, self._current, self._coming = self._current, self._coming, None
         if before is not None:
             before.retire()
-        for luck in self._luck.values():
-            luck.failures = 0
+        for backoff in self._backoffs.values():
+            backoff.succeed()
         for worker in self._workers:
             if worker.generation is not self._current and worker.life is Life.SERVING:
                 worker.life, worker.awaited_until = Life.CEASING, monotonic() + CEASING
@@ -314,9 +319,10 @@ class Master:
                 self._dismiss(worker)
         if before is None:
             self._safe_pidfile.write()
-        notify.ready(f"{len(self._luck)} workers serve")
+        notify.ready(f"{len(self._backoffs)} workers serve")
         if before is not None:
-            self._daemons.renew()
+            for kind in self._kinds:
+                kind.renew()
             say("*** reloaded: new workers serve, the old ones leave ***")
         if self._wants_reload:
             self._wants_reload = False
@@ -351,7 +357,7 @@ class Master:
         if self._coming is not None:
             serving = [worker for worker in self._workers if worker.life is Life.SERVING]
             if len({worker.order.worker_id for worker in serving if worker.generation is self._coming}) == len(
-                self._luck
+                self._backoffs
             ):
                 self._promote()
 
@@ -362,14 +368,16 @@ class Master:
         spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
         # One after the other, as workers born together reach their limits together.
         manned = {worker.order.worker_id for worker in staying if worker is not spent}
-        for worker_id, luck in self._luck.items():
+        for worker_id, backoff in self._backoffs.items():
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
-            if worker_id in manned or luck.next_at > monotonic() or seat is None:
+            if worker_id in manned or backoff.next_at > monotonic() or seat is None:
                 continue
             taken.add(seat)
-            luck.births += 1
+            self._births_of[worker_id] += 1
             self._births += 1
-            worker = WorkerProcess(Order(worker_id, seat, self._births, luck.births, self._is_paused), generation)
+            worker = WorkerProcess(
+                Order(worker_id, seat, self._births, self._births_of[worker_id], self._is_paused), generation
+            )
             self._common.scoreboard.clear(seat)
             self._workers.append(worker)
             assert generation.control is not None, "its fork server is loaded"
@@ -439,7 +447,7 @@ class Master:
 
     def _bury(self, pid: int, status: int) -> None:
         """Somebody is dead: one of ours, or what one of ours has left behind."""
-        if self._daemons.bury(pid, cause(status)):
+        if any(kind.bury(pid, cause(status)) for kind in self._kinds):
             return
         for worker in self._workers:
             if worker.pid == pid:
@@ -461,7 +469,7 @@ class Master:
             return
         say(f"DAMN ! {worker} died, {cause(status)} :( trying respawn ...")
         if worker.life is Life.SERVING and monotonic() - worker.born_at >= INFANCY:
-            self._luck[worker.order.worker_id].failures = 0
+            self._backoffs[worker.order.worker_id].succeed()
         self._put_off(worker, exit_status(status))
 
     def _bury_fork_server(self, generation: Generation, status: int) -> None:
@@ -483,10 +491,10 @@ class Master:
 
     def _put_off(self, worker: WorkerProcess, status: int) -> None:
         """A worker is lost that nobody told to leave: replace it, sooner or later; or end, when that is in vain."""
-        luck = self._luck[worker.order.worker_id]
-        luck.fail()
+        backoff = self._backoffs[worker.order.worker_id]
+        backoff.fail()
         nobody_serves = not any(other.life is Life.SERVING for other in self._workers)
-        if luck.failures > _ATTEMPTS and nobody_serves:
+        if backoff.failures > _ATTEMPTS and nobody_serves:
             say("*** no worker stays alive, giving up ***")
             self._end(status or 1)
 
@@ -573,7 +581,8 @@ class Master:
         self._status = self._status or status
         # Together with those of the workers these are the last ends: clients are refused from here on.
         self._sockets.close()
-        self._daemons.stop()
+        for kind in self._kinds:
+            kind.stop()
         for generation in self._generations:
             generation.retire()
         for worker in self._workers:
