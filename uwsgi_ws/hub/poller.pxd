@@ -22,7 +22,7 @@ cdef class Poller:
     cdef public object hub
     cdef public double now
     cdef public list ready
-    cdef public Cork turn
+    cdef public Cork cork
 
     @cython.locals(watched=Watched)
     cpdef object wait(self)

@@ -74,16 +74,16 @@ class Poller:
         hub: The same.
         now: When the present batch came (monotonic).
         ready: What is left of it; watchers add to it.
-        turn: What is written at the end of the turn.
+        cork: What is written at the end of the turn.
     """
 
-    __slots__ = ("_add", "_check", "_held", "_is_left", "hub", "now", "ready", "turn")
+    __slots__ = ("_add", "_check", "_held", "_is_left", "cork", "hub", "now", "ready")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
         self.now = monotonic()
         self.ready: list[Any] = []
-        self.turn = Cork(self.hub.loop)
+        self.cork = Cork(self.hub.loop)
         self._add: Any = self.ready.append  # one object, which every watcher keeps
         self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
         self._is_left = False

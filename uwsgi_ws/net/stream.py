@@ -224,9 +224,9 @@ class SocketStream(Watched):
     def answer(self, data: bytes, timeout: float | None) -> None:
         """See ClientStream. It is held only while others wait to be answered in this turn."""
         poller = self._poller
-        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.turn.may_cork(poller.now):
+        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.cork.may_cork(poller.now):
             self._held = data
-            poller.turn.touch(self)
+            poller.cork.touch(self)
         else:
             self.send_all(data, timeout)
 

@@ -367,7 +367,7 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
             inboxes,
             seat,
             server.hub,
-            server.poller.turn,
+            server.poller.cork,
             server.stats,
             queue_size=options.channel_queue * 1024,
             max_message_size=options.max_message_size,

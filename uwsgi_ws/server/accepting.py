@@ -206,7 +206,7 @@ class Accepting:
     def _http2_front(self, stream: ClientStream, peer: Peer, core: int, handle: Handler) -> Front:
         from uwsgi_ws.fronts.http2.front import Http2Front  # h2 is optional: it is spoken only where it is installed
 
-        hub, cork = self._loop.hub, self._loop.poller.turn
+        hub, cork = self._loop.hub, self._loop.poller.cork
         front = Http2Front(stream, self._settings.http, peer, core, handle, self._spawn_worker, hub, cork)
         if self.is_stopped:  # it was not among those that `stop` told
             front.goodbye()

@@ -331,7 +331,7 @@ class ThreadConnection(Connection):
 
     def _make_outbox(self) -> Outbox:
         limit = self._settings.max_outbox
-        return ThreadOutbox(self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit, self._lock)
+        return ThreadOutbox(self, self._stream, self._poller.hub, self._poller.cork, self._stats, limit, self._lock)
 
 
 class ThreadAcceptor(Acceptor):

@@ -325,7 +325,7 @@ class Connection(LiveConnection):
 
     def _may_cork(self) -> bool:
         """Return whether an answer may go out as late as at the end of the turn: not the first ones to a peer."""
-        return self._poller.turn.may_cork(self._heard_at) and self.messages_sent > _UNHELD
+        return self._poller.cork.may_cork(self._heard_at) and self.messages_sent > _UNHELD
 
     def _park(self, deadline: float | None) -> Any:
         """Switch to the hub; return what it is woken with, ``_NOTHING`` at the deadline."""

@@ -614,5 +614,5 @@ class LiveConnection(Receiver):
 
     def _make_outbox(self) -> Outbox:
         return Outbox(
-            self, self._stream, self._poller.hub, self._poller.turn, self._stats, limit=self._settings.max_outbox
+            self, self._stream, self._poller.hub, self._poller.cork, self._stats, limit=self._settings.max_outbox
         )

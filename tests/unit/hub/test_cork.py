@@ -22,7 +22,7 @@ class Worker:
     """Answers what it hears, in no more time than is said."""
 
     def __init__(self) -> None:
-        self.turn = Cork(gevent.get_hub().loop)
+        self.cork = Cork(gevent.get_hub().loop)
         self.now = 100.0
 
     def may_cork(self, seconds: float, heard_at: float | None = None) -> bool:
@@ -30,7 +30,7 @@ class Worker:
         if heard_at is None:
             heard_at = self.now
         self.now += seconds
-        return self.turn.may_cork(heard_at)
+        return self.cork.may_cork(heard_at)
 
     def be_trusted(self) -> int:
         """Answer quickly until answers may be held; return how many it took."""
@@ -50,7 +50,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
 def test_what_is_touched_is_flushed_once_at_the_end_of_the_turn(worker: Worker) -> None:
     items = [Item(), Item()]
     for item in items:
-        worker.turn.touch(item)
+        worker.cork.touch(item)
     assert [item.flushed for item in items] == [0, 0]
     gevent.sleep(0)
     gevent.sleep(0)
@@ -65,8 +65,8 @@ def test_one_that_cannot_be_flushed_does_not_keep_the_others_from_it(
             raise ValueError("its own trouble")
 
     item = Item()
-    worker.turn.touch(Broken())
-    worker.turn.touch(item)
+    worker.cork.touch(Broken())
+    worker.cork.touch(item)
     gevent.sleep(0)
     gevent.sleep(0)
     assert item.flushed == 1
@@ -94,7 +94,7 @@ def test_the_time_that_others_took_for_their_answers_is_not_counted(worker: Work
 def test_what_is_held_goes_out_before_anything_is_held_beside_what_is_old(worker: Worker) -> None:
     worker.be_trusted()
     item = Item()
-    worker.turn.touch(item)
+    worker.cork.touch(item)
     for _ in range(19):
         assert worker.may_cork(QUICK)
     assert not item.flushed

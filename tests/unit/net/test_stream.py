@@ -129,7 +129,7 @@ def busy(
     """A pair in a turn in which others wait to be answered, by an application that takes no time."""
     poller.now = 1.0
     monkeypatch.setattr("uwsgi_ws.hub.cork.monotonic", lambda: 1.0)
-    while not poller.turn.may_cork(1.0):
+    while not poller.cork.may_cork(1.0):
         pass
     poller.ready.append(pair[0])
     yield pair

@@ -143,7 +143,7 @@ class Http2Front(Receiver):
         spawn: Has a lane run in a greenlet of the worker's; False when there is no place. Then
             ``place_is_free`` is called once there is one.
         hub: The hub.
-        turn: When answers may wait for the end of the loop's turn; None has each go out at once.
+        cork: When answers may wait for the end of the loop's turn; None has each go out at once.
     """
 
     has_moments = True
@@ -157,14 +157,14 @@ class Http2Front(Receiver):
         handle: Callable[[Request], None],
         spawn: Callable[[StreamWorker], bool],
         hub: Hub,
-        turn: Cork | None = None,
+        cork: Cork | None = None,
     ) -> None:
         self.hub: Any = hub
         self.settings = settings
         self._stream = stream
         self.handle = handle
         self._spawn = spawn
-        self._turn = turn
+        self._cork = cork
         self._lane = StreamWorker(self, core)
         self._helpers = 0  # greenlets beside the connection's own
         self._variables = {"SCRIPT_NAME": "", **peer.variables()}
@@ -576,10 +576,10 @@ class Http2Front(Receiver):
             self._h2.send_data(stream.number, data, end_stream=True)
             self._budget.earn(_UPDATES_PER_FRAME)
             stream.is_shut = True
-        if self._turn is not None and self._turn.may_cork(self._heard_at):
+        if self._cork is not None and self._cork.may_cork(self._heard_at):
             if not self._is_held:
                 self._is_held = True
-                self._turn.touch(self)
+                self._cork.touch(self)
         else:
             self.flush()
         return True
