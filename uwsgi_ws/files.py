@@ -1,6 +1,6 @@
 """Opening files of the server's own, such as its log, as root: never one that another user has put in our way.
 
-Whoever may write to a folder may put a symbolic link, a hard link or a file of theirs where we are about to write.
+A user that may write to a folder may put a symbolic link, a hard link or a file where we are about to write.
 So as root, each folder of a path is judged before what is in it. In one that only root may write to, everything is as
 root wants it. In any other, a link is not followed (but for one of root's own in the midst of the path), and what is
 opened must be a file of ours with a single name.
@@ -94,7 +94,7 @@ def _open_in(folder: int, name: str, flags: int, mode: int, users: Collection[in
             try:
                 return os.open(name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
             except FileExistsError:
-                continue  # somebody was faster
+                continue  # another process was faster
         if stat.S_ISFIFO(info.st_mode):
             flags = _for_fifo(flags)
         # Not to wait, whatever it has become since.

@@ -1,4 +1,4 @@
-"""A worker's counters. Plain numbers: whoever counts adds one, whoever asks reads."""
+"""A worker's counters. They are plain numbers: what counts adds one, what asks reads them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def owners(name: str | None) -> tuple[int, ...]:
     try:
         return () if name is None else (user_id(name),)
     except ValueError:
-        return ()  # whoever is about to become that user says so
+        return ()  # the caller, which is about to become that user, says so
 
 
 def group_id(name: str) -> int:

@@ -121,7 +121,7 @@ class Instance:
         self._lock(number).release()
 
     def is_locked(self, number: int = 0, /) -> bool:
-        """Say whether somebody holds a lock."""
+        """Say whether any process holds a lock."""
         return self._lock(number).is_held()
 
     def _lock(self, number: int) -> _Lock:

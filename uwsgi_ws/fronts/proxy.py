@@ -88,7 +88,7 @@ def proxied_peer(stream: SocketStream, peer: Peer, timeout: float, *, may_lack: 
 
 
 def _begins_with_header(stream: SocketStream, deadline: float) -> bool:
-    """Wait until it shows whether a connection begins with a header; whoever sends nothing has none."""
+    """Wait until it shows whether a connection begins with a header; a client that sends nothing has none."""
     while True:
         try:
             answer = is_header(stream.peek(max(0.0, deadline - monotonic())))

@@ -147,7 +147,7 @@ class StreamRequest(Request):
             while (piece := parser.next_body()) is None:
                 data = None
                 if self._needs_continue:
-                    # RFC 9110 10.1.1: only once somebody wants the body, and not when it is there already.
+                    # RFC 9110 10.1.1: only once the body is wanted, and not when it is there already.
                     self._needs_continue = False
                     data = stream.recv_now()
                     if data is None and not self.status:
@@ -238,7 +238,7 @@ class StreamRequest(Request):
         left = self._left
         if left is not None:
             if len(data) > left:
-                data = data[:left]  # whoever writes says so in the log
+                data = data[:left]  # the caller says so in the log
                 if not self._is_head and self.status not in (204, 304):
                     self._must_close = True
             self._left = left - len(data)

@@ -1,12 +1,12 @@
 """What belongs to this process alone: a process that the application forks gets nothing of the server that acts.
 
 ``fork`` copies everything: listening sockets, clients' connections, an event loop in the middle of its turn, greenlets
-that wait for other clients. In a *copy*, as such a child is called here, none of it may act, whoever forked it and
-however: ``os.fork``, ``multiprocessing``, ``pty.fork``, ``subprocess``. So whoever makes something that only the
-server's own processes may use declares it here, and in a copy, before any library's handler runs there:
+that wait for other clients. In a *copy*, as such a child is called here, none of it may act, however it was
+forked: ``os.fork``, ``multiprocessing``, ``pty.fork``, ``subprocess``. So what only the server's own processes may use
+is declared here by the code that makes it, and in a copy, before any library's handler runs there:
 
-* Descriptors become a socket whose peer is gone. The numbers stay taken, so that nobody who still knows one writes
-  into something else; what they meant is let go of, so that a client sees the end, and the address is free, when the
+* Descriptors become a socket whose peer is gone. Their numbers stay taken, so that code which still knows one does not
+  write into something else. What they meant is closed: a client sees the end, and an address is free, as soon as the
   server closes them, however long the copy lives.
 * Signals mean what they mean by default.
 * The hub stays, as locks and sockets know it, but of what waited in it at the fork nothing goes on (see ``_cut_off``).
@@ -140,7 +140,7 @@ def _os_fork() -> Callable[[], int]:
 
 
 def refuse_copies() -> None:
-    """Raise an error in a copy; for whoever is about to wait for a client.
+    """Raise an error in a copy; for a caller that is about to wait for a client.
 
     Raises:
         OSError: this is one.

@@ -123,12 +123,12 @@ class Poller:
         return greenlets.switch(self.hub if target is None else target)
 
     def _leave(self) -> None:
-        """This process is a copy: whoever is parked here stays so."""
+        """This process is a copy: the greenlets parked here stay parked."""
         self._is_left = True
         self.ready.clear()
 
     def _dispatch(self) -> None:
-        """Go through a batch; whoever is switched to may have gone on with it in the meantime."""
+        """Go through a batch; a greenlet that is switched to may go on with it in the meantime."""
         if not self.ready:
             return
         self.now = monotonic()

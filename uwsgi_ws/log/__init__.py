@@ -108,7 +108,7 @@ def configure(
 ) -> None:
     """Send our loggers, and all that the process prints, where they belong.
 
-    A file that is the log's already stays so if it cannot be opened again: whoever opened it may have been root.
+    A file that is the log's already stays so if it cannot be opened again: root may have opened it.
 
     Args:
         logto: The file; None for stderr as it is.

@@ -329,7 +329,7 @@ class _LogBuffer(io.BufferedIOBase):
 def install_streams(output: LogOutput) -> None:
     """Send what the application prints to the log, line by line, in order with the server's own lines.
 
-    A stream that somebody has replaced before stays theirs.
+    A stream that has been replaced before stays as it is.
     """
     for name in ("stdout", "stderr"):
         before: Any = getattr(sys, name)

@@ -23,7 +23,7 @@ class Stream(Protocol):
 
     @property
     def raw(self) -> Any:
-        """The socket itself, if what is sent goes there as it is, for whoever spares a call; else None."""
+        """The socket itself, if what is sent goes there as it is, so that a caller can spare a call; else None."""
 
     def send(self, data: Any) -> int:
         """Send what goes without waiting; return the bytes taken, 0 when none can go now.
@@ -103,7 +103,7 @@ class ClientStream(Stream, Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether somebody waits for the peer."""
+        """Whether a greenlet waits for the peer."""
 
     def expire(self) -> None:
         """End a wait in progress as if its time were up; the hub calls it."""

@@ -109,5 +109,5 @@ class Listener(StreamServer):
         self.stop_accepting()
 
     def do_handle(self, *args: Any) -> None:
-        """Have somebody served. Its base's closes the socket afterwards, by a frame more on each client's stack."""
+        """Serve a client. The base class closes the socket afterwards, by a frame more on each client's stack."""
         self._spawn(self._handle, *args)  # type: ignore[attr-defined]  # its base's

@@ -1,4 +1,4 @@
-"""What the files of a TLS identity hold. Whoever reads them need not be who uses them, nor know TLS."""
+"""What the files of a TLS identity hold. The process that reads them may be another than the one that uses them."""
 
 from __future__ import annotations
 

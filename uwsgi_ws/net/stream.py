@@ -243,7 +243,7 @@ class SocketStream(Watched):
         try:
             sent = self.raw.send(held)
         except OSError:
-            self._take_held()  # whoever reads next is told
+            self._take_held()  # the next read reports it
             return
         if sent == len(held):
             self._take_held()
@@ -380,7 +380,7 @@ class SocketStream(Watched):
             self._sock.close()
 
     def _wake(self) -> None:
-        """Have whoever waits find that the socket is closed."""
+        """Have the greenlets that wait find that the socket is closed."""
         waiter = self._parked if self._reader is None else self._reader
         if waiter is not None:
             waiter.switch()

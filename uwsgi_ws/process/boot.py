@@ -36,7 +36,7 @@ __all__ = [
 #: Modules whose frames lead to the application while it is imported.
 _OUTER = re.compile(r"(?:uwsgi_ws|importlib|_frozen_importlib)(?:\..*)?|_frozen_importlib_external")
 
-#: The directories that were entered, and their descriptors: whoever is not root any more may find no way there.
+#: The directories that were entered, and their descriptors: a process that is root no more may find no way there.
 _directories: dict[str, int] = {}
 
 
@@ -57,12 +57,12 @@ def prepare(options: Options, started_in: str) -> None:
         started_in = _enter(options, "force-cwd", started_in, options.force_cwd)
     mark_lines(options.log_date, options.log_prefix)
     if options.logto2 is not None and os.path.join(started_in, options.logto2) == log_file():
-        _begin_late_log(options, started_in)  # whoever opened the first log was somebody else
+        _begin_late_log(options, started_in)  # another user opened the first log
     elif options.logto is None and options.daemonize is not None:
         configure(options.daemonize, "--daemonize", users, started_in)
     else:
         configure(options.logto, "--logto", users, started_in)
-    # Whoever is forked from here has it from the first moment on.
+    # Processes forked later inherit it from their first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
     keep_signal(REOPEN)
     _set_limits(options)

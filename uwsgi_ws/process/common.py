@@ -1,6 +1,6 @@
 """What the processes of an instance have in common: made by the master once, before it forks anybody.
 
-Whoever adds something that workers share, such as pipes between them, makes it in ``Common``, before there is a
+What workers share, such as pipes between them, is made in ``Common``, before there is a
 process that would not have it. The master keeps it all open, so that a worker's successor finds it again.
 """
 

@@ -66,4 +66,4 @@ class Fifo:
         try:
             self._path.unlink(missing_ok=True)
         except OSError:
-            pass  # we have become somebody who may not
+            pass  # the process has become a user that may not

@@ -200,7 +200,7 @@ def _descriptors() -> set[int]:
 
 
 def _warn_of_shared(fds: set[int], workers: int) -> None:
-    """Say which connections all workers will share, so that an answer reaches whoever reads first."""
+    """Say which connections all workers will share, so that an answer reaches the worker that reads first."""
     peers = []
     for fd in sorted(fds):
         try:

@@ -1,4 +1,4 @@
-"""Certificates and private keys, read by the process that may: before ``--uid`` makes it somebody else.
+"""Certificates and private keys, read while the process may: before ``--uid`` makes it another user's.
 
 What was read is kept for those who come later and may not read the files any more: workers that a reload begins, or the
 program that replaces this one by ``exec``. That gets it in memory that has no name; its descriptor is in an environment

@@ -446,7 +446,7 @@ class Master:
                 send(generation.pid, signal.SIGKILL)
 
     def _bury(self, pid: int, status: int) -> None:
-        """Somebody is dead: one of ours, or what one of ours has left behind."""
+        """A process has ended: a child of ours, or one that a child has left behind."""
         if any(kind.bury(pid, cause(status)) for kind in self._kinds):
             return
         for worker in self._workers:

@@ -77,7 +77,7 @@ class PidFile:
             try:
                 self._path.unlink(missing_ok=True)
             except OSError as exc:
-                # We have become somebody who may not.
+                # The process has become a user that may not.
                 say(f"*** --{self._name} {str(self._path)!r} stays: {exc.strerror} ***")
 
     def _open(self) -> int | None:

@@ -133,7 +133,7 @@ class Sockets:
             try:
                 file.unlink(missing_ok=True)
             except OSError:
-                pass  # we have become somebody who may not
+                pass  # the process has become a user that may not
 
 
 def _doors(options: Options) -> list[Endpoint]:
@@ -208,14 +208,14 @@ def _give(options: Options, name: str, path: str, owner: str | None) -> None:
         uid = options.checked(name, user_id, user) if user else -1
         gid = options.checked(name, group_id, group) if group else -1
         try:
-            # Never what somebody has put in its place meanwhile.
+            # Never what another program has put in its place meanwhile.
             os.chown(path, uid, gid, follow_symlinks=False)
         except OSError as exc:
             raise options.error(name, f"cannot give {path!r} to {owner!r}: {exc.strerror}") from exc
 
 
 def _set_mode(path: str, mode: int) -> None:
-    """Set a socket's permissions; those of nothing that somebody has put in its place meanwhile."""
+    """Set a socket's permissions; never those of what another program has put in its place."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if stat.S_ISSOCK(os.fstat(fd).st_mode):

@@ -1,4 +1,4 @@
-"""``--stats``: how the instance stands, as JSON, for whoever connects; in the master, which never waits for them.
+"""``--stats``: how the instance stands, as JSON, for each client that connects; the master never waits for one.
 
 Source: uWSGI's core/master_utils.c (``uwsgi_master_generate_stats``); uwsgitop reads it.
 """
@@ -34,7 +34,7 @@ _NOT_COUNTED: dict[str, Any] = {"accepting": 1, "harakiri_count": 0, "signal_que
 
 
 class _Client:
-    """Whoever asks; ``rest`` is what they still get, None while they owe us a request."""
+    """A client; ``rest`` is what it has still to get, None while it owes us a request."""
 
     def __init__(self, sock: socket.socket, rest: bytes | None) -> None:
         self.sock = sock
@@ -79,7 +79,7 @@ class StatsServer:
         """Go on with everybody, as far as that can be done without waiting.
 
         Args:
-            statuses: How the workers stand; asked only for somebody who wants to know.
+            statuses: How the workers stand; asked only when a client wants to know.
         """
         for listener in self._listeners:
             while len(self._clients) < _MOST_CLIENTS:
@@ -128,7 +128,7 @@ class StatsServer:
             try:
                 file.unlink(missing_ok=True)
             except OSError:
-                pass  # we have become somebody who may not
+                pass  # the process has become a user that may not
 
 
 def _instance(statuses: Iterable[WorkerStatus]) -> dict[str, Any]:

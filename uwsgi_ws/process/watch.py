@@ -1,4 +1,4 @@
-"""Files whose change asks for a reload. Whoever watches looks now and then: not every mount tells of changes."""
+"""Files whose change asks for a reload. They are looked at now and then, as not every mount tells of changes."""
 
 from __future__ import annotations
 

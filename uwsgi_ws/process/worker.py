@@ -1,4 +1,4 @@
-"""What a worker does whoever looks after it: it serves until it is told to leave, and then lets clients finish.
+"""What every worker does, with a master or without: it serves until it is told to leave, and then lets clients finish.
 
 Signals only set what is wanted and wake the main greenlet; all work is done there. ``mastered`` and ``alone`` are its
 two lives.
@@ -83,7 +83,7 @@ class Post:
 
 
 class Worker:
-    """What all workers are, whoever looks after them: a server with its bus, its heartbeat, and its end.
+    """What all workers are, with a master or without: a server with its bus, its heartbeat, and its end.
 
     Args:
         options: Checked already.
@@ -229,7 +229,7 @@ class Worker:
         self._take(order)
 
     def _take(self, order: str) -> None:
-        """Take an order; whoever asks twice to stop does not want to wait."""
+        """Take an order; a second one to stop ends the wait for clients."""
         is_leaving = self._order.ready()
         if order == HURRY or (order == STOP and is_leaving and self._order.get() == STOP):
             self._server.shorten_drain(0.0)
@@ -244,7 +244,7 @@ def _keep_freed_memory() -> None:
     """Have glibc keep the blocks of large messages for the next one.
 
     By default it gives them back at once, and each message of 1 MiB faults some 800 pages in again: a third of its
-    CPU time. Kept are at most 32 MiB. Other C libraries, and whoever set the thresholds himself, are left alone.
+    CPU time. Kept are at most 32 MiB. Other C libraries, and thresholds that users have set, are left alone.
     """
     if "MALLOC_TRIM_THRESHOLD_" in os.environ or "MALLOC_MMAP_THRESHOLD_" in os.environ:
         return

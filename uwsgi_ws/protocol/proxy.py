@@ -55,7 +55,7 @@ class ProxyHeader:
 
 
 def is_header(data: bytes) -> bool | None:
-    """Say whether ``data`` begins with a header, for whoever need not have one; None while too little is there."""
+    """Say whether ``data`` begins with a header, where one is not required; None while too little is there."""
     for start in (_LINE_START, _SIGNATURE):
         if data.startswith(start):
             return True

@@ -1,4 +1,4 @@
-"""The uwsgi protocol: bytes in, a request's head or a RequestError out; and packets for whoever forwards requests.
+"""The uwsgi protocol: bytes in, a request's head or a RequestError out; and packets to forward requests.
 
 A packet opens a connection and is all the framing there is::
 
@@ -10,9 +10,9 @@ A packet opens a connection and is all the framing there is::
 
 Answers are HTTP's bytes; after a 101 the connection carries WebSocket frames both ways.
 
-There is no authentication in it: whoever may connect can say what it likes, about REMOTE_ADDR or HTTPS too. A front
-server is trusted with that, and with its own mistakes: of two values for a variable the last counts, as in uWSGI. It
-is not trusted to agree with us about where a request ends, so what frames a request is checked here as strictly as in
+There is no authentication in it: a client that may connect can say what it likes, about REMOTE_ADDR or HTTPS too. A
+front server is trusted with that, and with its own mistakes: of two values for a variable the last counts, as in
+uWSGI. It is not trusted to agree with us about where a request ends, so what frames a request is checked here as strictly as in
 ``http1``.
 
 Source: uWSGI's docs/Protocol.rst, proto/uwsgi.c and core/protocol.c.

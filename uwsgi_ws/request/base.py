@@ -1,7 +1,7 @@
 """What every front yields: a request that carries its own answer.
 
 A front subclasses ``Request`` with the ways to read a body, to write a response and to switch protocols over its
-carrier. Whoever handles requests (routing, WSGI, the ``uwsgi`` module) knows only this interface.
+carrier. What handles requests (routing, WSGI, the ``uwsgi`` module) knows only this interface.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Request:
 
     @property
     def carrier_scheme(self) -> str:
-        """``http`` or ``https``: how whoever sent the request reached us. Only ``scheme`` asks."""
+        """``http`` or ``https``: how the sender of the request reached us. Only ``scheme`` asks."""
         raise NotImplementedError
 
     @property
@@ -234,7 +234,7 @@ class Request:
         raise NotImplementedError
 
     def write_last(self, data: bytes) -> None:
-        """``write_body`` and ``finish`` in one, for whoever has nothing more to do before."""
+        """``write_body`` and ``finish`` in one, for a caller that has nothing more to do in between."""
         self.write_body(data)
         self.finish()
 

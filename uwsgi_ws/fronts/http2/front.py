@@ -289,7 +289,7 @@ class Http2Front(Receiver):
             self._parked.switch()
 
     def _watch_silence(self) -> None:
-        """See that somebody looks after the longest silence that is allowed now."""
+        """Set the timer to the longest silence that is allowed now."""
         if self._timer is not None:
             self._timer.close()
             self._timer = None
@@ -336,7 +336,7 @@ class Http2Front(Receiver):
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """See that somebody takes up the requests that wait: one greenlet, which goes on while it need not wait."""
+        """Have the requests that wait taken up, by one greenlet, which goes on while it need not wait."""
         if not self._waiting or self._is_called or self._is_looking:
             return
         if self._parked is not None:

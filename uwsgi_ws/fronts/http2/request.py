@@ -73,7 +73,7 @@ class Http2Request(Request):
         piece = None
         try:
             if self._needs_continue:
-                # RFC 9110 10.1.1: only once somebody wants the body, and not when it is there already.
+                # RFC 9110 10.1.1: only once the body is wanted, and not when it is there already.
                 self._needs_continue = False
                 piece = self.stream.recv_now()
                 if piece is None and not self.status:
@@ -117,7 +117,7 @@ class Http2Request(Request):
         left = self._left
         if left is not None:
             if len(data) > left:
-                data = data[:left]  # whoever writes says so in the log
+                data = data[:left]  # the caller says so in the log
             self._left = left - len(data)
         if data:
             self.body_bytes += len(data)

@@ -1,6 +1,6 @@
 """One stream of an HTTP/2 connection: a ``Stream`` like that of a socket, for a request's body or a WebSocket.
 
-What comes waits here until somebody reads it, and only then is the peer's window opened again: a slow reader slows its
+What comes waits here until it is read, and only then is the peer's window opened again: a slow reader slows its
 own stream, never a neighbour's. What goes out is cut to what the peer's windows and the connection's buffer have room
 for; who finds none is called back in turn.
 """
@@ -113,7 +113,7 @@ class Http2Stream:
     raw = None
 
     def __init__(self, carrier: Carrier, number: int) -> None:
-        self._carrier: Any = carrier  # None once closed: whoever still knows the stream keeps no connection in memory
+        self._carrier: Any = carrier  # None once closed: what still knows the stream keeps no connection in memory
         self._hub: Any = carrier.hub
         self.number = number
         self._chunks: deque[tuple[bytes, int]] = deque()  # data, and what it took of the window
@@ -157,7 +157,7 @@ class Http2Stream:
         if self._is_lost:
             return
         self._is_lost = self._at_end = True
-        # Whoever waits finds out; later, as only the hub may switch to him.
+        # The greenlet that waits finds out; later, as only the hub may switch to it.
         self._hub.loop.run_callback(self._wake_reader)
         if self._on_writable is not None:
             self._hub.loop.run_callback(self.write_on)

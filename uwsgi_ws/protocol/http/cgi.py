@@ -141,7 +141,7 @@ _VALUES: Final = _Values()
 
 
 class Fields:
-    """Puts each field of one head where it belongs in ``variables``; llhttp calls it, and whoever has fields.
+    """Puts each field of one head where it belongs in ``variables``; called by llhttp, among others.
 
     Args:
         variables: CGI names to values.

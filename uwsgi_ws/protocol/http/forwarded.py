@@ -1,7 +1,7 @@
 """Who the client is where proxies stand between: what they say of its address, host, port and scheme.
 
 ``Proxies`` decides once a request, before anybody looks at it, and writes what it decides where CGI has it: into
-REMOTE_ADDR, REMOTE_PORT, HTTP_HOST and SERVER_PORT. So whoever asks, be it a limit, a route, a log or the application,
+REMOTE_ADDR, REMOTE_PORT, HTTP_HOST and SERVER_PORT. So all that ask, be it a limit, a route, a log or the application,
 gets the same answer. The scheme is ``client_scheme``'s to say (``fronts.base``), since a route may still set it.
 
 Source: the headers are no standard; uWSGI reads X-Forwarded-Proto and -SSL. RFC 7239's Forwarded is not read.

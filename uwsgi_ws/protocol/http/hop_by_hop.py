@@ -1,4 +1,4 @@
-"""Header fields that concern one connection and end with it: one list for requests and responses, whoever sends them.
+"""Header fields that concern one connection and end with it: one list for requests and responses of all senders.
 
 Source: RFC 9110 7.6.1; RFC 2616 13.5.1, which PEP 3333 refers to, has the fields of proxies' authentication too.
 """
@@ -42,7 +42,7 @@ def connection_options(headers: Iterable[tuple[str, str]]) -> set[str]:
 def end_to_end(headers: list[tuple[str, str]], status: int) -> list[tuple[str, str]]:
     """Return a response's headers without those that end with its connection, and those that Connection names.
 
-    A 426 keeps its Upgrade: RFC 9110 15.5.22 has whoever sends one say it. Content-Length stays even if it is named:
+    A 426 keeps its Upgrade: RFC 9110 15.5.22 has its sender say it. Content-Length stays even if it is named:
     it says where the response ends.
     """
     ended = (HOP_BY_HOP | connection_options(headers)) - {"content-length"}

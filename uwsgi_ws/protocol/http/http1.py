@@ -190,7 +190,7 @@ class RequestParser:
         given: CGI variables that every request has besides those that its head says; never ``HTTP_*``.
 
     Attributes:
-        dropped_names: Of fields that were dropped for an underscore in them, since somebody has set it to None.
+        dropped_names: Of fields that were dropped for an underscore in them, since the caller has set it to None.
     """
 
     __slots__ = (
@@ -710,7 +710,7 @@ def _head(variables: dict[str, str], authority: str, size: int) -> Head:
         protocols = get("HTTP_UPGRADE")
         if protocols is not None and "websocket" in _items(protocols):
             upgrade = "websocket"
-            # Whoever switched protocols before such a body's end would read it as frames, and a
+            # To switch protocols before such a body's end would be to read it as frames, and a
             # proxy in front might disagree about where they start.
             if length or codings is not None:
                 raise RequestError(400, "a WebSocket handshake has no body")
