@@ -53,7 +53,7 @@ class Listener(StreamServer):
         self.full = self._is_full  # type: ignore[method-assign]  # its base has put the pool's there
 
     def _is_full(self) -> bool:
-        """Return whether nobody can be accepted; its base asks before each that might be there."""
+        """Return whether no client can be accepted; its base asks before each that might be there."""
         assert self.pool is not None, "it has been given one"
         if not self.pool.full():
             return False
@@ -94,7 +94,7 @@ class Listener(StreamServer):
             super().start_accepting()
 
     def pause(self) -> None:
-        """Accept nobody until ``resume``."""
+        """Accept no client until ``resume``."""
         self._is_paused = True
         self.stop_accepting()
 
@@ -104,7 +104,7 @@ class Listener(StreamServer):
         self.start_accepting()
 
     def stop(self, timeout: float | None = None) -> None:
-        """Accept nobody any more. Unlike gevent's this leaves the pool's clients alone: draining is the server's."""
+        """Accept no client any more. Unlike gevent's this leaves the pool's clients alone: draining is the server's."""
         self._stop_event.set()  # type: ignore[attr-defined]  # its base's; so that no free place starts it again
         self.stop_accepting()
 

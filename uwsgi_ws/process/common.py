@@ -29,7 +29,7 @@ class NoticeKind(IntEnum):
     STILLBORN = 2  #: there will be none, the kernel refused
     READY = 3  #: it accepts clients
     SPENT = 4  #: it has reached a limit, and wants to be replaced
-    CEASED = 5  #: it accepts nobody any more, as it has been told
+    CEASED = 5  #: it accepts no client any more, as it has been told
 
 
 class Notice(NamedTuple):
@@ -51,7 +51,7 @@ class Order(NamedTuple):
         seat: Its row on the scoreboard, and its ends of whatever connects workers; no living process has the same.
         birth: Counts all workers ever forked, so that what a predecessor in the seat left behind can be told apart.
         births: How many processes this worker will then have been.
-        is_paused: It shall accept nobody until it is told to.
+        is_paused: It shall accept no client until it is told to.
     """
 
     worker_id: int

@@ -6,7 +6,7 @@ import os
 
 __all__ = ["daemonize", "is_daemon"]
 
-_IS_DAEMON = "UWSGI_WS_DAEMON"  # holds the daemon's process id, so that nobody else takes it for his
+_IS_DAEMON = "UWSGI_WS_DAEMON"  # holds the daemon's process id, so that no other process takes it for its own
 
 
 def is_daemon() -> bool:

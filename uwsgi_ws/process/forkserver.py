@@ -124,7 +124,7 @@ class _ForkServer:
         gc.freeze()
 
     def take_orders(self) -> None:
-        """Fork until there is nobody any more who orders."""
+        """Fork until no more orders can come."""
         from gevent import get_hub
         from gevent.socket import wait_read
 

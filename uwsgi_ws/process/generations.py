@@ -14,7 +14,7 @@ __all__ = ["CEASING", "GRACE", "INFANCY", "WORKER_DELAYS", "Generation", "Life",
 
 #: Seconds that a process may take to end, beyond those that it gives its clients.
 GRACE = 3.0
-#: Seconds that the others wait for a worker that does not say that it accepts nobody any more: its event loop is
+#: Seconds that the others wait for a worker that does not say that it accepts no client any more: its event loop is
 #: stuck, and so it does not accept either.
 CEASING = 1.0
 #: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
@@ -29,7 +29,7 @@ class Life(Enum):
     ORDERED = auto()  #: its fork server knows, there is no process yet
     STARTING = auto()
     SERVING = auto()  #: it accepts clients
-    CEASING = auto()  #: it has been told to accept nobody any more
+    CEASING = auto()  #: it has been told to accept no client any more
     LEAVING = auto()  #: it has been told to end
 
 

@@ -32,7 +32,7 @@ class Heartbeat:
         self._memory = (0, 0)
         self._on_beat: list[Callable[[WorkerStatus], None]] = []
         loop: Any = server.hub.loop
-        # Keeps the loop alive in a worker that accepts nobody: gevent would take its wait for orders for a mistake.
+        # Keeps the loop alive in a worker that accepts no client: gevent would take its wait for orders for a mistake.
         self._timer = loop.timer(_INTERVAL, _INTERVAL)
 
     def on_beat(self, do: Callable[[WorkerStatus], None]) -> None:

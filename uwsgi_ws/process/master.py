@@ -54,7 +54,7 @@ from uwsgi_ws.process.watchdog import Watchdog
 __all__ = ["Master"]
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-#: Seconds between two looks at what nobody tells the master.
+#: Seconds between two looks at what the master is not told.
 _INTERVAL = 1.0
 #: Replacements in a row that may fail while no other worker serves; then the instance ends.
 _ATTEMPTS = 5
@@ -227,7 +227,7 @@ class Master:
                 self._ask_fork_server(generation)
 
     def _look_around(self) -> None:
-        """Look at what nobody tells the master."""
+        """Look at what the master is not told."""
         self._watchdog.look(self._workers)
         notify.watchdog()
         if (path := self._touched.changed()) is not None:
@@ -256,7 +256,7 @@ class Master:
         return orders
 
     def _spawn(self, command: str) -> None:
-        """Start a command; its end is nobody's business."""
+        """Start a command; nothing waits for its end."""
         try:
             hooks.spawn(command)
         except OSError as exc:
@@ -490,7 +490,7 @@ class Master:
         self._start_fork_server(generation)
 
     def _put_off(self, worker: WorkerProcess, status: int) -> None:
-        """A worker is lost that nobody told to leave: replace it, sooner or later; or end, when that is in vain."""
+        """A worker has ended that was not told to leave: replace it, sooner or later; or end, when that is in vain."""
         backoff = self._backoffs[worker.order.worker_id]
         backoff.fail()
         nobody_serves = not any(other.life is Life.SERVING for other in self._workers)
@@ -548,7 +548,7 @@ class Master:
             say(str(standing))
 
     def _pause_or_resume(self) -> None:
-        """Have workers accept nobody, those to come too, or accept again; who is there is served all the time."""
+        """Have workers accept no client, those to come too, or accept again; who is there is served all the time."""
         self._is_paused = not self._is_paused
         say(f"*** {'paused: new clients wait' if self._is_paused else 'resumed'} ***")
         for worker in self._workers:

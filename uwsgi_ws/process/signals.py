@@ -11,12 +11,12 @@ from uwsgi_ws.hub.own import keep_signal
 __all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
 
 # The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
-CEASE = signal.SIGRTMIN  #: successors have taken over: accept nobody any more, and say when
+CEASE = signal.SIGRTMIN  #: successors have taken over: accept no client any more, and say when
 LEAVE = signal.SIGHUP  #: send those away who are there
 STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
 REPORT = signal.SIGUSR2  #: write down what you are doing
-PAUSE = signal.SIGRTMIN + 1  #: accept nobody for a while
+PAUSE = signal.SIGRTMIN + 1  #: accept no client for a while
 RESUME = signal.SIGRTMIN + 2  #: accept again
 REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a fork server's
 

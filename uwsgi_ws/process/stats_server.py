@@ -119,7 +119,7 @@ class StatsServer:
         return json.dumps(_instance(statuses), separators=(",", ":")).encode()
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Answer no client any more."""
         for sock in (*self._listeners, *(client.sock for client in self._clients)):
             sock.close()
         self._listeners.clear()

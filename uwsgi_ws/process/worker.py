@@ -168,7 +168,7 @@ class Worker:
         return self._order.get() or STOP
 
     def cease(self) -> None:
-        """Accept nobody any more, and let go of those who ask for nothing."""
+        """Accept no client any more, and let go of those who ask for nothing."""
         self._server.stop_accepting()
         for channel_socket in self._channel_sockets:
             channel_socket.stop()

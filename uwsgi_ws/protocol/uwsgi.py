@@ -12,8 +12,8 @@ Answers are HTTP's bytes; after a 101 the connection carries WebSocket frames bo
 
 There is no authentication in it: a client that may connect can say what it likes, about REMOTE_ADDR or HTTPS too. A
 front server is trusted with that, and with its own mistakes: of two values for a variable the last counts, as in
-uWSGI. It is not trusted to agree with us about where a request ends, so what frames a request is checked here as strictly as in
-``http1``.
+uWSGI. It is not trusted to agree with us about where a request ends, so what frames a request is checked here as
+strictly as in ``http1``.
 
 Source: uWSGI's docs/Protocol.rst, proto/uwsgi.c and core/protocol.c.
 """
