@@ -384,6 +384,7 @@ def test_functions_tell_of_the_process(module_server: Server, ask: Any) -> None:
 
 
 def test_workers_tell_what_they_have_done(module_server: Server, ask: Any) -> None:
+    ask("None")  # so that a response has been sent, whichever test is the first
     (worker,) = ask("uwsgi.workers()")
     assert worker["id"] == 1
     assert worker["pid"] == module_server.pid
