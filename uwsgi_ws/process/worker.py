@@ -85,12 +85,15 @@ class Post:
 class Worker:
     """What all workers are, with a master or without: a server with its bus, its heartbeat, and its end.
 
+    It is driven by its subclasses, or by another program whose child it is: ``serve`` until an order comes, ``leave``,
+    ``finish``, and end the process. ``heartbeat.on_beat`` tells such a parent that it lives.
+
     Args:
         options: Checked already.
-        sockets: Where it serves.
-        equipment: Made already.
-        applications: Loaded already.
-        instance: The process's.
+        sockets: Where it serves: opened here, or listening already when it is made.
+        equipment: Made of the options, for these sockets.
+        applications: Loaded already, by any means.
+        instance: The process's; ``import uwsgi`` is already installed with it.
         post: Its position among the instance's workers; by default it is the only one.
     """
 
@@ -145,7 +148,7 @@ class Worker:
         hooks.run(self._options, "post-fork")
         ignore_terminal()
         for number, order in orders.items():
-            gevent.signal_handler(number, self._take, order)
+            gevent.signal_handler(number, self.order, order)
             keep_signal(number)
         # What is loaded stays: the collector need not look at it again, and its pauses get shorter.
         gc.collect()
@@ -225,11 +228,11 @@ class Worker:
         self._bus.close()
 
     def order(self, order: str) -> None:
-        """Leave, as if a signal had come."""
-        self._take(order)
+        """Order it to leave, as signals do; a second order to stop ends the wait for clients.
 
-    def _take(self, order: str) -> None:
-        """Take an order; a second one to stop ends the wait for clients."""
+        Args:
+            order: ``STOP``, ``RELOAD`` or ``HURRY``.
+        """
         is_leaving = self._order.ready()
         if order == HURRY or (order == STOP and is_leaving and self._order.get() == STOP):
             self._server.shorten_drain(0.0)
