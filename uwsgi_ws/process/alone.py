@@ -137,7 +137,7 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
     instance = Instance(0, threads=not options.gevent)
     instance.enter(1)
     install_api(options, sockets, instance, is_a_reload=sockets.are_inherited)
-    pidfiles = {name: PidFile(options, name) for name in ("pidfile", "safe-pidfile", "pidfile2")}
+    pidfiles = {name: PidFile.of(options, name) for name in ("pidfile", "safe-pidfile")}
     pidfiles["pidfile"].write(is_a_reload=sockets.are_inherited)
     pidfiles["safe-pidfile"].reserve()
     import_for_requests(options)
@@ -145,6 +145,7 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
         hooks.run(options, step)
     become_user(options, started_in)
     hooks.run(options, "as-user")
+    pidfiles["pidfile2"] = PidFile.of(options, "pidfile2")  # not before: a hook may have changed the directory
     pidfiles["pidfile2"].write(is_a_reload=sockets.are_inherited)
     try:
         equipment = make_equipment(options, sockets, keys)

@@ -1,4 +1,4 @@
-"""``--master-fifo``: single letters, written into a file, tell the master what to do.
+"""``--master-fifo``: a file, into which single letters are written that tell the master what to do (see ``orders``).
 
 Source: uWSGI's MasterFIFO page, core/fifo.c.
 """
@@ -7,47 +7,37 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 
 from uwsgi_ws.files import open_file
-from uwsgi_ws.options import Options
-from uwsgi_ws.users import owners
 
-__all__ = ["WITHOUT_EFFECT", "Fifo"]
-
-#: uWSGI's letters that mean nothing here, and why.
-WITHOUT_EFFECT = {
-    **dict.fromkeys("+-C", "the number of workers is that of --processes"),
-    **dict.fromkeys("BE", "there is no emperor"),
-    **dict.fromkeys("0123456789", "all fifos are heard, none need be chosen"),
-    "S": "there are no subscriptions",
-    "f": "the master runs no code of the application's, a restart alone renews it",
-}
+__all__ = ["Fifo"]
 
 
 class Fifo:
     """One such file; there until ``remove``.
 
     Args:
-        options: For errors.
         path: Where; one that is there already is taken over.
+        users: Those whose files are ours, besides root.
 
     Raises:
-        OptionError: there can be none.
+        ValueError: there can be none; it says why.
     """
 
-    def __init__(self, options: Options, path: str) -> None:
+    def __init__(self, path: str, users: Collection[int] = ()) -> None:
         self._path = Path(path).absolute()
         try:
             if not os.path.lexists(self._path):
                 os.mkfifo(self._path, 0o620)
             # Opened for writing too, so that it does not end whenever a writer closes it.
-            self._fd = open_file(str(self._path), os.O_RDWR | os.O_NONBLOCK, 0o620, owners(options.uid))
-            if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
-                os.close(self._fd)
-                raise options.error("master-fifo", f"{path!r} is there, and no fifo")
+            self._fd = open_file(str(self._path), os.O_RDWR | os.O_NONBLOCK, 0o620, users)
         except OSError as exc:
-            raise options.error("master-fifo", f"cannot make {path!r}: {exc.strerror}") from exc
+            raise ValueError(f"cannot make {path!r}: {exc.strerror}") from exc
+        if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise ValueError(f"{path!r} is there, and no fifo")
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while letters wait."""

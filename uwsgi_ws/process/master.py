@@ -40,16 +40,18 @@ from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_no
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.daemons import Daemons
-from uwsgi_ws.process.fifo import WITHOUT_EFFECT, Fifo
+from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.generations import CEASING, GRACE, INFANCY, WORKER_DELAYS, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
+from uwsgi_ws.process.orders import Orders
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
+from uwsgi_ws.users import owners
 
 __all__ = ["Master"]
 
@@ -118,29 +120,34 @@ class Master:
                 number, _, function = hook.argument.partition(" ")
                 self._meanings[int(number)] = functions.get(function, self._stop)
         self._signals = SignalQueue(self._meanings)
-        self._fifos = [Fifo(self._options, path) for path in self._options.master_fifo]
+        self._orders = Orders(
+            [
+                self._options.checked("master-fifo", partial(Fifo, users=owners(self._options.uid)), path)
+                for path in self._options.master_fifo
+            ],
+            {
+                "q": self._stop,
+                "Q": self._stop_at_once,
+                "rRc": self._reload,
+                "wW": self._replace_all,
+                "p": self._pause_or_resume,
+                "l": self._reopen_log,
+                "L": self._rotate_log,
+                "P": self._write_pidfiles,
+                "s": self._report,
+            },
+        )
         self._statistics = StatsServer(self._options)
         #: Children beside the workers; a further kind is one more here.
         self._kinds: list[ChildKind] = [Daemons(self._options)]
-        self._orders: dict[str, Callable[[], None]] = {
-            "q": self._stop,
-            "Q": self._stop_at_once,
-            **dict.fromkeys("rRc", self._reload),
-            **dict.fromkeys("wW", self._replace_all),
-            "p": self._pause_or_resume,
-            "l": self._reopen_log,
-            "L": self._rotate_log,
-            "P": self._write_pidfiles,
-            "s": self._report,
-        }
-        self._pidfile, self._safe_pidfile = (PidFile(self._options, name) for name in ("pidfile", "safe-pidfile"))
+        self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
         self._safe_pidfile.reserve()
         for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
             hooks.run(self._options, step)
         become_user(self._options, self._started_in)
         hooks.run(self._options, "as-user")
-        self._pidfile2 = PidFile(self._options, "pidfile2")
+        self._pidfile2 = PidFile.of(self._options, "pidfile2")
         self._pidfile2.write()
         # Not before: what is watched may be the directory that they are in.
         self._touched = FileWatch(self._options.touch_reload)
@@ -161,8 +168,7 @@ class Master:
             self._statistics.close()
             for pidfile in (self._pidfile, self._pidfile2, self._safe_pidfile):
                 pidfile.remove()
-            for fifo in self._fifos:
-                fifo.remove()
+            self._orders.remove()
         hooks.run(self._options, "as-user-atexit", is_fatal=False)
         say("goodbye to uwsgi_ws.")
         return self._status
@@ -176,8 +182,7 @@ class Master:
                 self._log.write_on()
             for number in self._signals.take():
                 self._meanings[number]()
-            for letter in "".join(fifo.take() for fifo in self._fifos):
-                self._obey(letter)
+            self._orders.carry_out()
             self._hear()
             self._fill()
             self._part()
@@ -194,8 +199,7 @@ class Master:
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
         poll.register(self._common.notices, select.POLLIN)
-        for fifo in self._fifos:
-            poll.register(fifo, select.POLLIN)
+        self._orders.register(poll)
         if self._log is not None and self._log.is_waiting:
             poll.register(self._log, select.POLLOUT)
         for generation in self._generations:
@@ -526,14 +530,6 @@ class Master:
         else:
             say("SIGINT/SIGTERM/SIGQUIT received...stopping all workers")
         self._end(0)
-
-    def _obey(self, letter: str) -> None:
-        """Do what a letter from a fifo says."""
-        if letter in self._orders:
-            self._orders[letter]()
-        elif not letter.isspace():
-            why = WITHOUT_EFFECT.get(letter, "nobody knows what it means")
-            say(f"*** master fifo: {letter!r} has no effect, {why} ***")
 
     def _stop_at_once(self) -> None:
         self._stop()

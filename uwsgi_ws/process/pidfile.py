@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from uwsgi_ws.errors import OptionError
@@ -19,25 +20,45 @@ class PidFile:
     """One such file; there from ``write`` to ``remove``.
 
     Args:
-        options: Checked already.
-        name: The option that names the file.
+        name: The option that names the file, for messages.
+        path: The file; None for none.
+        error: Makes the error that says what is wrong with the option.
+        users: Those whose files are ours, besides root.
+        changes_user: Whether this process becomes another user before it is ready.
     """
 
-    def __init__(self, options: Options, name: str) -> None:
-        self._options = options
+    def __init__(
+        self,
+        name: str,
+        path: str | None,
+        error: Callable[[str, str], OptionError],
+        *,
+        users: Collection[int] = (),
+        changes_user: bool = False,
+    ) -> None:
         self._name = name
-        self._text: str | None = getattr(options, name.replace("-", "_"))
+        self._text = path
+        self._make_error = error
+        self._users = users
+        self._changes_user = changes_user
         # The application may change the directory later.
         self._fd: int | None = None
-        self._path = None if self._text is None else Path(self._text).absolute()
+        self._path = None if path is None else Path(path).absolute()
+
+    @classmethod
+    def of(cls, options: Options, name: str) -> PidFile:
+        """Return the file that an option of this name asks for."""
+        path: str | None = getattr(options, name.replace("-", "_"))
+        changes_user = options.uid is not None or options.gid is not None
+        return cls(name, path, options.error, users=owners(options.uid), changes_user=changes_user)
 
     def reserve(self) -> None:
-        """Open the file now, to be written later by whom ``--uid`` makes us; without effect where nobody does.
+        """Open the file now, to be written by another user later; without effect where the user does not change.
 
         Raises:
             OptionError: it cannot be opened.
         """
-        if self._options.uid is None and self._options.gid is None:
+        if not self._changes_user:
             return
         try:
             self._fd = self._open()
@@ -85,7 +106,7 @@ class PidFile:
         if self._path is None:
             return None
         try:
-            return open_file(str(self._path), os.O_WRONLY, 0o666, owners(self._options.uid))
+            return open_file(str(self._path), os.O_WRONLY, 0o666, self._users)
         except PermissionError:
             # The program before this one has been the same process, and root when it began.
             try:
@@ -99,4 +120,4 @@ class PidFile:
         return f"{os.getpid()}\n".encode()
 
     def _error(self, error: OSError) -> OptionError:
-        return self._options.error(self._name, f"cannot write {self._text!r}: {error.strerror}")
+        return self._make_error(self._name, f"cannot write {self._text!r}: {error.strerror}")
