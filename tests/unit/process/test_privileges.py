@@ -73,6 +73,7 @@ def test_an_unprivileged_process_cannot_become_root(options: Options, problem: s
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_root_becomes_a_user_for_good_with_that_users_groups_alone() -> None:
     def work() -> str:
+        os.setgroups([4, 5])
         drop(Options(uid=str(NOBODY), gid=str(NOBODY)))
         with pytest.raises(PermissionError):
             os.setuid(0)
@@ -84,6 +85,7 @@ def test_root_becomes_a_user_for_good_with_that_users_groups_alone() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 def test_a_user_without_a_name_has_no_further_groups() -> None:
     def work() -> str:
+        os.setgroups([4, 5])
         drop(Options(uid="54321", gid="54322"))
         return ids()
 

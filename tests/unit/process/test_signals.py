@@ -56,6 +56,19 @@ def test_a_signal_that_comes_during_a_fork_is_taken_by_the_parent() -> None:
     assert in_child(work) == f"[{int(signal.SIGTERM)}] 7"
 
 
+def test_a_signal_to_the_child_is_not_taken_by_the_parent_however_early_it_comes() -> None:
+    def work() -> str:
+        queue = SignalQueue([signal.SIGTERM])
+        os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        pid = queue.fork()
+        if not pid:
+            os._exit(7)  # not reached
+        _, status = os.waitpid(pid, 0)
+        return f"{list(queue.take())} {os.waitstatus_to_exitcode(status)}"
+
+    assert in_child(work) == f"[] {-signal.SIGTERM}"
+
+
 def test_a_terminals_ctrl_c_does_nothing_and_a_program_that_is_started_does_not_ignore_it() -> None:
     def work() -> str:
         ignore_terminal()

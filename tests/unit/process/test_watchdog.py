@@ -20,20 +20,23 @@ from uwsgi_ws.shared.status import WorkerStatus
 NONE = signal.SIGTERM  # what the test itself sends at last; of signals that wait, the others come first
 
 
-@pytest.fixture
-def worker() -> Iterator[WorkerProcess]:
-    """A process that any signal ends."""
+def start() -> WorkerProcess:
+    """Return a process that any signal ends."""
     pid = os.fork()
     if not pid:
         for number in (REPORT, NONE):
             signal.signal(number, signal.SIG_DFL)
         while True:
             signal.pause()
-    process = WorkerProcess(Order(1, 0, 1, 1), Generation(), Life.SERVING, pid)
+    return WorkerProcess(Order(1, 0, 1, 1), Generation(), Life.SERVING, pid)
+
+
+@pytest.fixture
+def worker() -> Iterator[WorkerProcess]:
+    process = start()
     yield process
     if process.pid:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        end_of(process)
 
 
 def end_of(worker: WorkerProcess) -> int:
@@ -101,11 +104,12 @@ def test_after_the_whole_machine_was_held_up_workers_get_time_to_beat_again(
     now = time.monotonic()
     monkeypatch.setattr("uwsgi_ws.process.watchdog.monotonic", lambda: now)
     watchdog = Watchdog(Options(harakiri=5), scoreboard(60))
+    other = start()
     now += 10
-    watchdog.look([worker])  # late
+    watchdog.look([other])  # late
     now += 1
-    watchdog.look([worker])
-    assert os.waitpid(worker.pid, os.WNOHANG) == (0, 0)
+    watchdog.look([other])
+    assert end_of(other) == NONE
     now += 1.5
     watchdog.look([worker])
     assert end_of(worker) == signal.SIGKILL
