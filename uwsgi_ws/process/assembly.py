@@ -154,10 +154,10 @@ def import_for_requests(options: Options) -> None:
         import_module("uwsgi_ws.fronts.http2.front")
 
 
-def install_api(options: Options, sockets: Sockets, place: Instance, *, is_a_reload: bool) -> None:
+def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_reload: bool) -> None:
     """Make ``import uwsgi`` work; before any application is imported."""
     api.install(
-        place,
+        instance,
         opt_dict(options),
         [sock.fileno() for sock in sockets],
         processes=options.processes,
@@ -232,7 +232,7 @@ def make_server(
     applications: Applications,
     worker_id: int,
     stats: Stats,
-    attendance: OpenWebSockets | None,
+    open_websockets: OpenWebSockets | None,
     seat: int,
 ) -> Server:
     """Return a worker's server; in the worker's own process, as it belongs to the hub there.
@@ -243,7 +243,7 @@ def make_server(
         applications: Loaded already.
         worker_id: 1 to N.
         stats: The worker's.
-        attendance: What limits on WebSockets count by, shared with other workers; None when there are none.
+        open_websockets: What limits on WebSockets count by, shared with other workers; None when there are none.
         seat: This worker's there.
     """
     lenient: frozenset[str] = frozenset().union(*options.websockets_lenient)
@@ -305,7 +305,7 @@ def make_server(
     environ = EnvironBase(
         api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
     )
-    limiter = ConnectionLimiter(limits, attendance or OpenWebSockets.alone(), seat) if limits else None
+    limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
     # Those that the options ask for.
     steps: list[Step] = [Admission(options.websockets_origin, lenient).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
@@ -384,12 +384,12 @@ def _load_certificates(options: Options, sockets: Sockets, keys: Contents) -> di
     protocols = ("h2", "http/1.1") if has_http2 and not options.no_http2 else ("http/1.1",)
     files = {each.address: each.files for each in options.https + options.https_socket}
     loaded = {}
-    for door in sockets.doors:
-        if door.secure is not None:
+    for endpoint in sockets.endpoints:
+        if endpoint.secure is not None:
             try:
                 # A reload goes on with its addresses, and their files where the options name none for them any more.
-                own = files.get(door.address, door.secure.files)
-                loaded[door.secure] = Certificates(own, options.sni, options.sni_dir, protocols, keys)
+                own = files.get(endpoint.address, endpoint.secure.files)
+                loaded[endpoint.secure] = Certificates(own, options.sni, options.sni_dir, protocols, keys)
             except (OSError, ValueError) as exc:
-                raise options.error(door.option, str(exc)) from exc
+                raise options.error(endpoint.option, str(exc)) from exc
     return loaded

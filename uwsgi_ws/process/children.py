@@ -25,7 +25,7 @@ class ChildKind(Protocol):
     def look(self) -> None:
         """Start those that should run and do not, and kill those that do not end."""
 
-    def bury(self, pid: int, how: str) -> bool:
+    def exited(self, pid: int, how: str) -> bool:
         """Say whether a process that has ended was one of them, and take note of it."""
 
     def renew(self) -> None:

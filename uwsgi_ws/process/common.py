@@ -25,8 +25,8 @@ __all__ = ["Common", "Notice", "NoticeKind", "Order"]
 class NoticeKind(IntEnum):
     """What a notice tells the master."""
 
-    BORN = 1  #: there is a process for the order; told before the process can end
-    STILLBORN = 2  #: there will be none, the kernel refused
+    FORKED = 1  #: there is a process for the order; told before the process can exit
+    FORK_FAILED = 2  #: there will be none, the kernel refused
     READY = 3  #: it accepts clients
     SPENT = 4  #: it has reached a limit, and wants to be replaced
     CEASED = 5  #: it accepts no client any more, as it has been told
@@ -35,7 +35,7 @@ class NoticeKind(IntEnum):
 class Notice(NamedTuple):
     """A worker's, or its fork server's, word to the master."""
 
-    what: int
+    kind: int
     seat: int
     pid: int
 
@@ -49,15 +49,13 @@ class Order(NamedTuple):
     Attributes:
         worker_id: 1 to N.
         seat: Its row on the scoreboard, and its ends of whatever connects workers; no living process has the same.
-        birth: Counts all workers ever forked, so that what a predecessor in the seat left behind can be told apart.
-        births: How many processes this worker will then have been.
+        spawns: How many processes this worker will then have been.
         is_paused: It shall accept no client until it is told to.
     """
 
     worker_id: int
     seat: int
-    birth: int
-    births: int
+    spawns: int
     is_paused: bool = False
 
     def pack(self) -> bytes:
@@ -70,7 +68,7 @@ class Order(NamedTuple):
         return cls(*_ORDER.unpack(data))
 
 
-_ORDER = struct.Struct("=IIQQ?")
+_ORDER = struct.Struct("=IIQ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +150,9 @@ class Common:
         """A descriptor that becomes readable when the master is gone."""
         return self._lifeline.read
 
-    def notify(self, what: NoticeKind, seat: int, pid: int) -> None:
+    def notify(self, kind: NoticeKind, seat: int, pid: int) -> None:
         """Tell the master something. It is lost when 5,000 notices wait already, or no master is left."""
         try:
-            os.write(self._notices.write, _NOTICE.pack(what, seat, pid))
+            os.write(self._notices.write, _NOTICE.pack(kind, seat, pid))
         except (BlockingIOError, BrokenPipeError):
             pass

@@ -24,12 +24,12 @@ from uwsgi_ws.process.hooks import spawn
 __all__ = ["Daemons"]
 
 #: Seconds that a daemon lives at least which has started well.
-_INFANCY = 10.0
+_MIN_UPTIME = 10.0
 #: Seconds before the next start of one that does not.
 _DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _SHORTEST_PAUSE = 1.0  # between two looks at a pidfile
 #: Seconds that one has to end.
-_MERCY = 10.0
+_STOP_TIMEOUT = 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +42,7 @@ class _Daemon:
         kill_at: When it is killed if it has not ended.
         next_at: When it is started again, or its pidfile looked at.
         backoff: Of its early ends.
-        born_at: When it was started last.
+        started_at: When it was started last.
     """
 
     spec: DaemonSpec
@@ -50,7 +50,7 @@ class _Daemon:
     kill_at: float = math.inf
     next_at: float = 0.0
     backoff: RestartBackoff = field(default_factory=lambda: RestartBackoff(_DELAYS))
-    born_at: float = 0.0
+    started_at: float = 0.0
 
 
 class Daemons:
@@ -96,17 +96,17 @@ class Daemons:
         except OSError as exc:
             say(f"*** cannot attach {spec.command!r}: {exc.strerror} ***")
             return
-        daemon.born_at = now
+        daemon.started_at = now
         say(f"[uwsgi-daemons] spawning {spec.command!r} (pid: {daemon.pid})")
 
-    def bury(self, pid: int, how: str) -> bool:
+    def exited(self, pid: int, how: str) -> bool:
         """Say whether a dead process was one of them, and take note of it."""
         for daemon in self._daemons:
             if daemon.pid == pid:
                 daemon.pid, daemon.kill_at = 0, math.inf
                 if daemon.spec.pidfile or self._is_stopping:
                     return True
-                if monotonic() - daemon.born_at < _INFANCY:
+                if monotonic() - daemon.started_at < _MIN_UPTIME:
                     daemon.backoff.fail()
                     daemon.next_at = daemon.backoff.next_at
                 else:
@@ -120,9 +120,9 @@ class Daemons:
         """Have those start anew that run what may have changed."""
         for daemon in self._daemons:
             if daemon.pid and not daemon.spec.pidfile:
-                daemon.kill_at = monotonic() + _MERCY
+                daemon.kill_at = monotonic() + _STOP_TIMEOUT
                 daemon.backoff.succeed()
-                daemon.born_at = -_INFANCY  # its end is no failure
+                daemon.started_at = -_MIN_UPTIME  # its end is no failure
                 _send(daemon.pid, daemon.spec.reload_signal)
 
     def stop(self) -> None:
@@ -132,7 +132,7 @@ class Daemons:
         self._is_stopping = True
         for daemon in self._daemons:
             if daemon.pid and not daemon.spec.pidfile:
-                daemon.kill_at = monotonic() + _MERCY
+                daemon.kill_at = monotonic() + _STOP_TIMEOUT
                 _send(daemon.pid, daemon.spec.stop_signal)
             elif daemon.spec.ends_with_us and (pid := _alive(daemon.spec.pidfile)):
                 _send(pid, daemon.spec.stop_signal)

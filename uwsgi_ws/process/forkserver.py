@@ -151,7 +151,7 @@ class _ForkServer:
         try:
             between = own.fork()
         except OSError:
-            self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+            self._common.notify(NoticeKind.FORK_FAILED, order.seat, 0)
             return
         if between:
             try:
@@ -159,7 +159,7 @@ class _ForkServer:
             except ChildProcessError:
                 status = 0  # a hook of the application's has let the event loop run, which takes all children
             if status:
-                self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+                self._common.notify(NoticeKind.FORK_FAILED, order.seat, 0)
             return
         # The worker's end is for the master to hear of: an event loop, if the application lets it run here, takes
         # every child that it hears of.
@@ -167,10 +167,10 @@ class _ForkServer:
         try:
             pid = own.fork()
         except OSError:
-            self._common.notify(NoticeKind.STILLBORN, order.seat, 0)
+            self._common.notify(NoticeKind.FORK_FAILED, order.seat, 0)
             os._exit(0)
         if pid:
-            self._common.notify(NoticeKind.BORN, order.seat, pid)
+            self._common.notify(NoticeKind.FORKED, order.seat, pid)
             os._exit(0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         self._be_worker(order)

@@ -10,7 +10,7 @@ from time import monotonic
 
 from uwsgi_ws.process.common import Order
 
-__all__ = ["CEASING", "GRACE", "INFANCY", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
+__all__ = ["CEASING", "GRACE", "MIN_UPTIME", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
 
 #: Seconds that a process may take to end, beyond those that it gives its clients.
 GRACE = 3.0
@@ -18,7 +18,7 @@ GRACE = 3.0
 #: stuck, and so it does not accept either.
 CEASING = 1.0
 #: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
-INFANCY = 1.0
+MIN_UPTIME = 1.0
 #: Seconds before such a one is replaced: at once the first time, then later and later.
 WORKER_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 
@@ -79,7 +79,7 @@ class WorkerProcess:
     generation: Generation
     life: Life = Life.ORDERED
     pid: int = 0
-    born_at: float = field(default_factory=monotonic)
+    started_at: float = field(default_factory=monotonic)
     awaited_until: float = 0.0
     kill_at: float = math.inf
     is_spent: bool = False

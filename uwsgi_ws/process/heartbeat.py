@@ -22,13 +22,13 @@ class Heartbeat:
     Args:
         server: The worker's.
         worker_id: 1 to N.
-        births: How many processes this worker has been.
+        spawns: How many processes this worker has been.
     """
 
-    def __init__(self, server: Server, worker_id: int, births: int) -> None:
+    def __init__(self, server: Server, worker_id: int, spawns: int) -> None:
         self._server = server
         self._worker_id = worker_id
-        self._births = births
+        self._spawns = spawns
         self._memory = (0, 0)
         self._on_beat: list[Callable[[WorkerStatus], None]] = []
         loop: Any = server.hub.loop
@@ -55,7 +55,7 @@ class Heartbeat:
             worker_id=self._worker_id,
             pid=os.getpid(),
             beat=time.monotonic_ns(),
-            births=self._births,
+            spawns=self._spawns,
             clients=len(self._server.pool),
             rss=rss,
             vsz=vsz,

@@ -34,14 +34,13 @@ from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
-from uwsgi_ws.process import forkserver, hooks
-from uwsgi_ws.process import systemd as notify
+from uwsgi_ws.process import forkserver, hooks, systemd
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
-from uwsgi_ws.process.generations import CEASING, GRACE, INFANCY, WORKER_DELAYS, Generation, Life, WorkerProcess
+from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, WORKER_DELAYS, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.orders import Orders
@@ -77,8 +76,7 @@ class Master:
         self._started_in = started_in
         self._workers: list[WorkerProcess] = []
         self._backoffs = {worker_id: RestartBackoff(WORKER_DELAYS) for worker_id in range(1, options.processes + 1)}
-        self._births_of: Counter[int] = Counter()  # processes that each worker has been
-        self._births = 0
+        self._spawns_of: Counter[int] = Counter()  # processes that each worker has been
         self._generations: list[Generation] = []  # those that have a fork server
         self._current: Generation | None = None  # whose workers serve
         self._coming: Generation | None = None  # whose workers shall serve
@@ -219,13 +217,13 @@ class Master:
         poll.poll(max(0, int(left * 1000) + 1))
 
     def _hear(self) -> None:
-        """Take note of births, readiness and deaths."""
+        """Take note of spawns, readiness and deaths."""
         # The order matters: a worker's birth is told before its process can be found dead.
         dead = list(reap())
         for notice in self._common.take_notices():
             self._take_notice(notice)
         for pid, status in dead:
-            self._bury(pid, status)
+            self._exited(pid, status)
         for generation in self._generations:
             if generation.is_loading:
                 self._ask_fork_server(generation)
@@ -233,7 +231,7 @@ class Master:
     def _look_around(self) -> None:
         """Look at what the master is not told."""
         self._watchdog.look(self._workers)
-        notify.watchdog()
+        systemd.watchdog()
         if (path := self._touched.changed()) is not None:
             say(f"*** {path} has been touched ***")
             self._reload()
@@ -323,7 +321,7 @@ class Master:
                 self._dismiss(worker)
         if before is None:
             self._safe_pidfile.write()
-        notify.ready(f"{len(self._backoffs)} workers serve")
+        systemd.ready(f"{len(self._backoffs)} workers serve")
         if before is not None:
             for kind in self._kinds:
                 kind.renew()
@@ -343,7 +341,7 @@ class Master:
         if self._current is None:
             self._end(status or 1)
             return
-        notify.ready("the last reload failed, the workers before it serve")
+        systemd.ready("the last reload failed, the workers before it serve")
         say(f"*** reload failed (exit status {status}), its reason is above: the old workers go on ***")
         if self._wants_reload:
             self._wants_reload = False
@@ -371,22 +369,20 @@ class Master:
         staying = [worker for worker in staying if worker.life not in (Life.CEASING, Life.LEAVING)]
         spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
         # One after the other, as workers born together reach their limits together.
-        manned = {worker.order.worker_id for worker in staying if worker is not spent}
+        filled = {worker.order.worker_id for worker in staying if worker is not spent}
         for worker_id, backoff in self._backoffs.items():
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
-            if worker_id in manned or backoff.next_at > monotonic() or seat is None:
+            if worker_id in filled or backoff.next_at > monotonic() or seat is None:
                 continue
             taken.add(seat)
-            self._births_of[worker_id] += 1
-            self._births += 1
-            worker = WorkerProcess(
-                Order(worker_id, seat, self._births, self._births_of[worker_id], self._is_paused), generation
-            )
+            self._spawns_of[worker_id] += 1
+            order = Order(worker_id, seat, self._spawns_of[worker_id], self._is_paused)
+            worker = WorkerProcess(order, generation)
             self._common.scoreboard.clear(seat)
             self._workers.append(worker)
             assert generation.control is not None, "its fork server is loaded"
             try:
-                generation.control.send(worker.order.pack())
+                generation.control.send(order.pack())
             except (BlockingIOError, ConnectionError):
                 self._forget(worker)  # the fork server has just died; the next one gets the order
 
@@ -396,20 +392,20 @@ class Master:
                 break
         else:
             return
-        if worker.life is Life.ORDERED and notice.what in (NoticeKind.BORN, NoticeKind.READY):
+        if worker.life is Life.ORDERED and notice.kind in (NoticeKind.FORKED, NoticeKind.READY):
             # It may be heard itself before the process in between, which tells of its birth, has had its turn.
-            worker.pid, worker.life, worker.born_at = notice.pid, Life.STARTING, monotonic()
+            worker.pid, worker.life, worker.started_at = notice.pid, Life.STARTING, monotonic()
             if self._is_stopping or worker.generation not in (self._current, self._coming):
                 self._dismiss(worker)  # nobody wants it any more
-        if notice.what == NoticeKind.STILLBORN:
+        if notice.kind == NoticeKind.FORK_FAILED:
             say(f"worker {worker.order.worker_id} could not be forked")
             self._forget(worker)
             self._put_off(worker, os.EX_OSERR)
-        elif notice.what == NoticeKind.SPENT:
+        elif notice.kind == NoticeKind.SPENT:
             worker.is_spent = True
-        elif notice.what == NoticeKind.CEASED:
+        elif notice.kind == NoticeKind.CEASED:
             worker.awaited_until = 0.0
-        elif notice.what == NoticeKind.READY and worker.life is Life.STARTING:
+        elif notice.kind == NoticeKind.READY and worker.life is Life.STARTING:
             worker.life = Life.SERVING
             if self._is_paused != worker.order.is_paused:  # that has changed since it was ordered
                 send(worker.pid, PAUSE if self._is_paused else RESUME)
@@ -429,14 +425,14 @@ class Master:
         if worker.life is Life.ORDERED:
             return  # it has no process yet; it is told when it is born
         if self._is_hurried:
-            order, mercy = HURRY, 0.0
+            number, timeout = HURRY, 0.0
         elif self._is_stopping:
-            order, mercy = STOP, self._options.reload_mercy
+            number, timeout = STOP, self._options.reload_mercy
         else:
-            order, mercy = LEAVE, self._options.worker_reload_mercy
+            number, timeout = LEAVE, self._options.worker_reload_mercy
         worker.life = Life.LEAVING
-        worker.kill_at = min(worker.kill_at, monotonic() + mercy + GRACE)
-        send(worker.pid, order)
+        worker.kill_at = min(worker.kill_at, monotonic() + timeout + GRACE)
+        send(worker.pid, number)
 
     def _kill_overdue(self) -> None:
         for worker in self._workers:
@@ -449,20 +445,20 @@ class Master:
                 generation.kill_at = math.inf
                 send(generation.pid, signal.SIGKILL)
 
-    def _bury(self, pid: int, status: int) -> None:
+    def _exited(self, pid: int, status: int) -> None:
         """A process has ended: a child of ours, or one that a child has left behind."""
-        if any(kind.bury(pid, cause(status)) for kind in self._kinds):
+        if any(kind.exited(pid, cause(status)) for kind in self._kinds):
             return
         for worker in self._workers:
             if worker.pid == pid:
-                self._bury_worker(worker, status)
+                self._worker_exited(worker, status)
                 return
         for generation in self._generations:
             if generation.pid == pid:
-                self._bury_fork_server(generation, status)
+                self._fork_server_exited(generation, status)
                 return
 
-    def _bury_worker(self, worker: WorkerProcess, status: int) -> None:
+    def _worker_exited(self, worker: WorkerProcess, status: int) -> None:
         self._forget(worker)
         if worker.life in (Life.CEASING, Life.LEAVING) or self._is_stopping:
             say(f"{worker} has left")
@@ -472,11 +468,11 @@ class Master:
             self._give_up(exit_status(status))
             return
         say(f"DAMN ! {worker} died, {cause(status)} :( trying respawn ...")
-        if worker.life is Life.SERVING and monotonic() - worker.born_at >= INFANCY:
+        if worker.life is Life.SERVING and monotonic() - worker.started_at >= MIN_UPTIME:
             self._backoffs[worker.order.worker_id].succeed()
         self._put_off(worker, exit_status(status))
 
-    def _bury_fork_server(self, generation: Generation, status: int) -> None:
+    def _fork_server_exited(self, generation: Generation, status: int) -> None:
         self._generations.remove(generation)
         was_wanted, was_loaded = generation.control is not None, generation.is_loaded
         generation.retire()
@@ -497,8 +493,8 @@ class Master:
         """A worker has ended that was not told to leave: replace it, sooner or later; or end, when that is in vain."""
         backoff = self._backoffs[worker.order.worker_id]
         backoff.fail()
-        nobody_serves = not any(other.life is Life.SERVING for other in self._workers)
-        if backoff.failures > _ATTEMPTS and nobody_serves:
+        none_serves = not any(other.life is Life.SERVING for other in self._workers)
+        if backoff.failures > _ATTEMPTS and none_serves:
             say("*** no worker stays alive, giving up ***")
             self._end(status or 1)
 
@@ -520,7 +516,7 @@ class Master:
             return
         reopen()  # it may have been moved, and the new workers open it, too
         say("*** reloading ***")
-        notify.reloading()
+        systemd.reloading()
         self._begin_generation()
 
     def _stop(self) -> None:
@@ -540,8 +536,8 @@ class Master:
             worker.is_spent = True
 
     def _report(self) -> None:
-        for standing in sorted(self._common.scoreboard):
-            say(str(standing))
+        for status in sorted(self._common.scoreboard):
+            say(str(status))
 
     def _pause_or_resume(self) -> None:
         """Have workers accept no client, those to come too, or accept again; who is there is served all the time."""
@@ -572,7 +568,7 @@ class Master:
                 say(f"*** {exc} ***")
 
     def _end(self, status: int) -> None:
-        notify.stopping()
+        systemd.stopping()
         self._is_stopping = True
         self._status = self._status or status
         # Together with those of the workers these are the last ends: clients are refused from here on.

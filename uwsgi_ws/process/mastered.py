@@ -56,7 +56,7 @@ class MasteredWorker(Worker):
         self._ordered = order
         self._pid = os.getpid()
         self._is_spent = False
-        post = Post(order.worker_id, order.births, order.seat, common.inboxes, common.open_websockets, self._others)
+        post = Post(order.worker_id, order.spawns, order.seat, common.inboxes, common.open_websockets, self._others)
         super().__init__(options, sockets, equipment, applications, instance, post)
 
     def _others(self) -> Iterator[WorkerStatus]:
@@ -98,7 +98,7 @@ class MasteredWorker(Worker):
         self._tell(NoticeKind.READY)
 
     def _cease_as_told(self) -> None:
-        self.cease()
+        self.stop_accepting()
         gevent.sleep(0)  # those who are let go of are gone then
         self._tell(NoticeKind.CEASED)
 

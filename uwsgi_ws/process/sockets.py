@@ -35,10 +35,10 @@ _FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
 
 
 class Sockets:
-    """Every listening socket with its door, in the order of the options.
+    """Every listening socket with its endpoint, in the order of the options.
 
     Args:
-        opened: The doors, each with one socket that all workers share, or one for each worker.
+        opened: The endpoints, each with one socket that all workers share, or one for each worker.
         workers: How many there are.
         are_inherited: Whether another program of ours has served them before.
     """
@@ -51,23 +51,23 @@ class Sockets:
         self.are_inherited = are_inherited
         # The application may change the directory later.
         self._files = [
-            Path(door.address.path).absolute()
-            for door, _ in opened
-            if door.address.family == "unix" and not door.address.is_abstract
+            Path(endpoint.address.path).absolute()
+            for endpoint, _ in opened
+            if endpoint.address.family == "unix" and not endpoint.address.is_abstract
         ]
 
     def __iter__(self) -> Iterator[socket.socket]:
         return (sock for _, socks in self._opened for sock in socks)
 
     @property
-    def doors(self) -> list[Endpoint]:
-        """Every door, in order."""
-        return [door for door, _ in self._opened]
+    def endpoints(self) -> list[Endpoint]:
+        """Every endpoint, in order."""
+        return [endpoint for endpoint, _ in self._opened]
 
     def of(self, worker_id: int) -> Iterator[tuple[Endpoint, socket.socket, bool]]:
-        """Yield the doors, each with the socket that a worker, 1 to N, serves, and whether others serve it too."""
-        for door, socks in self._opened:
-            yield door, socks[(worker_id - 1) % len(socks)], len(socks) < self._workers
+        """Yield the endpoints, each with the socket that a worker, 1 to N, serves, and whether others serve it too."""
+        for endpoint, socks in self._opened:
+            yield endpoint, socks[(worker_id - 1) % len(socks)], len(socks) < self._workers
 
     @classmethod
     def open(cls, options: Options) -> Sockets:
@@ -83,23 +83,23 @@ class Sockets:
         inherited = {key: [socket.socket(fileno=fd) for fd in fds] for key, fds in handed_on.items()}
         activated = _activated()
         opened = []
-        # Made where no door asks for them, too: a user who does not exist is an error.
+        # Made where no endpoint asks for them, too: a user who does not exist is an error.
         filters = _filters(options)
-        for door in (_guarded(door, options, filters) for door in _doors(options)):
-            if (socks := inherited.pop(_key(door), None)) is not None:
+        for endpoint in (_guarded(endpoint, options, filters) for endpoint in _endpoints(options)):
+            if (socks := inherited.pop(_key(endpoint), None)) is not None:
                 what = "still bound on"
-            elif (sock := activated.pop(str(door.address), None)) is not None:
+            elif (sock := activated.pop(str(endpoint.address), None)) is not None:
                 socks, what = [sock], "activated on"
             else:
-                socks, what = _bind(options, door), "bound on"
+                socks, what = _bind(options, endpoint), "bound on"
             fds = ", ".join(str(sock.fileno()) for sock in socks)
-            say(f"{door.option} {what} {bound_name(door.address, socks[0])} fd {fds}")
-            if door.dialect == "uwsgi" and door.admits is None and door.address.is_public:
+            say(f"{endpoint.option} {what} {bound_name(endpoint.address, socks[0])} fd {fds}")
+            if endpoint.dialect == "uwsgi" and endpoint.admits is None and endpoint.address.is_public:
                 say(
-                    f"*** WARNING: {door.address} can be reached from outside, and a uwsgi socket believes what it is "
-                    "told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
+                    f"*** WARNING: {endpoint.address} can be reached from outside, and a uwsgi socket believes what "
+                    "it is told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
                 )
-            opened.append((door, socks))
+            opened.append((endpoint, socks))
         for text, sock in activated.items():
             say(f"http activated on {text} fd {sock.fileno()}")
             opened.append((_guarded(Endpoint("http", _address_of(sock)), options, filters), [sock]))
@@ -110,7 +110,7 @@ class Sockets:
             keep_socket(sock)
             sock.set_inheritable(False)
             sock.setblocking(False)
-        if all(door.dialect == "channels" for door, _ in opened):
+        if all(endpoint.dialect == "channels" for endpoint, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
         return cls(opened, workers=options.processes, are_inherited=bool(handed_on))
 
@@ -119,7 +119,7 @@ class Sockets:
         for sock in self:
             os.set_inheritable(sock.fileno(), True)
         os.environ[_HANDED_ON] = json.dumps(
-            {_key(door): [sock.fileno() for sock in socks] for door, socks in self._opened}
+            {_key(endpoint): [sock.fileno() for sock in socks] for endpoint, socks in self._opened}
         )
 
     def close(self) -> None:
@@ -136,7 +136,7 @@ class Sockets:
                 pass  # the process has become a user that may not
 
 
-def _doors(options: Options) -> list[Endpoint]:
+def _endpoints(options: Options) -> list[Endpoint]:
     """Return what the options want listened on, in the order in which it is bound."""
     return [
         *(Endpoint("http", address) for address in options.http),
@@ -159,45 +159,45 @@ def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
     return proxies, options.checked("uwsgi-allow-from", PeerFilter, options.uwsgi_allow_from)
 
 
-def _guarded(door: Endpoint, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Endpoint:
-    """Return a door that knows who may come to it."""
+def _guarded(endpoint: Endpoint, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Endpoint:
+    """Return an endpoint that knows who may come to it."""
     proxies, fronts = filters
-    if door.dialect == "uwsgi":
-        return replace(door, admits=fronts)
-    if options.enable_proxy_protocol and door.dialect != "channels":
-        return replace(door, admits=proxies, has_proxy_header=True)
-    if options.http_enable_proxy_protocol and door.dialect != "channels":
-        return replace(door, proxies=proxies)
-    return door
+    if endpoint.dialect == "uwsgi":
+        return replace(endpoint, admits=fronts)
+    if options.enable_proxy_protocol and endpoint.dialect != "channels":
+        return replace(endpoint, admits=proxies, has_proxy_header=True)
+    if options.http_enable_proxy_protocol and endpoint.dialect != "channels":
+        return replace(endpoint, proxies=proxies)
+    return endpoint
 
 
-def _bind(options: Options, door: Endpoint) -> list[socket.socket]:
-    """Return the sockets of a door: one, or with ``--reuse-port`` and TCP one for each worker."""
-    if door.address.family == "unix" or not options.reuse_port:
-        return [_bind_one(options, door)]
-    first = _bind_one(options, door)
+def _bind(options: Options, endpoint: Endpoint) -> list[socket.socket]:
+    """Return the sockets of an endpoint: one, or with ``--reuse-port`` and TCP one for each worker."""
+    if endpoint.address.family == "unix" or not options.reuse_port:
+        return [_bind_one(options, endpoint)]
+    first = _bind_one(options, endpoint)
     # A port of 0 has become a number.
-    same = replace(door, address=replace(door.address, port=first.getsockname()[1]))
+    same = replace(endpoint, address=replace(endpoint.address, port=first.getsockname()[1]))
     return [first, *(_bind_one(options, same) for _ in range(1, options.processes))]
 
 
-def _bind_one(options: Options, door: Endpoint) -> socket.socket:
-    is_private = door.dialect == "channels"
-    if is_private and door.address.family != "unix":
-        problem = f"{str(door.address)!r} is no unix socket, which alone tells who is at the other end"
-        raise options.error(door.option, problem)
+def _bind_one(options: Options, endpoint: Endpoint) -> socket.socket:
+    is_private = endpoint.dialect == "channels"
+    if is_private and endpoint.address.family != "unix":
+        problem = f"{str(endpoint.address)!r} is no unix socket, which alone tells who is at the other end"
+        raise options.error(endpoint.option, problem)
     try:
-        sock = bind(door.address, options.listen, is_private=is_private, may_be_one_of_many=options.reuse_port)
+        sock = bind(endpoint.address, options.listen, is_private=is_private, may_be_one_of_many=options.reuse_port)
     except OSError as exc:
-        raise options.error(door.option, f"cannot listen on {door.address}: {exc.strerror}") from exc
-    if door.address.family == "unix" and not door.address.is_abstract:
+        raise options.error(endpoint.option, f"cannot listen on {endpoint.address}: {exc.strerror}") from exc
+    if endpoint.address.family == "unix" and not endpoint.address.is_abstract:
         if is_private:
             # Its users are those who are who we are about to become.
-            _give(options, "uid", door.address.path, options.uid)
+            _give(options, "uid", endpoint.address.path, options.uid)
         else:
             if options.chmod_socket is not None:
-                _set_mode(door.address.path, options.chmod_socket)
-            _give(options, "chown-socket", door.address.path, options.chown_socket)
+                _set_mode(endpoint.address.path, options.chmod_socket)
+            _give(options, "chown-socket", endpoint.address.path, options.chown_socket)
     return sock
 
 
@@ -241,6 +241,6 @@ def _address_of(sock: socket.socket) -> Address:
     return Address("tcp", host=name[0], port=name[1])
 
 
-def _key(door: Endpoint) -> str:
-    """Return what names a door in the next program too."""
-    return f"{door.option} {door.address}"
+def _key(endpoint: Endpoint) -> str:
+    """Return what names an endpoint in the next program too."""
+    return f"{endpoint.option} {endpoint.address}"

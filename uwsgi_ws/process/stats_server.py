@@ -24,7 +24,7 @@ __all__ = ["StatsServer"]
 _VERSION = "2.0.31"  # the one whose form this is
 _BACKLOG = 64
 _MOST_CLIENTS = 64
-_PATIENCE = 4.0  # seconds that a client has for its request and for taking the answer
+_CLIENT_TIMEOUT = 4.0  # seconds that a client has for its request and for taking the answer
 _HTTP_HEAD = (
     b"HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\nContent-Type: application/json\r\n\r\n"
 )
@@ -39,7 +39,7 @@ class _Client:
     def __init__(self, sock: socket.socket, rest: bytes | None) -> None:
         self.sock = sock
         self.rest = rest
-        self.until = monotonic() + _PATIENCE
+        self.until = monotonic() + _CLIENT_TIMEOUT
 
 
 class StatsServer:

@@ -52,7 +52,7 @@ _log = logging.getLogger("uwsgi_ws.worker")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 #: Seconds for what the application wants done at its end.
-_LAST_WORDS = 3.0
+_EXIT_TIMEOUT = 3.0
 #: A patched one would be a greenlet, and wait as the others do.
 _start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
@@ -67,7 +67,7 @@ class Post:
 
     Args:
         worker_id: 1 to N.
-        births: How many processes this worker has been.
+        spawns: How many processes this worker has been.
         seat: Its row in what the workers share; no living process has the same.
         inboxes: What channels go through to other workers; None where there are none.
         open_websockets: What limits on WebSockets count by; None where no other worker counts.
@@ -75,7 +75,7 @@ class Post:
     """
 
     worker_id: int = 1
-    births: int = 1
+    spawns: int = 1
     seat: int = 0
     inboxes: Inboxes | None = None
     open_websockets: OpenWebSockets | None = None
@@ -118,7 +118,7 @@ class Worker:
         self._bus = make_bus(options, self._server, post.inboxes, post.seat)
         use_bus(self._bus)
         self._channel_sockets: list[ChannelSocket] = []
-        self.heartbeat = Heartbeat(self._server, post.worker_id, post.births)
+        self.heartbeat = Heartbeat(self._server, post.worker_id, post.spawns)
         if options.harakiri:
             harakiri = Harakiri(self._server, post.worker_id, options.harakiri, websockets=options.websockets_harakiri)
             self.heartbeat.on_beat(lambda status: harakiri.sweep())
@@ -165,12 +165,12 @@ class Worker:
         self.heartbeat.start()
         for step in ("accepting", *(["accepting1"] if self._post.worker_id == 1 else [])):
             hooks.run(self._options, step)
-            if self._post.births == 1:
+            if self._post.spawns == 1:
                 hooks.run(self._options, f"{step}-once")
         ready()
         return self._order.get() or STOP
 
-    def cease(self) -> None:
+    def stop_accepting(self) -> None:
         """Accept no client any more, and let go of those who ask for nothing."""
         self._server.stop_accepting()
         for channel_socket in self._channel_sockets:
@@ -183,15 +183,16 @@ class Worker:
             order: Why.
             keep_sockets: Leave the listening sockets open; who comes meanwhile waits in the kernel.
         """
-        self.cease()
+        self.stop_accepting()
         if not keep_sockets:
             self._sockets.close()
         rate = self._options.websockets_drain_rate / self._options.processes
         if order == STOP:
             self._server.drain(CloseCode.GOING_AWAY, self._options.reload_mercy, rate)
         else:
-            mercy = self._options.worker_reload_mercy if self._options.has_master else self._options.reload_mercy
-            self._server.drain(CloseCode.SERVICE_RESTART, mercy, rate)
+            options = self._options
+            timeout = options.worker_reload_mercy if options.has_master else options.reload_mercy
+            self._server.drain(CloseCode.SERVICE_RESTART, timeout, rate)
 
     @property
     def has_changed_its_mind(self) -> bool:
@@ -211,8 +212,8 @@ class Worker:
         is_done.acquire()
 
         def watch() -> None:
-            if not is_done.acquire(timeout=_LAST_WORDS):
-                say(f"*** the application takes longer than {_LAST_WORDS:g} seconds for its end, it is left ***")
+            if not is_done.acquire(timeout=_EXIT_TIMEOUT):
+                say(f"*** the application takes longer than {_EXIT_TIMEOUT:g} seconds for its end, it is left ***")
                 end()
 
         _start_thread(watch, ())

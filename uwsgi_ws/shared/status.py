@@ -42,7 +42,7 @@ class WorkerStatus(NamedTuple):
         int, Row("When it told: monotonic nanoseconds. Its event loop ran then.", "fact", is_shown=False)
     ] = 0
     started_at: Annotated[int, Row("Seconds since the epoch.", "fact", "last_spawn", "started_at")] = 0
-    births: Annotated[int, Row("Processes that this worker has been, this one included.", "fact", "respawn_count")] = 0
+    spawns: Annotated[int, Row("Processes that this worker has been, this one included.", "fact", "respawn_count")] = 0
     clients: Annotated[int, Row("Connections that it serves.", "gauge")] = 0
     requests: Annotated[int, Row("Requests begun, WebSockets included.", "counter", stats="requests")] = 0
     exceptions: Annotated[int, Row("Requests that an exception ended.", "counter", stats="exceptions")] = 0
@@ -94,7 +94,7 @@ def described(status: WorkerStatus) -> dict[str, Any]:
 
 def newest(statuses: Iterable[WorkerStatus]) -> list[WorkerStatus]:
     """Return one status for each worker, in their order; of one that is being replaced, its successor's."""
-    found = {status.worker_id: status for status in sorted(statuses, key=lambda status: status.births)}
+    found = {status.worker_id: status for status in sorted(statuses, key=lambda status: status.spawns)}
     return [found[worker_id] for worker_id in sorted(found)]
 
 

@@ -16,7 +16,7 @@ from uwsgi_ws.shared.status import WorkerStatus
 
 @pytest.mark.parametrize("is_paused", [False, True])
 def test_an_order_arrives_as_it_was_given(is_paused: bool) -> None:
-    order = Order(512, 1_023, 2**40, 2**41, is_paused)
+    order = Order(512, 1_023, 2**40, is_paused)
     assert Order.unpack(order.pack()) == order
 
 
@@ -27,14 +27,14 @@ def test_notices_of_several_processes_arrive_whole_and_in_order() -> None:
 
         def work(seat: int = seat) -> None:
             common.leave_master()
-            common.notify(NoticeKind.BORN, seat, os.getpid())
+            common.notify(NoticeKind.FORKED, seat, os.getpid())
             common.notify(NoticeKind.READY, seat, os.getpid())
 
         in_child(work)
     assert select.select([common.notices], [], [], 10)[0]
     notices = list(common.take_notices())
-    assert [(notice.what, notice.seat) for notice in notices] == [
-        (kind, seat) for seat in range(3) for kind in (NoticeKind.BORN, NoticeKind.READY)
+    assert [(notice.kind, notice.seat) for notice in notices] == [
+        (kind, seat) for seat in range(3) for kind in (NoticeKind.FORKED, NoticeKind.READY)
     ]
     assert len({notice.pid for notice in notices}) == 3
     assert list(common.take_notices()) == []

@@ -44,7 +44,7 @@ def test_one_that_still_loads_is_killed_at_once() -> None:
 
 
 def test_a_worker_that_is_ordered_has_no_process_and_no_end() -> None:
-    worker = WorkerProcess(Order(3, 0, 1, 1), Generation())
+    worker = WorkerProcess(Order(3, 0, 1), Generation())
     assert (worker.life, worker.pid, worker.kill_at, worker.is_spent) == (Life.ORDERED, 0, math.inf, False)
     worker.pid = 99
     assert str(worker) == "worker 3 (pid: 99)"

@@ -34,7 +34,7 @@ def test_a_status_says_who_it_is_and_what_it_has_done() -> None:
         before = time.monotonic_ns()
         status: WorkerStatus = beat.status()
         assert before <= status.beat <= time.monotonic_ns()
-        assert (status.worker_id, status.pid, status.births) == (2, os.getpid(), 5)
+        assert (status.worker_id, status.pid, status.spawns) == (2, os.getpid(), 5)
         assert (status.requests, status.busy_us, status.channel_drops, status.clients) == (7, 250_000, 3, 0)
         assert 0 < status.rss < status.vsz
         assert abs(status.started_at - time.time()) < 60

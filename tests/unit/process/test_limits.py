@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize(
-    ("options", "standing", "age", "reason"),
+    ("options", "status", "age", "reason"),
     [
         (Options(), WorkerStatus(requests=10**9, rss=10**12), 10**9, None),
         (Options(max_requests=5), WorkerStatus(requests=4), 99, None),
@@ -43,7 +43,7 @@ MIB = 1 << 20
     ],
 )
 def test_a_worker_goes_when_a_limit_is_reached(
-    options: Options, standing: WorkerStatus, age: float, reason: str | None
+    options: Options, status: WorkerStatus, age: float, reason: str | None
 ) -> None:
-    found = reason_to_go(options, standing, age)
+    found = reason_to_go(options, status, age)
     assert found is None if reason is None else found is not None and found.startswith(reason)

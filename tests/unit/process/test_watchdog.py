@@ -28,7 +28,7 @@ def start() -> WorkerProcess:
             signal.signal(number, signal.SIG_DFL)
         while True:
             signal.pause()
-    return WorkerProcess(Order(1, 0, 1, 1), Generation(), Life.SERVING, pid)
+    return WorkerProcess(Order(1, 0, 1), Generation(), Life.SERVING, pid)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_counters_are_read_as_whole_numbers() -> None:
 
 def test_a_worker_is_described_under_uwsgis_names_and_ours() -> None:
     status = WorkerStatus(
-        worker_id=2, requests=4, busy_us=100, bytes_sent=9, births=3, clients=1, slow_closed=5, beat=8
+        worker_id=2, requests=4, busy_us=100, bytes_sent=9, spawns=3, clients=1, slow_closed=5, beat=8
     )
     shown = described(status)
     assert (shown["id"], shown["tx"], shown["respawn_count"], shown["running_time"]) == (2, 9, 3, 100)
@@ -53,5 +53,5 @@ def test_a_worker_is_described_under_uwsgis_names_and_ours() -> None:
 
 
 def test_of_a_worker_that_is_being_replaced_the_successor_counts() -> None:
-    old, new, other = (WorkerStatus(worker_id=n, pid=p, births=b) for n, p, b in ((2, 1, 1), (2, 2, 2), (1, 3, 1)))
+    old, new, other = (WorkerStatus(worker_id=n, pid=p, spawns=b) for n, p, b in ((2, 1, 1), (2, 2, 2), (1, 3, 1)))
     assert newest([new, other, old]) == [other, new]
