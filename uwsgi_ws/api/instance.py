@@ -1,4 +1,4 @@
-"""A process's place in the instance: what ``uwsgi`` tells of workers and master, and does to them.
+"""A process's role in the instance: what ``uwsgi`` tells of workers and master, and does to them.
 
 The object is made before the application is loaded, where ``worker_id()`` is 0; ``enter`` makes it a worker's. What
 the application has imported by then stays valid, as functions look their worker up when they are called.
@@ -27,7 +27,7 @@ __all__ = ["Instance"]
 
 
 class Instance:
-    """Where this process stands.
+    """What this process is in the instance.
 
     Args:
         master_pid: 0 without a master.
@@ -50,7 +50,7 @@ class Instance:
         """Begin to tell of what is served.
 
         Args:
-            server: The worker's.
+            server: What ``accepting`` pauses.
             statuses: Tells how all workers stand, this one as of now.
         """
         self._server = server
@@ -105,7 +105,7 @@ class Instance:
 
     def _accept(self, flag: bool) -> None:
         if self._server is None or self._server.is_draining:
-            return  # who leaves does not begin again
+            return  # a worker that leaves does not begin again
         for listener in self._server.listeners:
             if flag:
                 listener.resume()

@@ -1,1 +1,1 @@
-"""Who lives, who dies, and what signals mean."""
+"""The processes of an instance: what starts, watches and ends them, and what signals mean."""

@@ -34,11 +34,11 @@ class LoneWorker(Worker):
     """Ends with the process, or makes it the next program.
 
     Args:
-        options: As ``Worker``'s, and so the next four.
-        sockets: See there.
-        equipment: See there.
-        applications: See there.
-        instance: See there.
+        options: This and the next four are ``Worker``'s.
+        sockets: Handed on to the next program.
+        equipment: Made of the options.
+        applications: Loaded already.
+        instance: The process's.
         files: What configuration files hold; a reload may not be able to read them again.
         keys: What the files of certificates hold; the same.
         pidfiles: To be written when it serves, or already, and removed at the end.
@@ -99,7 +99,7 @@ class LoneWorker(Worker):
         hand_on_keys(self._keys)
         hand_on_files(self._files)
         hand_on_log()
-        # Who asks us to stop meanwhile waits until the next program can hear it.
+        # A signal to stop that comes meanwhile waits until the next program can take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
         os.execv(sys.executable, sys.orig_argv)
 
@@ -114,8 +114,8 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
 
     Args:
         options: Checked already.
-        started_in: See ``LoneWorker``.
-        files: See there.
+        started_in: The directory that the command line's relative paths start in; a reload goes back there.
+        files: What configuration files hold; a reload may not be able to read them again.
 
     Raises:
         BootError: it cannot start.

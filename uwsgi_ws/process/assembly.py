@@ -242,7 +242,7 @@ def make_server(
         equipment: Made of them, before the fork.
         applications: Loaded already.
         worker_id: 1 to N.
-        stats: The worker's.
+        stats: What it counts in.
         open_websockets: What limits on WebSockets count by, shared with other workers; None when there are none.
         seat: This worker's there.
     """
@@ -357,7 +357,7 @@ def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: in
 
     Args:
         options: Checked already.
-        server: The worker's.
+        server: Whose hub the channels run in, and whose counters they count in.
         inboxes: Shared with other workers; None when there are none.
         seat: Whose inbox is this worker's.
     """

@@ -168,7 +168,7 @@ def become_user(options: Options, started_in: str) -> None:
 
 
 def status_of(life: Callable[[], int]) -> int:
-    """Run a process's life; return the status it shall end with, having said why if it could not start."""
+    """Run a process; return its exit status. If it could not start, the log says why."""
     try:
         return life()
     except OptionError as exc:

@@ -1,7 +1,7 @@
-"""What the processes of an instance have in common: made by the master once, before it forks anybody.
+"""What the processes of an instance have in common: made once by the master, before it forks.
 
-What workers share, such as pipes between them, is made in ``Common``, before there is a
-process that would not have it. The master keeps it all open, so that a worker's successor finds it again.
+What workers share, such as pipes between them, is made in ``Common``, before there is a process that would not have it.
+The master keeps it all open, so that a worker's successor finds it again.
 """
 
 from __future__ import annotations
@@ -102,20 +102,20 @@ class Common:
         self.processes = processes
         # A worker and its successor live at the same time for a while.
         self.scoreboard = Scoreboard(2 * processes)
-        #: What channels go through, one for each seat; None for a single worker, which has nobody to write to.
+        #: What channels go through, one for each seat; None for a single worker, which writes to no other.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         #: What limits on the number of WebSockets count by.
         self.open_websockets = OpenWebSockets(
             memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes
         )
         self._notices = Ends.open()
-        # Nobody ever writes into it: the others see its end when the master, who alone has the writing end, is gone.
+        # Nothing is ever written into it. The master alone has its writing end: the others see when it is gone.
         self._lifeline = Ends.open()
 
     # In the master
 
     def vacate(self, seat: int) -> None:
-        """Forget who had a seat; the process is dead, or does not live yet."""
+        """Clear a seat, whose process is dead or does not live yet."""
         self.scoreboard.clear(seat)
         self.open_websockets.vacate(seat)
         if self.inboxes is not None:
@@ -140,7 +140,7 @@ class Common:
     # In the others
 
     def leave_master(self) -> None:
-        """This process is not the master: let go of what only the master may hold."""
+        """Close, in any other process, what only the master may hold."""
         for fd in (self._notices.read, self._lifeline.write):
             drop_descriptor(fd)
             os.close(fd)

@@ -4,9 +4,8 @@ There is one for each generation of workers, that is for each time the applicati
 never runs a line of the application's. A reload is a new fork server beside the old one: when the new code cannot be
 loaded, the old generation has lost nothing, not even the means to replace a worker that dies.
 
-What the application starts while it is loaded, threads and greenlets, goes on here and nowhere else, as in uWSGI it
-goes on in the process that has loaded it. Threads stay where they are by themselves when a process is forked, greenlets
-are left behind by ``own.fork``.
+Threads and greenlets that the application starts while it is loaded go on here and nowhere else, as in uWSGI they go on
+in the process that has loaded it. A fork copies no threads; greenlets are left behind by ``own.fork``.
 
 A worker is forked by way of a process in between that ends at once. The kernel then makes it a child of the master,
 which has declared itself for that (a "subreaper"), and which so learns of its end whatever becomes of the fork server.
@@ -59,7 +58,7 @@ def run(
     Args:
         common: From the master.
         sockets: From the master.
-        keys: From the master, who may have read files that may be read no more.
+        keys: From the master, which may have read files that this process may not.
         control: Where orders come from, and ``LOADED`` goes to; its end is the fork server's.
         read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
         started_in: The directory that relative paths start in.
@@ -207,7 +206,7 @@ def _warn_of_shared(fds: set[int], workers: int) -> None:
             with closing(_socket.socket(fileno=os.dup(fd))) as sock:
                 peer = sock.getpeername()
         except OSError:
-            continue  # something else, or nobody is at its other end
+            continue  # no socket, or one without a peer
         if peer:  # that of a socketpair has no name
             peers.append(":".join(map(str, peer[:2])) if isinstance(peer, tuple) else os.fsdecode(peer))
     if peers:

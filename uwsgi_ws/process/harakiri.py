@@ -20,7 +20,6 @@ class Harakiri:
     """Looks at all requests now and then; so a request that is quick enough costs nothing.
 
     Args:
-        server: The worker's.
         worker_id: For the log.
         limit: Seconds that a request may take.
         websockets: Whether that goes for WebSockets too, which usually stay.

@@ -20,9 +20,8 @@ class Heartbeat:
     """Beats while the event loop runs.
 
     Args:
-        server: The worker's.
         worker_id: 1 to N.
-        spawns: How many processes this worker has been.
+        spawns: Processes that this worker has been, this one included.
     """
 
     def __init__(self, server: Server, worker_id: int, spawns: int) -> None:
@@ -68,5 +67,5 @@ class Heartbeat:
             try:
                 do(status)
             except Exception:
-                # One's trouble; the others look at other things.
+                # One listener fails; the others watch other things.
                 self._server.hub.handle_error(do, *sys.exc_info())

@@ -1,8 +1,8 @@
 """Certificates and private keys, read while the process may: before ``--uid`` makes it another user's.
 
-What was read is kept for those who come later and may not read the files any more: workers that a reload begins, or the
-program that replaces this one by ``exec``. That gets it in memory that has no name; its descriptor is in an environment
-variable.
+What was read is kept for processes that start later and may not read the files any more: workers after a reload, or the
+program that replaces this one by ``exec``. That program gets it in memory that has no name; its descriptor is in an
+environment variable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_keys(options: Options) -> Contents:
     """Return what the files hold that the options name; of those that may not be read, what was handed on.
 
     Raises:
-        OptionError: a file cannot be read, and nobody has handed on what it held.
+        OptionError: a file cannot be read, and what it held was not handed on.
     """
     handed_on = _handed_on(_KEYS)
     contents: dict[str, bytes] = {}

@@ -4,13 +4,13 @@ It binds the sockets and keeps them open, so that clients are never refused whil
 the application nor gevent. A fork server for each generation of workers does (see ``forkserver``), and forks when the
 master orders it.
 
-The rule that all else follows from: each worker, 1 to N, shall have one process of the current generation that serves.
-Whenever anything has changed, the master looks which has none and orders one (``_fill``). A generation becomes current
-when all of its workers accept clients; only then are those of the one before told to leave. So a crash, a worker that
-wants to be replaced, and a reload that fails half-way are no special cases.
+One rule leads to all else: each worker, 1 to N, has one process of the current generation that serves. Whenever
+anything has changed, the master looks for workers that have none and orders one for each (``_fill``). A generation
+becomes current when all of its workers accept clients; only then are those of the one before told to leave. So a crash,
+a worker that wants to be replaced, and a reload that fails half-way are no special cases.
 
-Those of the one before leave in two steps: first all of them cease to accept, then each sends its clients away. A
-client that comes back at once would else be accepted by another that is about to leave, and be sent away again.
+The workers of the generation before leave in two steps: first all of them cease to accept, then each closes the
+connections of its clients. Else a client that comes back at once could be accepted by another worker that leaves.
 
 Signals and notices only wake the loop; it alone acts, one thing after the other. All that it acts on is in one
 class, as each decision rests on all of it.
@@ -207,7 +207,7 @@ class Master:
         self._statistics.register(poll)
         due = [worker.kill_at for worker in self._workers]
         due += [moment for kind in self._kinds for moment in kind.due]
-        # The last of them counts: who has ceased is awaited no more, but leaves with the others.
+        # The last one counts: a worker that has ceased to accept leaves together with the others.
         due += [
             max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
         ]
@@ -217,8 +217,8 @@ class Master:
         poll.poll(max(0, int(left * 1000) + 1))
 
     def _hear(self) -> None:
-        """Take note of spawns, readiness and deaths."""
-        # The order matters: a worker's birth is told before its process can be found dead.
+        """Take note of forks, readiness and exits."""
+        # The order matters: a worker's fork is told before its process can be found dead.
         dead = list(reap())
         for notice in self._common.take_notices():
             self._take_notice(notice)
@@ -271,7 +271,7 @@ class Master:
     # Generations
 
     def _begin_generation(self) -> None:
-        """Have the application loaded, and workers born that know it."""
+        """Have the application loaded, and workers forked that have it."""
         self._coming = Generation()
         self._start_fork_server(self._coming)
 
@@ -368,7 +368,7 @@ class Master:
         staying = [worker for worker in self._workers if worker.generation is generation]
         staying = [worker for worker in staying if worker.life not in (Life.CEASING, Life.LEAVING)]
         spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
-        # One after the other, as workers born together reach their limits together.
+        # One after the other: workers that were started together reach their limits together.
         filled = {worker.order.worker_id for worker in staying if worker is not spent}
         for worker_id, backoff in self._backoffs.items():
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
@@ -393,10 +393,10 @@ class Master:
         else:
             return
         if worker.life is Life.ORDERED and notice.kind in (NoticeKind.FORKED, NoticeKind.READY):
-            # It may be heard itself before the process in between, which tells of its birth, has had its turn.
+            # The worker itself may be heard before the process in between, which tells of the fork, has run.
             worker.pid, worker.life, worker.started_at = notice.pid, Life.STARTING, monotonic()
             if self._is_stopping or worker.generation not in (self._current, self._coming):
-                self._dismiss(worker)  # nobody wants it any more
+                self._dismiss(worker)  # it is not wanted any more
         if notice.kind == NoticeKind.FORK_FAILED:
             say(f"worker {worker.order.worker_id} could not be forked")
             self._forget(worker)
@@ -423,7 +423,7 @@ class Master:
     def _dismiss(self, worker: WorkerProcess) -> None:
         """Tell a worker to leave; why, and how fast, it knows from the signal."""
         if worker.life is Life.ORDERED:
-            return  # it has no process yet; it is told when it is born
+            return  # it has no process yet; it is told when it has one
         if self._is_hurried:
             number, timeout = HURRY, 0.0
         elif self._is_stopping:
@@ -540,7 +540,7 @@ class Master:
             say(str(status))
 
     def _pause_or_resume(self) -> None:
-        """Have workers accept no client, those to come too, or accept again; who is there is served all the time."""
+        """Have all workers, later ones too, accept no client, or accept again; connected clients are served."""
         self._is_paused = not self._is_paused
         say(f"*** {'paused: new clients wait' if self._is_paused else 'resumed'} ***")
         for worker in self._workers:

@@ -33,11 +33,11 @@ class MasteredWorker(Worker):
     """Tells its master how it stands, and what it has done of what the master ordered.
 
     Args:
-        options: As ``Worker``'s, and so the next four.
-        sockets: See there.
-        equipment: See there.
-        applications: See there.
-        instance: See there.
+        options: This and the next four are ``Worker``'s.
+        sockets: Opened by the master.
+        equipment: Made by the fork server, and so the applications unless each worker loads its own.
+        applications: Loaded already.
+        instance: The fork server's until now.
         common: What it shares with its master and the other workers.
         order: What the master wants it to be.
     """
@@ -99,7 +99,7 @@ class MasteredWorker(Worker):
 
     def _cease_as_told(self) -> None:
         self.stop_accepting()
-        gevent.sleep(0)  # those who are let go of are gone then
+        gevent.sleep(0)  # idle connections are closed then
         self._tell(NoticeKind.CEASED)
 
     def _judge(self, status: WorkerStatus) -> None:

@@ -30,7 +30,7 @@ def name_process(options: Options, part: str) -> None:
     title = _title(options, part)
     if title is not None:
         name = title.encode()
-        # /proc/self/comm would do the same, but not for who has changed his user.
+        # /proc/self/comm would do the same, but not for a process whose user has changed.
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name, 0, 0, 0)
         _write_over_command_line(name)
 

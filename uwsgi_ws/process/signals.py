@@ -10,12 +10,12 @@ from uwsgi_ws.hub.own import keep_signal
 
 __all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
 
-# The master's words to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
+# The master's orders to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
 CEASE = signal.SIGRTMIN  #: successors have taken over: accept no client any more, and say when
-LEAVE = signal.SIGHUP  #: send those away who are there
+LEAVE = signal.SIGHUP  #: close the connections of all clients, and exit
 STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
-REPORT = signal.SIGUSR2  #: write down what you are doing
+REPORT = signal.SIGUSR2  #: log what it is doing
 PAUSE = signal.SIGRTMIN + 1  #: accept no client for a while
 RESUME = signal.SIGRTMIN + 2  #: accept again
 REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a fork server's
@@ -31,7 +31,7 @@ class SignalQueue:
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = frozenset(numbers)
         self._receiving, self._sending = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # A full pipe holds 65,536 signals that nobody has looked at; one more would change nothing.
+        # A full pipe holds 65,536 signals that wait; one more would change nothing.
         signal.set_wakeup_fd(self._sending, warn_on_full_buffer=False)
         for number in self._numbers:
             signal.signal(number, _do_nothing)
@@ -69,7 +69,7 @@ class SignalQueue:
 
 
 def ignore_terminal() -> None:
-    """Leave the Ctrl-C of a terminal to the master, who gets them too and tells everybody what to do.
+    """Leave the Ctrl-C of a terminal to the master, which gets it too and tells all other processes what to do.
 
     They are handled by doing nothing, not ignored: programs that an application starts would inherit that. In a worker
     the event loop's handlers hide these; but what the interpreter believes of a signal counts for a thread that calls

@@ -3,9 +3,9 @@
 They are opened by the one process that outlives the others: the master, or the only worker. A process that replaces
 itself by ``exec`` hands them on in an environment variable, so that no client is refused meanwhile.
 
-With ``--reuse-port`` each worker has a TCP socket of its own, and the kernel spreads connections over them. They are
-the master's as all others are: a worker's successor takes over its socket with whoever waits there, and the number of
-sockets never changes, so that the kernel has no reason to send those elsewhere who are about to connect.
+With ``--reuse-port`` each worker has a TCP socket of its own, and the kernel spreads connections over them. The
+master keeps them as it keeps all others: a worker's successor takes over its socket with the clients that wait there.
+The number of sockets never changes, so the kernel sends no client that is about to connect elsewhere.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Sockets:
         inherited = {key: [socket.socket(fileno=fd) for fd in fds] for key, fds in handed_on.items()}
         activated = _activated()
         opened = []
-        # Made where no endpoint asks for them, too: a user who does not exist is an error.
+        # Also made where no endpoint needs them: a user that does not exist is an error.
         filters = _filters(options)
         for endpoint in (_guarded(endpoint, options, filters) for endpoint in _endpoints(options)):
             if (socks := inherited.pop(_key(endpoint), None)) is not None:
@@ -152,7 +152,7 @@ def _endpoints(options: Options) -> list[Endpoint]:
 
 
 def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
-    """Return who may come as a proxy that speaks PROXY, and who as a front server (None: everybody)."""
+    """Return the peers that may be proxies that speak PROXY, and those that may be front servers (None: all)."""
     proxies = options.checked("proxy-allow-from", PeerFilter, options.proxy_allow_from or LOOPBACK)
     if not options.uwsgi_allow_from:
         return proxies, None
@@ -160,7 +160,7 @@ def _filters(options: Options) -> tuple[PeerFilter, PeerFilter | None]:
 
 
 def _guarded(endpoint: Endpoint, options: Options, filters: tuple[PeerFilter, PeerFilter | None]) -> Endpoint:
-    """Return an endpoint that knows who may come to it."""
+    """Return the endpoint with the peers that may connect to it."""
     proxies, fronts = filters
     if endpoint.dialect == "uwsgi":
         return replace(endpoint, admits=fronts)
@@ -192,7 +192,7 @@ def _bind_one(options: Options, endpoint: Endpoint) -> socket.socket:
         raise options.error(endpoint.option, f"cannot listen on {endpoint.address}: {exc.strerror}") from exc
     if endpoint.address.family == "unix" and not endpoint.address.is_abstract:
         if is_private:
-            # Its users are those who are who we are about to become.
+            # It is for processes of the user that this one is about to become.
             _give(options, "uid", endpoint.address.path, options.uid)
         else:
             if options.chmod_socket is not None:
@@ -242,5 +242,5 @@ def _address_of(sock: socket.socket) -> Address:
 
 
 def _key(endpoint: Endpoint) -> str:
-    """Return what names an endpoint in the next program too."""
+    """Return a name for an endpoint that the next program knows too."""
     return f"{endpoint.option} {endpoint.address}"

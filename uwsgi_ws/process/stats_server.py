@@ -43,7 +43,7 @@ class _Client:
 
 
 class StatsServer:
-    """The addresses of ``--stats``, and who has come to them.
+    """The addresses of ``--stats``, and their clients.
 
     Args:
         options: They name the addresses.
@@ -76,7 +76,7 @@ class StatsServer:
             poll.register(client.sock, select.POLLOUT if client.rest else select.POLLIN)
 
     def serve(self, statuses: Iterable[WorkerStatus]) -> None:
-        """Go on with everybody, as far as that can be done without waiting.
+        """Accept and answer clients, as far as that can be done without waiting.
 
         Args:
             statuses: How the workers stand; asked only when a client wants to know.

@@ -1,6 +1,6 @@
-"""Tells systemd, or who else started us and listens, how the instance is getting on.
+"""Tells systemd, or another parent that listens as it does, how the instance is getting on.
 
-Source: sd_notify(3), systemd's "Implementation Notes" for those who do without its library.
+Source: sd_notify(3), systemd's "Implementation Notes" for programs without its library.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ __all__ = ["ready", "reloading", "stopping", "watchdog"]
 
 
 def ready(status: str) -> None:
-    """We serve, for the first time or again after ``reloading``."""
+    """The instance serves, for the first time or again after ``reloading``."""
     _send(f"READY=1\nMAINPID={os.getpid()}\nSTATUS={status}")
 
 
 def reloading() -> None:
-    """We begin a reload, and serve meanwhile."""
+    """The instance reloads, and serves meanwhile."""
     _send(f"RELOADING=1\nMONOTONIC_USEC={monotonic_ns() // 1000}\nSTATUS=reloading")
 
 
 def stopping() -> None:
-    """We are about to end."""
+    """The instance is about to end."""
     _send("STOPPING=1\nSTATUS=stopping")
 
 
 def watchdog() -> None:
-    """We are alive; without effect unless it was asked for (``WatchdogSec=``)."""
+    """The instance is alive; without effect unless that was asked for (``WatchdogSec=``)."""
     if "WATCHDOG_USEC" in os.environ:
         _send("WATCHDOG=1")
 
@@ -41,4 +41,4 @@ def _send(message: str) -> None:
         try:
             sock.sendto(message.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
         except OSError:
-            pass  # nobody listens any more: no reason to end a service
+            pass  # it listens no more: no reason to end a service

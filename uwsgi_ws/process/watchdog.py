@@ -16,7 +16,7 @@ from uwsgi_ws.shared.scoreboard import Scoreboard
 __all__ = ["Watchdog"]
 
 _BEAT = 1.0  # seconds between two of a healthy worker
-#: Seconds between two looks after which it is we who were held up, or the whole machine.
+#: Seconds between two looks; when there were more, the master was held up, or the whole machine.
 _HELD_UP = 3.0
 
 

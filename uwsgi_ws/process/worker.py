@@ -51,7 +51,7 @@ _log = logging.getLogger("uwsgi_ws.worker")
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
-#: Seconds for what the application wants done at its end.
+#: Seconds for what the application has registered for the exit.
 _EXIT_TIMEOUT = 3.0
 #: A patched one would be a greenlet, and wait as the others do.
 _start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
@@ -171,17 +171,17 @@ class Worker:
         return self._order.get() or STOP
 
     def stop_accepting(self) -> None:
-        """Accept no client any more, and let go of those who ask for nothing."""
+        """Accept no client any more, and close idle connections."""
         self._server.stop_accepting()
         for channel_socket in self._channel_sockets:
             channel_socket.stop()
 
     def leave(self, order: str, *, keep_sockets: bool = False) -> None:
-        """Cease, and let clients finish, as long as the order allows.
+        """Stop accepting, and let clients finish, as long as the order allows.
 
         Args:
             order: Why.
-            keep_sockets: Leave the listening sockets open; who comes meanwhile waits in the kernel.
+            keep_sockets: Leave the listening sockets open: clients that connect meanwhile wait in the kernel.
         """
         self.stop_accepting()
         if not keep_sockets:
@@ -196,13 +196,13 @@ class Worker:
 
     @property
     def has_changed_its_mind(self) -> bool:
-        """Whether a stop came while it was leaving for a reload."""
+        """Whether an order to stop came while it was leaving for a reload."""
         return self._order.get() == STOP
 
     def finish(self, end: Callable[[], object]) -> None:
-        """Run what the application wants run at the very end; it may not go on for ever.
+        """Run what the application has registered for the exit, for a bounded time.
 
-        ``multiprocessing`` waits there for every child that is no daemon, and a library perhaps for a server that is
+        ``multiprocessing`` waits there for every child that is no daemon, and a library may wait for a server that is
         gone.
 
         Args:

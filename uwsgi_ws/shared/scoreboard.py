@@ -1,6 +1,6 @@
 """What the processes know of one another: a page of memory that they share, a row for each seat.
 
-A seat is a place for one living process. There are twice as many as workers, because a worker and its successor
+A seat is for one living process. There are twice as many as workers, because a worker and its successor
 live at the same time while the one takes over from the other; no two living processes ever have the same seat.
 
 The master clears a row before its seat is taken; from then on only the process that has the seat writes it. Numbers

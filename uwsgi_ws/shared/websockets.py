@@ -88,7 +88,7 @@ class Seat:
         self._own = SeatCounts(shared.addresses, number)
         self._by_address: Counter[str] = Counter()  # of those inside: no larger than they are many
 
-    # The address is written while the seat is not vacant: who vacates it looks at that first.
+    # The address is written while the seat is not vacant: vacating looks at that first.
 
     def enter(self, address: str) -> None:
         """Count one more."""
