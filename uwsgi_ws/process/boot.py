@@ -201,7 +201,7 @@ def print_traceback_of_application(exc: BaseException) -> None:
 
 
 def end(status: int) -> NoReturn:
-    """End this process at once: neither return into frames that are another's nor wait for anybody's threads."""
+    """End this process at once: neither return into frames of its parent's nor wait for threads."""
     finish()
     os._exit(status)
 

@@ -1,4 +1,4 @@
-"""Children of the master: of which kinds they may be, when one is started again, and what the kernel tells of them."""
+"""The master's children: their kinds, when one is started again, and what the kernel tells of them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class ChildKind(Protocol):
 
     @property
     def live(self) -> bool:
-        """Whether one is still there that ends with the instance."""
+        """Whether a process of this kind still lives that ends with the instance."""
 
     @property
     def due(self) -> list[float]:
         """When there is something to do (monotonic)."""
 
     def look(self) -> None:
-        """Start those that should run and do not, and kill those that do not end."""
+        """Start processes that should run and do not, and kill those that do not exit in time."""
 
     def exited(self, pid: int, how: str) -> bool:
-        """Say whether a process that has ended was one of them, and take note of it."""
+        """Say whether a process that has exited was of this kind, and take note of it."""
 
     def renew(self) -> None:
-        """The application has been loaded again: have those start anew that run what may have changed."""
+        """Restart processes whose code may have changed: the application has been loaded again."""
 
     def stop(self) -> None:
-        """Have them end, and start none any more; a second call changes nothing."""
+        """Tell all processes to exit, and start none any more; a second call changes nothing."""
 
 
 @dataclass(slots=True)
 class RestartBackoff:
-    """When a child is started again that ends too early: later each time.
+    """When a child that exits too early is started again: later each time.
 
     Attributes:
         delays: Seconds before the next start, by early ends in a row; the last one for all further ones.
@@ -55,7 +55,7 @@ class RestartBackoff:
         self.failures += 1
 
     def succeed(self) -> None:
-        """It has lived long enough: its next end is the first one again."""
+        """The child has lived long enough: its next early end counts as the first."""
         self.failures = 0
 
 
@@ -73,7 +73,7 @@ def reap() -> list[tuple[int, int]]:
 
 
 def send(pid: int, number: int) -> None:
-    """Send a signal to a process that may have ended already: its death is noticed in its turn."""
+    """Send a signal to a process that may have exited already, which is then noticed elsewhere."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

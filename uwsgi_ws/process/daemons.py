@@ -23,18 +23,18 @@ from uwsgi_ws.process.hooks import spawn
 
 __all__ = ["Daemons"]
 
-#: Seconds that a daemon lives at least which has started well.
+#: A daemon that lives shorter than this, in seconds, has not started well.
 _MIN_UPTIME = 10.0
-#: Seconds before the next start of one that does not.
+#: Seconds before the next start of one that has not.
 _DELAYS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _SHORTEST_PAUSE = 1.0  # between two looks at a pidfile
-#: Seconds that one has to end.
+#: Seconds that a daemon has to exit.
 _STOP_TIMEOUT = 10.0
 
 
 @dataclass(slots=True, eq=False)
 class _Daemon:
-    """One of them.
+    """One program, and its process.
 
     Attributes:
         spec: What is to be run.
@@ -54,7 +54,7 @@ class _Daemon:
 
 
 class Daemons:
-    """All of them: a ``ChildKind``.
+    """All attached daemons: a ``ChildKind``.
 
     Args:
         options: They say which.
@@ -66,7 +66,7 @@ class Daemons:
 
     @property
     def live(self) -> bool:
-        """Whether one is still there that ends with the instance."""
+        """Whether a daemon still lives that ends with the instance."""
         return any(daemon.pid and not daemon.spec.pidfile for daemon in self._daemons)
 
     @property
@@ -77,7 +77,7 @@ class Daemons:
         return [daemon.kill_at if daemon.pid else daemon.next_at for daemon in self._daemons]
 
     def look(self) -> None:
-        """Start those that should run and do not, and kill those that do not end."""
+        """Start daemons that should run and do not, and kill those that do not exit in time."""
         now = monotonic()
         for daemon in self._daemons:
             if daemon.pid and daemon.kill_at <= now:
@@ -100,7 +100,7 @@ class Daemons:
         say(f"[uwsgi-daemons] spawning {spec.command!r} (pid: {daemon.pid})")
 
     def exited(self, pid: int, how: str) -> bool:
-        """Say whether a dead process was one of them, and take note of it."""
+        """Say whether a process that has exited was a daemon, and take note of it."""
         for daemon in self._daemons:
             if daemon.pid == pid:
                 daemon.pid, daemon.kill_at = 0, math.inf
@@ -117,7 +117,7 @@ class Daemons:
         return False
 
     def renew(self) -> None:
-        """Have those start anew that run what may have changed."""
+        """Restart the daemons whose code may have changed."""
         for daemon in self._daemons:
             if daemon.pid and not daemon.spec.pidfile:
                 daemon.kill_at = monotonic() + _STOP_TIMEOUT
@@ -126,7 +126,7 @@ class Daemons:
                 _send(daemon.pid, daemon.spec.reload_signal)
 
     def stop(self) -> None:
-        """Have them end, and start none any more; a second time changes nothing."""
+        """Tell all daemons to exit, and start none any more; a second call changes nothing."""
         if self._is_stopping:
             return
         self._is_stopping = True
@@ -139,7 +139,7 @@ class Daemons:
 
 
 def _alive(pidfile: str) -> int:
-    """Return the process that a pidfile tells of, 0 when it tells of none that lives."""
+    """Return the id of the living process that a pidfile names; 0 for none."""
     try:
         pid = int(Path(pidfile).read_text())
         if pid <= 1:  # to the kernel, all processes, a group, or the one that must not end

@@ -17,7 +17,7 @@ GRACE = 3.0
 #: Seconds that the others wait for a worker that does not say that it accepts no client any more: its event loop is
 #: stuck, and so it does not accept either.
 CEASING = 1.0
-#: A process that dies younger than this, in seconds, died of something that its successor will die of as well.
+#: A process that lives shorter than this, in seconds, died of something that its successor will die of as well.
 MIN_UPTIME = 1.0
 #: Seconds before such a one is replaced: at once the first time, then later and later.
 WORKER_DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)

@@ -1,4 +1,4 @@
-"""What the letters of ``--master-fifo`` order, of which the master takes some.
+"""What the master does for each letter that comes through ``--master-fifo``.
 
 Source: uWSGI's MasterFIFO page, core/fifo.c.
 """

@@ -1,4 +1,4 @@
-"""Who we are, and whose our files are: ``--uid``, ``--gid``, ``--chown-socket``."""
+"""Becoming another user and group: ``--uid``, ``--gid``."""
 
 from __future__ import annotations
 
