@@ -16,12 +16,15 @@ from uwsgi_ws.shared.status import WorkerStatus
 
 def heartbeat() -> tuple[Any, Any]:
     """Return a server and its heartbeat; in a process of its own, as a process has one server."""
+    from gevent import get_hub
+
     from uwsgi_ws.options import Options
     from uwsgi_ws.process.assembly import Equipment, make_server
     from uwsgi_ws.process.heartbeat import Heartbeat
     from uwsgi_ws.stats import Stats
     from uwsgi_ws.wsgi.applications import Applications
 
+    get_hub().loop.update_now()  # it may not have run for long
     applications = Applications(manage_script_name=False)
     server = make_server(Options(gevent=10), Equipment({}, None, None), applications, 2, Stats(), None, 0)
     return server, Heartbeat(server, 2, 5)
