@@ -38,6 +38,7 @@ from uwsgi_ws.options.values import (
     Variable,
 )
 from uwsgi_ws.shared import MAX_WORKERS
+from uwsgi_ws.shared.cache import CacheShape
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
 
@@ -1050,6 +1051,23 @@ class Options:
         "it where they give no name.",
     )
 
+    cache: int = option(
+        0,
+        unit="items",
+        group="Shared memory",
+        help="Have a cache of so many items for uwsgi.cache_set and its relatives, the same for all workers.",
+    )
+    cache_blocksize: int = option(
+        65_536, unit="bytes", at_least=1, group="Shared memory", help="Largest value in the cache of --cache."
+    )
+    cache2: tuple[CacheShape, ...] = option(
+        (),
+        group="Shared memory",
+        help="Have a cache by keys: name, items, blocksize, and as uWSGI has them blocks, keysize, hashsize, bitmap, "
+        "purge_lru, clear_on_full, ignore_full, no_expire, math_initial.",
+    )
+    cache_no_expire: bool = option(False, group="Shared memory", help="Keep the items of all caches for ever.")
+
     stop: str | None = option(
         None, metavar="PIDFILE", group="Information", help="Stop the instance of this pidfile, and end."
     )
@@ -1072,6 +1090,14 @@ class Options:
         """The programs to attach."""
         ending = tuple(spec._replace(ends_with_us=True) for spec in self.smart_attach_daemon2)
         return (*self.attach_daemon, *self.smart_attach_daemon, *ending, *self.attach_daemon2)
+
+    @property
+    def caches(self) -> tuple[CacheShape, ...]:
+        """The caches; the first one is meant where none is named."""
+        caches = self.cache2
+        if self.cache:
+            caches = (CacheShape("default", self.cache, self.cache_blocksize, self.cache), *caches)
+        return tuple(each._replace(expires=False) for each in caches) if self.cache_no_expire else caches
 
     @property
     def added_headers(self) -> tuple[Header, ...]:

@@ -188,6 +188,9 @@ IGNORED = (
     _ignored("max-apps", "There is no limit on --mount.", metavar="N"),
     _ignored("no-fd-passing", "Descriptors are handed over in no other way than by fork."),
     _ignored("locks", "Every lock that uwsgi.lock is asked for is there.", "lock-engine", "ftok", metavar="N"),
+    _ignored("cache-expire-freq", "An item is gone at the moment it expires.", metavar="SECONDS"),
+    _ignored("cache-report-freed-items", "An item is gone at the moment it expires."),
+    _ignored("cache-use-last-modified", "Nobody is told when a cache was changed last."),
     _ignored("persistent-ipcsem", "Locks are no semaphores of System V."),
     _ignored("mem-collector-freq", "Memory is looked at once a second.", metavar="SECONDS"),
     _ignored(
@@ -302,7 +305,12 @@ IGNORED = (
 _PROCESS_EACH = "There is no emperor: start each instance itself, by a systemd template unit or a container each."
 _ONE_LANGUAGE = "This server runs Python only; serve other languages by a server of theirs."
 _NO_ROUTER = "There is no such router here: workers take clients themselves, and nginx or haproxy divide them."
-_NO_CACHE = "There is no cache here: use Redis, memcached or the framework's own."
+_OWN_CACHE = (
+    "A cache is in memory, this instance's own, and filled by the application: to keep or share its items, use Redis or"
+    " memcached."
+)
+_NO_QUEUE = "There is no queue here: use Redis, or a message broker."
+_NO_AREA = "There is no raw shared memory here: use --cache2, or Python's multiprocessing.shared_memory."
 _NO_SPOOLER = "There is no spooler here: use a task queue such as Celery, RQ or Huey, started on its own."
 _NO_MULE = "There are no mules here: start the program as a service of its own, or by --attach-daemon."
 _NO_LEGION = "There is no legion here: use the service manager's or the cluster's own."
@@ -369,11 +377,15 @@ REFUSED = (
         "mule mule-msg-size",
     ),
     *_refused(
-        _NO_CACHE,
-        "cache cache-blocksize cache-store cache-store-sync cache-expire-freq cache-udp-server cache-udp-node"
-        " cache-sync add-cache-item load-file-in-cache load-file-in-cache-gzip cache2 queue queue-blocksize"
-        " queue-store queue-store-sync sharedarea py-sharedarea",
-        "cache-no-expire cache-report-freed-items cache-use-last-modified check-cache",
+        _OWN_CACHE,
+        "cache-store cache-store-sync cache-udp-server cache-udp-node cache-sync add-cache-item load-file-in-cache"
+        " load-file-in-cache-gzip",
+        "check-cache",
+    ),
+    *_refused(_NO_QUEUE, "queue queue-blocksize queue-store queue-store-sync"),
+    *_refused(
+        _NO_AREA,
+        "sharedarea py-sharedarea",
         sharedarea="A",
     ),
     *_refused(

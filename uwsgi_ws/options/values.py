@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
+from uwsgi_ws.options.memories import parse_cache
 
 __all__ = [
     "TYPES",
@@ -387,4 +388,5 @@ TYPES = {
     "SmartDaemon": Type(_smart_daemon, "'PIDFILE [SECONDS] COMMAND'"),
     "KeyedDaemon": Type(_keyed_daemon, "KEY=VALUE,..."),
     "Umask": Type(_umask, "MODE"),
+    "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
 }

@@ -18,6 +18,7 @@ import uwsgi_ws
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.api import uwsgi as api
 from uwsgi_ws.api.instance import Instance
+from uwsgi_ws.api.memories import shared_functions
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
@@ -165,6 +166,7 @@ def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_
         greenlets=options.gevent > 0,
         buffer_size=options.buffer_size,
         is_a_reload=is_a_reload,
+        functions=shared_functions(options),
     )
 
 

@@ -48,6 +48,7 @@ from uwsgi_ws.options.values import (
     TouchCommand,
     TouchHook,
 )
+from uwsgi_ws.shared.cache import CacheShape
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 SAMPLES = {  # a good value for each type
@@ -79,6 +80,7 @@ SAMPLES = {  # a good value for each type
     "TouchCommand": ("/x sleep 1", TouchCommand("/x", Hook("exec", "sleep 1"))),
     "DaemonSpec": ("sleep 1", DaemonSpec("sleep 1")),
     "SmartDaemon": ("/x.pid 5 sleep 1", SmartDaemon("sleep 1", "/x.pid", 5.0)),
+    "CacheShape": ("name=a,items=5,lru=1", CacheShape("a", 5, blocks=5, purge_lru=True)),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 

@@ -1,0 +1,96 @@
+"""What is said of memory that workers share: caches, by uWSGI's keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from uwsgi_ws.shared.cache import CacheShape
+
+__all__ = ["parse_cache"]
+
+_FALSE = ("", "0", "no", "off", "false")
+
+#: Keys of ``--cache2`` by their various names.
+_CACHE_KEYS = {
+    **dict.fromkeys(("max_items", "maxitems", "items"), "items"),
+    **dict.fromkeys(("hashsize", "hash_size"), "hash_size"),
+    **dict.fromkeys(("keysize", "key_size"), "key_size"),
+    **dict.fromkeys(("purge_lru", "lru"), "purge_lru"),
+    "name": "name",
+    "blocksize": "block_size",
+    "blocks": "blocks",
+    "bitmap": "has_bitmap",
+    "clear_on_full": "clear_on_full",
+    "ignore_full": "ignores_full",
+    "no_expire": "no_expire",
+    "math_initial": "math_initial",
+    # An item is gone when it expires, and its room taken when there is no other; there is one way to find a key.
+    **dict.fromkeys(("hash", "lastmod", "lazy", "lazy_expire", "sweep_on_full"), ""),
+}
+_STORED = "a cache is in memory, and empty at the start: keep in a file or a database what must outlive it"
+_ALONE = "a cache is this instance's own: share one between machines by Redis or memcached"
+_CACHE_REFUSED = {
+    **dict.fromkeys(("store", "store_sync", "storesync", "store_delete", "storedelete"), _STORED),
+    **dict.fromkeys(("node", "nodes", "sync", "udp", "udp_server", "udp_servers", "udpserver", "udpservers"), _ALONE),
+}
+_FLAGS = ("has_bitmap", "purge_lru", "clear_on_full", "ignores_full", "no_expire")
+
+
+def pairs(text: str, known: Mapping[str, str], refused: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what each ``KEY=VALUE`` of a text says, the key by our name for it.
+
+    Args:
+        text: The pairs, with commas between them.
+        known: Our names by uWSGI's.
+        refused: By what is uWSGI's only, why.
+
+    Raises:
+        ValueError: a key is refused or unknown, or has no value.
+    """
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        key = key.strip()
+        if key in refused:
+            raise ValueError(f"{pair.strip()!r} is not done here: {refused[key]}")
+        if key not in known or not equals:
+            raise ValueError(f"{pair!r} is none of {', '.join(known)}, with =VALUE")
+        yield known[key], value.strip()
+
+
+def number(text: str, what: str, at_least: int = 1) -> int:
+    """Return a whole number.
+
+    Raises:
+        ValueError: it is none, or too small.
+    """
+    if not re.fullmatch("-?[0-9]{1,18}", text) or int(text) < at_least:
+        raise ValueError(f"{what} {text!r} is no whole number of at least {at_least}")
+    return int(text)
+
+
+def parse_cache(text: str) -> CacheShape:
+    """Read ``name=NAME,items=N,...``.
+
+    Raises:
+        ValueError: it cannot be done.
+    """
+    values: dict[str, str] = dict(pairs(text, _CACHE_KEYS, _CACHE_REFUSED))
+    values.pop("", None)
+    name = values.pop("name", "")
+    if not name or "items" not in values:
+        raise ValueError(f"{text!r} does not tell name and items")
+    shape = CacheShape(name, number(values["items"], "items"))
+    changes: dict[str, Any] = {"blocks": shape.items}
+    for key, value in values.items():
+        if key in _FLAGS:
+            changes[key] = value.lower() not in _FALSE
+        else:
+            changes[key] = number(value, key.replace("_", ""), -(2**62) if key == "math_initial" else 1)
+    shape = shape._replace(expires=not changes.pop("no_expire", False), **changes)
+    if shape.blocks < shape.items:
+        raise ValueError(f"{text!r} has fewer blocks than items")
+    if shape.key_size >= 65_536:
+        raise ValueError(f"keysize {shape.key_size} is not less than 65536")
+    return shape
