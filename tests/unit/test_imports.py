@@ -228,7 +228,15 @@ def _file(name: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 PURE = [module for module in MODULES if room_of(module) == "protocol"]
 PURE_OF_CHANNELS = ["channels.records", "channels.registry", "channels.interest"]
-PURE_OF_OTHERS = [*PURE_OF_CHANNELS, "addresses", "certificates", "shared.counts", "shared.websockets", "shared.cache"]
+PURE_OF_OTHERS = [
+    *PURE_OF_CHANNELS,
+    "addresses",
+    "certificates",
+    "shared.counts",
+    "shared.websockets",
+    "shared.cache",
+    "shared.metrics",
+]
 
 
 def ours(path: Path) -> Iterator[tuple[str, int]]:
@@ -266,7 +274,19 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
     assert wrong == []
 
 
-EARLY = ["", "cli", "errors", "net", "addresses", "certificates", "hub.own", "shared", "shared.cache", "__main__"]
+EARLY = [
+    "",
+    "cli",
+    "errors",
+    "net",
+    "addresses",
+    "certificates",
+    "hub.own",
+    "shared",
+    "shared.cache",
+    "shared.metrics",
+    "__main__",
+]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
 
 
@@ -288,6 +308,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.hub.own",
         "uwsgi_ws.shared",
         "uwsgi_ws.shared.cache",
+        "uwsgi_ws.shared.metrics",
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES, typing=False) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before

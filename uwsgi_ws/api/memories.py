@@ -6,21 +6,30 @@ from collections.abc import Callable
 from typing import Any
 
 from uwsgi_ws.api.cache import Caches
+from uwsgi_ws.api.instance import Instance
+from uwsgi_ws.api.metrics import Metrics, is_counted
 from uwsgi_ws.options import Options
 from uwsgi_ws.shared.locks import SharedLocks
 
 __all__ = ["shared_functions"]
 
 
-def shared_functions(options: Options) -> tuple[Callable[..., Any], ...]:
+def shared_functions(options: Options, instance: Instance) -> tuple[Callable[..., Any], ...]:
     """Return the functions; the memory is made for this process and those that will be forked from it.
 
     Raises:
-        OptionError: there is not so much memory.
+        OptionError: there is not so much memory, or a metric is about another that is not there.
     """
     locks = SharedLocks()
     try:
         caches = Caches(options.caches, locks)
     except (OSError, OverflowError) as exc:
         raise options.error("cache2", f"no memory for it: {exc}") from exc
-    return caches.functions
+    known: set[str] = set()
+    for spec in options.metric:
+        for name in (*spec.children, *filter(None, [spec.alias])):
+            if name not in known and not is_counted(name):
+                raise options.error("metric", f"{spec.name!r} is about {name!r}, which is no metric before it")
+        known.add(spec.name)
+    metrics = Metrics(options.metric, locks, instance, is_on=options.enable_metrics or bool(options.metric))
+    return caches.functions + metrics.functions

@@ -1,4 +1,4 @@
-"""What is said of memory that workers share: caches, by uWSGI's keys."""
+"""What is said of memory that workers share: caches and metrics, by uWSGI's keys."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from uwsgi_ws.shared.cache import CacheShape
+from uwsgi_ws.shared.metrics import MetricSpec
 
-__all__ = ["parse_cache"]
+__all__ = ["parse_cache", "parse_metric"]
 
 _FALSE = ("", "0", "no", "off", "false")
 
@@ -94,3 +95,46 @@ def parse_cache(text: str) -> CacheShape:
     if shape.key_size >= 65_536:
         raise ValueError(f"keysize {shape.key_size} is not less than 65536")
     return shape
+
+
+_METRIC_KEYS = {
+    "name": "name",
+    "type": "type",
+    "initial_value": "initial",
+    "collector": "collector",
+    "children": "children",
+    "alias": "alias",
+    "arg1": "path",
+    "arg1n": "word",
+    # For SNMP, and how often uWSGI looks.
+    **dict.fromkeys(("oid", "freq"), ""),
+}
+_METRIC_REFUSED = {"reset_after_push": "the statistics are not pushed"}
+_COLLECTORS = ("sum", "avg", "file")
+
+
+def parse_metric(text: str) -> MetricSpec:
+    """Read ``NAME`` or ``name=NAME,...``.
+
+    Raises:
+        ValueError: it cannot be done.
+    """
+    values = dict(pairs(text, _METRIC_KEYS, _METRIC_REFUSED)) if "=" in text else {"name": text}
+    name, collector, alias = (values.get(key, "") for key in ("name", "collector", "alias"))
+    if not re.fullmatch("[0-9A-Za-z._-]+", name):
+        raise ValueError(f"{text!r} has no name of letters, digits, dots, dashes and underscores")
+    if values.get("type", "counter") not in ("counter", "gauge", "absolute", "alias"):
+        raise ValueError(f"{values['type']!r} is none of counter, gauge, absolute, alias")
+    if collector and collector not in _COLLECTORS:
+        raise ValueError(f"collector {collector!r} is not here, only {', '.join(_COLLECTORS)}")
+    if (values.get("type") == "alias") != bool(alias):
+        raise ValueError(f"{text!r} is of the type alias without an alias, or the other way round")
+    return MetricSpec(
+        name,
+        number(values.get("initial", "0"), "initial_value", -(2**62)),
+        collector,
+        tuple(filter(None, values.get("children", "").split(";"))),
+        values.get("path", ""),
+        number(values.get("word", "0"), "arg1n", 0),
+        alias,
+    )

@@ -39,6 +39,7 @@ from uwsgi_ws.options.values import (
 )
 from uwsgi_ws.shared import MAX_WORKERS
 from uwsgi_ws.shared.cache import CacheShape
+from uwsgi_ws.shared.metrics import MetricSpec
 
 __all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
 
@@ -1067,6 +1068,17 @@ class Options:
         "purge_lru, clear_on_full, ignore_full, no_expire, math_initial.",
     )
     cache_no_expire: bool = option(False, group="Shared memory", help="Keep the items of all caches for ever.")
+    enable_metrics: bool = option(
+        False, group="Shared memory", help="Have uwsgi.metric_get tell what the server counts; --metric implies it."
+    )
+    metric: tuple[MetricSpec, ...] = option(
+        (),
+        metavar="NAME|name=NAME,...",
+        group="Shared memory",
+        help="Have a number for uwsgi.metric_inc and its relatives, the same for all workers. Keys are uWSGI's: "
+        "name, initial_value, type=alias with alias, collector=sum or avg with children=NAME;NAME, collector=file "
+        "with arg1=PATH and arg1n.",
+    )
 
     stop: str | None = option(
         None, metavar="PIDFILE", group="Information", help="Stop the instance of this pidfile, and end."

@@ -282,8 +282,8 @@ IGNORED = (
     # Statistics, metrics and messages to others
     _ignored("stats-minified", "The statistics are always as short as can be.", "stats-min"),
     _ignored("stats-no-cores", "The statistics hold no cores.", "stats-no-metrics"),
-    _ignored("enable-metrics", "The statistics tell what there is.", "metrics-no-cores", "metrics-dir-restore"),
-    _ignored("metric-dir-restore", "The statistics tell what there is."),
+    _ignored("metrics-no-cores", "There are no metrics of cores."),
+    _ignored("metrics-dir-restore", "Metrics are in memory.", "metric-dir-restore"),
     _ignored(
         "notify-socket",
         "The service manager is told by systemd's own NOTIFY_SOCKET.",
@@ -321,7 +321,9 @@ _NO_SUBSCRIPTION = "Servers do not announce themselves here: name the workers' a
 _CONTAINED = "A service manager or a container does this: see systemd.exec(5)."
 _NO_SIGNALS = "There are no uWSGI signals on the command line: use gevent's timers in the application."
 _NO_C = "There are no hooks into C code here: do it in Python, where the application is loaded."
-_NO_METRICS = "There are no metrics of one's own here: use a client library such as prometheus_client."
+_NO_METRICS = (
+    "Metrics are read by uwsgi.metric_get, and not written elsewhere: have the application tell who collects them."
+)
 _NO_ALARM = "There are no alarms here: let what collects the log or the statistics raise them."
 _NO_DIALECT = "That protocol is not spoken here: give --http-socket or --uwsgi-socket."
 _STANDS = "That is a command for a running instance: send it a signal, or an order by --master-fifo."
@@ -470,7 +472,7 @@ REFUSED = (
     ),
     *_refused(
         _NO_METRICS,
-        "metric metric-threshold metrics-dir metric-dir stats-push stats-pusher-default-freq"
+        "metric-threshold metrics-dir metric-dir stats-push stats-pusher-default-freq"
         " stats-pushers-default-freq rrdtool rrdtool-freq rrdtool-lib carbon carbon-timeout carbon-freq"
         " carbon-id carbon-max-retry carbon-retry-delay carbon-root carbon-idle-avg carbon-hostname-dots ping"
         " ping-timeout snmp-community weight auto-weight",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
-from uwsgi_ws.options.memories import parse_cache
+from uwsgi_ws.options.memories import parse_cache, parse_metric
 
 __all__ = [
     "TYPES",
@@ -389,4 +389,5 @@ TYPES = {
     "KeyedDaemon": Type(_keyed_daemon, "KEY=VALUE,..."),
     "Umask": Type(_umask, "MODE"),
     "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
+    "MetricSpec": Type(parse_metric, "NAME"),
 }

@@ -49,6 +49,7 @@ from uwsgi_ws.options.values import (
     TouchHook,
 )
 from uwsgi_ws.shared.cache import CacheShape
+from uwsgi_ws.shared.metrics import MetricSpec
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 SAMPLES = {  # a good value for each type
@@ -81,6 +82,7 @@ SAMPLES = {  # a good value for each type
     "DaemonSpec": ("sleep 1", DaemonSpec("sleep 1")),
     "SmartDaemon": ("/x.pid 5 sleep 1", SmartDaemon("sleep 1", "/x.pid", 5.0)),
     "CacheShape": ("name=a,items=5,lru=1", CacheShape("a", 5, blocks=5, purge_lru=True)),
+    "MetricSpec": ("name=a,initial_value=5", MetricSpec("a", 5)),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 
