@@ -236,6 +236,7 @@ PURE_OF_OTHERS = [
     "shared.websockets",
     "shared.cache",
     "shared.metrics",
+    "shared.areas",
 ]
 
 
@@ -285,6 +286,7 @@ EARLY = [
     "shared",
     "shared.cache",
     "shared.metrics",
+    "shared.areas",
     "__main__",
 ]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]
@@ -309,6 +311,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.shared",
         "uwsgi_ws.shared.cache",
         "uwsgi_ws.shared.metrics",
+        "uwsgi_ws.shared.areas",
     }
     of_ours = {imported for imported, _ in imports_in(top, MODULES, typing=False) if imported.startswith("uwsgi_ws")}
     assert {name for name in of_ours if not name.startswith("uwsgi_ws.options.")} <= before

@@ -1,6 +1,6 @@
 """Reads arguments as uWSGI's functions, written in C, read them: what they take, and what they say of the rest.
 
-Source: CPython's ``PyArg_ParseTuple``, formats ``s#``, ``s`` and ``l``.
+Source: CPython's ``PyArg_ParseTuple``, formats ``s#``, ``s``, ``i``, ``l`` and ``L``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from uwsgi_ws.protocol.plain import plain_bytes
 
-__all__ = ["MOST", "c_bytes", "c_long", "c_str"]
+__all__ = ["MOST", "c_bytes", "c_int", "c_long", "c_long_long", "c_str"]
 
 #: The largest number of C's.
 MOST = 2**63 - 1
@@ -60,4 +60,25 @@ def c_long(value: Any) -> int:
     whole = int(index(value))
     if not ~MOST <= whole <= MOST:
         raise OverflowError("Python int too large to convert to C long")
+    return whole
+
+
+def c_int(value: Any) -> int:
+    """Return a whole number of 32 bits.
+
+    Raises:
+        TypeError: it is none.
+        OverflowError: it is too large.
+    """
+    whole = c_long(value)
+    if not -(2**31) <= whole < 2**31:
+        raise OverflowError(f"signed integer is {'less than minimum' if whole < 0 else 'greater than maximum'}")
+    return whole
+
+
+def c_long_long(value: Any) -> int:
+    """Return a whole number of 64 bits, as ``c_long`` but for the words of an error."""
+    whole = int(index(value))
+    if not ~MOST <= whole <= MOST:
+        raise OverflowError("int too big to convert")
     return whole

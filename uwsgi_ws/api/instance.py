@@ -37,7 +37,8 @@ class Instance:
 
     def __init__(self, master_pid: int, *, locks: int = 1, threads: bool = False) -> None:
         self._master_pid = master_pid
-        self._locks = [(_ThreadLock if threads else _Lock)() for _ in range(locks)]
+        self.new_lock: Callable[[], _Lock] = _ThreadLock if threads else _Lock
+        self._locks = [self.new_lock() for _ in range(locks)]
         self._worker_id = 0
         self._server: Server | None = None
         self._statuses: Callable[[], Iterable[WorkerStatus]] = lambda: ()
@@ -174,6 +175,10 @@ class _Lock:
         if self._turn.locked():
             fcntl.flock(self._own(), fcntl.LOCK_UN)
             self._turn.release()
+
+    def is_held_here(self) -> bool:
+        """Say whether this process has it."""
+        return bool(self._turn.locked())
 
     def is_held(self) -> bool:
         """Say whether any process has it."""

@@ -8,14 +8,15 @@ from typing import Any
 from uwsgi_ws.api.cache import Caches
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.metrics import Metrics, is_counted
+from uwsgi_ws.api.sharedarea import SharedAreas
 from uwsgi_ws.options import Options
 from uwsgi_ws.shared.locks import SharedLocks
 
 __all__ = ["shared_functions"]
 
 
-def shared_functions(options: Options, instance: Instance) -> tuple[Callable[..., Any], ...]:
-    """Return the functions; the memory is made for this process and those that will be forked from it.
+def shared_functions(options: Options, instance: Instance) -> dict[str, Callable[..., Any]]:
+    """Return the functions by name; the memory is made for this process and those that will be forked from it.
 
     Raises:
         OptionError: there is not so much memory, or a metric is about another that is not there.
@@ -32,4 +33,9 @@ def shared_functions(options: Options, instance: Instance) -> tuple[Callable[...
                 raise options.error("metric", f"{spec.name!r} is about {name!r}, which is no metric before it")
         known.add(spec.name)
     metrics = Metrics(options.metric, locks, instance, is_on=options.enable_metrics or bool(options.metric))
-    return caches.functions + metrics.functions
+    try:
+        areas = SharedAreas(options.sharedarea, locks, instance)
+    except (OSError, ValueError, OverflowError) as exc:
+        raise options.error("sharedarea", str(exc)) from exc
+    functions = {function.__name__: function for function in (*caches.functions, *metrics.functions)}
+    return {**functions, **areas.functions}

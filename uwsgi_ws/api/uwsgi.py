@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from operator import index
 from struct import Struct
 from types import ModuleType
@@ -491,7 +491,7 @@ def install(
     buffer_size: int,
     is_a_reload: bool = False,
     greenlets: bool = True,
-    functions: Iterable[Callable[..., Any]] = (),
+    functions: Mapping[str, Callable[..., Any]] | None = None,
 ) -> None:
     """Make ``import uwsgi`` work in this process, and in those forked from it.
 
@@ -504,10 +504,11 @@ def install(
         buffer_size: Bytes allowed in a request's head.
         is_a_reload: Whether others have served before.
         greenlets: Whether all requests run in greenlets.
-        functions: Those that depend on options.
+        functions: Those that depend on options, by name.
     """
     module = ModuleType("uwsgi", "uWSGI's API, served by uwsgi_ws.")
-    names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions, *functions)}
+    names: dict[str, Any] = {function.__name__: function for function in (*_FUNCTIONS, *place.functions)}
+    names.update(functions or {})
     names.update(
         green_schedule=names["suspend"],
         __getattr__=_attribute,

@@ -1,15 +1,17 @@
-"""What is said of memory that workers share: caches and metrics, by uWSGI's keys."""
+"""What is said of memory that workers share: caches, metrics and areas, by uWSGI's keys."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from mmap import PAGESIZE
 from typing import Any
 
+from uwsgi_ws.shared.areas import AreaSpec
 from uwsgi_ws.shared.cache import CacheShape
 from uwsgi_ws.shared.metrics import MetricSpec
 
-__all__ = ["parse_cache", "parse_metric"]
+__all__ = ["parse_area", "parse_cache", "parse_metric"]
 
 _FALSE = ("", "0", "no", "off", "false")
 
@@ -138,3 +140,33 @@ def parse_metric(text: str) -> MetricSpec:
         number(values.get("word", "0"), "arg1n", 0),
         alias,
     )
+
+
+_AREA_KEYS = {"pages": "pages", "size": "size", "file": "path", "offset": "offset"}
+_AREA_REFUSED = dict.fromkeys(("fd", "ptr"), "a file is named by file=PATH")
+
+
+def parse_area(text: str) -> AreaSpec:
+    """Read a number of pages, or ``size=BYTES,...``.
+
+    Raises:
+        ValueError: it cannot be done.
+    """
+    if "=" not in text:
+        return AreaSpec(number(text, "number of pages"))
+    values = dict(pairs(text, _AREA_KEYS, _AREA_REFUSED))
+    path = values.get("path", "")
+    offset = _size(values.get("offset", "0"), "offset", 0)
+    if "pages" in values:
+        return AreaSpec(number(values["pages"], "pages"), True, path, offset)
+    if "size" not in values:
+        raise ValueError(f"{text!r} tells neither pages nor size")
+    size = _size(values["size"], "size", 1)
+    # As in uWSGI, memory is in whole pages, a file's part as large as it is told.
+    return AreaSpec(size, False, path, offset) if path else AreaSpec(-(-size // PAGESIZE))
+
+
+def _size(text: str, what: str, at_least: int) -> int:
+    if re.fullmatch("0x[0-9A-Fa-f]{1,15}", text):
+        return int(text, 16)
+    return number(text, what, at_least)

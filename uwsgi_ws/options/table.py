@@ -38,6 +38,7 @@ from uwsgi_ws.options.values import (
     Variable,
 )
 from uwsgi_ws.shared import MAX_WORKERS
+from uwsgi_ws.shared.areas import AreaSpec
 from uwsgi_ws.shared.cache import CacheShape
 from uwsgi_ws.shared.metrics import MetricSpec
 
@@ -1078,6 +1079,14 @@ class Options:
         help="Have a number for uwsgi.metric_inc and its relatives, the same for all workers. Keys are uWSGI's: "
         "name, initial_value, type=alias with alias, collector=sum or avg with children=NAME;NAME, collector=file "
         "with arg1=PATH and arg1n.",
+    )
+
+    sharedarea: tuple[AreaSpec, ...] = option(
+        (),
+        short="A",
+        group="Shared memory",
+        help="Have raw memory of so many pages for uwsgi.sharedarea_read and its relatives, the same for all workers. "
+        "Keys are uWSGI's: pages or size, and file and offset for a file's bytes.",
     )
 
     stop: str | None = option(

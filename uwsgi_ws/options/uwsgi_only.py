@@ -310,7 +310,6 @@ _OWN_CACHE = (
     " memcached."
 )
 _NO_QUEUE = "There is no queue here: use Redis, or a message broker."
-_NO_AREA = "There is no raw shared memory here: use --cache2, or Python's multiprocessing.shared_memory."
 _NO_SPOOLER = "There is no spooler here: use a task queue such as Celery, RQ or Huey, started on its own."
 _NO_MULE = "There are no mules here: start the program as a service of its own, or by --attach-daemon."
 _NO_LEGION = "There is no legion here: use the service manager's or the cluster's own."
@@ -386,9 +385,8 @@ REFUSED = (
     ),
     *_refused(_NO_QUEUE, "queue queue-blocksize queue-store queue-store-sync"),
     *_refused(
-        _NO_AREA,
-        "sharedarea py-sharedarea",
-        sharedarea="A",
+        "Give --sharedarea size=BYTES: uwsgi.sharedarea_object gives it, shared by all workers.",
+        "py-sharedarea",
     ),
     *_refused(
         _NO_SIGNALS,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
-from uwsgi_ws.options.memories import parse_cache, parse_metric
+from uwsgi_ws.options.memories import parse_area, parse_cache, parse_metric
 
 __all__ = [
     "TYPES",
@@ -390,4 +390,5 @@ TYPES = {
     "Umask": Type(_umask, "MODE"),
     "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
     "MetricSpec": Type(parse_metric, "NAME"),
+    "AreaSpec": Type(parse_area, "PAGES|KEY=VALUE,..."),
 }

@@ -48,6 +48,7 @@ from uwsgi_ws.options.values import (
     TouchCommand,
     TouchHook,
 )
+from uwsgi_ws.shared.areas import AreaSpec
 from uwsgi_ws.shared.cache import CacheShape
 from uwsgi_ws.shared.metrics import MetricSpec
 
@@ -83,6 +84,7 @@ SAMPLES = {  # a good value for each type
     "SmartDaemon": ("/x.pid 5 sleep 1", SmartDaemon("sleep 1", "/x.pid", 5.0)),
     "CacheShape": ("name=a,items=5,lru=1", CacheShape("a", 5, blocks=5, purge_lru=True)),
     "MetricSpec": ("name=a,initial_value=5", MetricSpec("a", 5)),
+    "AreaSpec": ("size=5000", AreaSpec(2)),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 
