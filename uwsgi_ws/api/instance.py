@@ -58,6 +58,11 @@ class Instance:
         self._statuses = statuses
 
     @property
+    def server(self) -> Server | None:
+        """What serves this process's clients; None before."""
+        return self._server
+
+    @property
     def functions(self) -> tuple[Callable[..., Any], ...]:
         """Those that the ``uwsgi`` module offers."""
         return (

@@ -1,4 +1,4 @@
-"""Makes what workers share by ``uwsgi.*``, and the functions for it, by the options."""
+"""Makes the functions of ``uwsgi.*`` that depend on options or on the instance, and the memory that they share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uwsgi_ws.api.cache import Caches
+from uwsgi_ws.api.harakiri import UserHarakiri
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.metrics import Metrics, is_counted
 from uwsgi_ws.api.sharedarea import SharedAreas
@@ -38,4 +39,4 @@ def shared_functions(options: Options, instance: Instance) -> dict[str, Callable
     except (OSError, ValueError, OverflowError) as exc:
         raise options.error("sharedarea", str(exc)) from exc
     functions = {function.__name__: function for function in (*caches.functions, *metrics.functions)}
-    return {**functions, **areas.functions}
+    return {**functions, **areas.functions, "set_user_harakiri": UserHarakiri(instance).set_user_harakiri}

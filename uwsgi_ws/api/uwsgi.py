@@ -440,6 +440,10 @@ def mule_id() -> int:
     return 0
 
 
+def i_am_the_spooler() -> None:
+    """Return None: this is no spooler. uWSGI's ``uwsgidecorators`` asks."""
+
+
 def ready() -> bool:
     """Say whether the applications are loaded."""
     return True
@@ -476,6 +480,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     mem,
     setprocname,
     mule_id,
+    i_am_the_spooler,
     ready,
     *api_channels.FUNCTIONS,
 )

@@ -17,6 +17,7 @@ from gevent import monkey
 import uwsgi_ws
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.api import uwsgi as api
+from uwsgi_ws.api.decorators import offer_decorators
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.memories import shared_functions
 from uwsgi_ws.certificates import SecureAddress
@@ -156,7 +157,8 @@ def import_for_requests(options: Options) -> None:
 
 
 def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_reload: bool) -> None:
-    """Make ``import uwsgi`` work; before any application is imported."""
+    """Make ``import uwsgi`` and ``import uwsgidecorators`` work; before any application is imported."""
+    offer_decorators()
     api.install(
         instance,
         opt_dict(options),
