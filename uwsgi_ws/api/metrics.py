@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from mmap import mmap
 from typing import Any
 
@@ -67,8 +68,8 @@ class Metrics:
     def __init__(self, specs: Iterable[MetricSpec], locks: SharedLocks, instance: Instance, *, is_on: bool) -> None:
         self._specs = {spec.name: spec for spec in specs}
         settable = [(spec.name, spec.initial) for spec in self._specs.values() if not (spec.collector or spec.alias)]
-        memory = memoryview(mmap(-1, SharedMetrics.size(len(settable)) or 1))
-        self._metrics = SharedMetrics(settable, memory, locks.lock())
+        memory = memoryview(mmap(-1, SharedMetrics.size(len(settable)))) if settable else memoryview(b"")
+        self._metrics = SharedMetrics(settable, memory, locks.lock() if settable else nullcontext())
         self._instance = instance
         self._is_on = is_on
 

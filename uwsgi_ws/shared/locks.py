@@ -30,11 +30,13 @@ class SharedLocks:
     """Makes locks; before the processes that share them are forked."""
 
     def __init__(self) -> None:
-        self._fd = os.memfd_create("uwsgi_ws.locks", os.MFD_CLOEXEC)
+        self._fd = -1  # until there is a lock
         self._count = 0
 
     def lock(self) -> SharedLock:
         """Return one more lock."""
+        if self._fd < 0:
+            self._fd = os.memfd_create("uwsgi_ws.locks", os.MFD_CLOEXEC)
         self._count += 1
         return SharedLock(self._fd, self._count - 1)
 

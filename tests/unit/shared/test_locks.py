@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from mmap import mmap
+from pathlib import Path
 
 import pytest
+from support.eventually import eventually
 
 from uwsgi_ws.shared.locks import SharedLocks
 
@@ -73,16 +76,59 @@ def test_who_has_it_cannot_take_it_again() -> None:
 
 
 def test_a_child_does_not_wait_for_its_parents_threads() -> None:
+    """A thread that has the lock when another one forks is not in the child; the kernel's half stays the parent's."""
     lock = SharedLocks().lock()
-    with lock:
-        pid = os.fork()
-        if not pid:
-            lock._holder = 0
-            os._exit(0 if _is_new(lock) else 1)
-        # The parent has it yet, so the child must wait for it in the kernel; it is let in below.
+    is_held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            is_held.set()
+            may_end.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(10)
+    pid = os.fork()
+    if not pid:
+        with lock:
+            os._exit(0)
+    may_end.set()
     assert os.waitpid(pid, 0)[1] == 0
+    thread.join()
 
 
-def _is_new(lock: object) -> bool:
-    with lock:  # type: ignore[attr-defined]
-        return True
+def test_threads_that_wait_for_one_another_across_processes_are_no_deadlock() -> None:
+    """The kernel takes each process for one that waits: it refuses the lock, which is then asked for again."""
+    locks = SharedLocks()
+    first, second = locks.lock(), locks.lock()
+    told, tell = os.pipe()
+    go_on, go = os.pipe()
+    pid = os.fork()
+    if not pid:
+        with second:
+            os.write(tell, b"1")
+            os.read(go_on, 1)  # the parent's thread waits for the second by now
+
+            def take() -> None:
+                os.write(tell, b"2")
+                with first:
+                    os.write(tell, b"3")
+
+            thread = threading.Thread(target=take)
+            thread.start()
+            thread.join()
+        os._exit(0)
+    with first:
+        assert os.read(told, 1) == b"1"
+        waiting = threading.Thread(target=lambda: second.__enter__() or second.__exit__())
+        waiting.start()
+        eventually(lambda: len(Path("/proc/locks").read_text().split("->")) > 1)
+        os.write(go, b"1")
+        assert os.read(told, 1) == b"2"
+        assert select.select([told], [], [], 0.1)[0] == []
+    assert select.select([told], [], [], 10)[0] == [told]
+    assert os.read(told, 1) == b"3"
+    waiting.join()
+    assert os.waitpid(pid, 0)[1] == 0
+    for fd in (told, tell, go_on, go):
+        os.close(fd)
