@@ -70,7 +70,7 @@ def test_bytes_may_be_those_of_a_file(serve: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES, ids=" ".join)
-def test_who_has_the_lock_keeps_other_workers_out(serve: Any, mode: tuple[str, ...]) -> None:
+def test_a_worker_that_has_the_lock_keeps_others_out(serve: Any, mode: tuple[str, ...]) -> None:
     server = serve(APPLICATION, "--processes", "2", *AREAS, concurrency=mode)
     wait_for_workers(server, 2)
     hold = "uwsgi.sharedarea_wlock(0)\nuwsgi.sharedarea_write(0, 0, 'mine')\nuwsgi.sharedarea_write(1, 0, 'held')\n"

@@ -106,15 +106,15 @@ class Caches:
         return self._calculate("inc", key, number, expires, cache)
 
     def cache_dec(self, key: str | bytes, number: int = 1, expires: int = 0, cache: str = "", /) -> bool | None:
-        """Subtract from a key's number; see ``cache_inc``."""
+        """Subtract from a key's number; return as ``cache_inc``."""
         return self._calculate("dec", key, number, expires, cache)
 
     def cache_mul(self, key: str | bytes, number: int = 2, expires: int = 0, cache: str = "", /) -> bool | None:
-        """Multiply a key's number; see ``cache_inc``."""
+        """Multiply a key's number; return as ``cache_inc``."""
         return self._calculate("mul", key, number, expires, cache)
 
     def cache_div(self, key: str | bytes, number: int = 2, expires: int = 0, cache: str = "", /) -> bool | None:
-        """Divide a key's number, towards 0; by 0 it is 0. See ``cache_inc``."""
+        """Divide a key's number, towards 0; by 0 it becomes 0. Return as ``cache_inc``."""
         return self._calculate("div", key, number, expires, cache)
 
     def cache_num(self, key: str | bytes, cache: str = "", /) -> int:

@@ -184,7 +184,7 @@ class SharedAreas:
         self._lock("rlock", number).acquire()
 
     def sharedarea_wlock(self, number: int, /) -> None:
-        """Do as ``sharedarea_rlock``."""
+        """Wait for an area's lock and hold it; the same lock as ``sharedarea_rlock``'s."""
         self._lock("wlock", number).acquire()
 
     def sharedarea_unlock(self, number: int, /) -> None:
@@ -239,7 +239,7 @@ class SharedAreas:
     def websocket_send_binary_from_sharedarea(
         self, number: int, position: int, size: int = 0, /, request_context: RequestContext | None = None
     ) -> None:
-        """Send bytes of an area as a binary message; see ``websocket_send_from_sharedarea``."""
+        """Send bytes of an area as a binary message; raises as ``websocket_send_from_sharedarea``."""
         self._send(websocket_send_binary, "binary message", number, position, size, request_context)
 
     def _send(

@@ -5,10 +5,10 @@ items, numbered from 1, each a row of words; their keys; a byte for each block, 
 blocks, which hold the values. An item's value lies in blocks that follow one another. Without ``has_bitmap`` it has
 exactly one, that of its number.
 
-All happens with the lock held. The holder may be killed anywhere, so a word tells that something is being changed.
-Who finds it set where nobody can be at work builds everything anew from the items (``_repair``). An item whose key's
-size is 0 does not exist; that word is written last when an item comes, and first when it goes or its value is
-overwritten. So a killed process can lose what it was writing, but leaves nothing half-written.
+Everything happens with the lock held. The holder may be killed anywhere, so a word tells that something is being
+changed. A process that gets the lock and finds the word set builds everything anew from the items (``_repair``). An
+item whose key's size is 0 does not exist; that word is written last when an item comes, and first when it goes or its
+value is overwritten. So a killed process can lose what it was writing, but leaves nothing half-written.
 
 Pure: it is given the memory, the lock, and told the time, in nanoseconds.
 

@@ -2,10 +2,10 @@
 
 A lock is two: one among the threads of this process, and the kernel's record lock on a byte of a file without a name,
 which each process takes for itself. The kernel gives the second one back when its holder dies, in whatever state the
-memory is then: who gets it next has to look.
+memory is then: the next holder has to look.
 
 A greenlet must not switch while it holds one: the next one of its thread would wait for it for ever. Waiting holds up
-the thread, its event loop included; so nobody may do anything slow meanwhile.
+the thread, its event loop included; so a holder does nothing slow.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SharedLock:
     """One lock, as a context.
 
     Args:
-        fd: A file that no process of those who share it closes: the kernel would give back all locks on it.
+        fd: A file that stays open: when a process closes it, the kernel gives back all of its locks on it.
         offset: The lock's byte there.
     """
 
@@ -62,7 +62,7 @@ class SharedLock:
         """Wait for the lock and take it.
 
         Raises:
-            RuntimeError: This thread has it: a signal's handler or a finalizer has come in between.
+            RuntimeError: this thread has it: a signal handler or a finalizer has interrupted its holder.
         """
         if self._pid != os.getpid():
             # Forked: a thread that had the lock then is not here.

@@ -286,7 +286,7 @@ VALUES = {b"a": {b"a" * 12, b"b" * 30, b"c", b"d" * 11}, b"soon": {b"s"}, b"b": 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="what traces the lines is in use")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("kind", [{}, {"purge_lru": True}, {"has_bitmap": True, "block_size": 8, "purge_lru": True}])
-def test_whoever_is_killed_in_whatever_line_leaves_nothing_half_written(change: str, kind: dict[str, Any]) -> None:
+def test_a_process_killed_in_any_line_leaves_nothing_half_written(change: str, kind: dict[str, Any]) -> None:
     for number in range(1, 2_000):
         cache = make(**{"items": 7, "blocks": 20, "block_size": 32, **kind})
         for key, value, expires_at in ((b"a", b"a" * 12, 0), (b"soon", b"s", 10), (b"b", b"b" * 25, 0)):

@@ -67,7 +67,7 @@ def test_locks_are_of_their_own() -> None:
         pass
 
 
-def test_who_has_it_cannot_take_it_again() -> None:
+def test_its_holder_cannot_take_it_again() -> None:
     lock = SharedLocks().lock()
     with lock, pytest.raises(RuntimeError, match="interrupted"):
         lock.__enter__()
