@@ -15,7 +15,7 @@ import pytest
 from support.chromium import chromium_page
 from support.eventually import eventually
 from support.http2_client import HEADERS, PREFACE, SETTINGS, Http2Client, frame
-from support.http_client import fetch
+from support.http_client import HttpClient, fetch
 from support.peers import require_module, require_program
 from support.server import UWSGI_WS, Program, Server
 from support.tls import Authority, https
@@ -95,6 +95,20 @@ def test_http2_can_be_switched_off(serve: Serve, authority: Authority) -> None:
         context.wrap_socket(sock, server_hostname="127.0.0.1") as tls,
     ):
         assert tls.selected_alpn_protocol() == "http/1.1"
+
+
+def test_without_http2_its_library_is_not_imported(serve: Serve, authority: Authority) -> None:
+    application = """
+import sys
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str("h2.connection" in sys.modules).encode()]
+"""
+    for options, is_imported in ((["--no-http2"], b"False"), ([], b"True")):
+        server = serve(application, *options, program=https(authority.issue()))
+        with HttpClient(server.addresses[0], tls=authority.client_context()) as client:
+            assert client.request().body == is_imported
 
 
 def test_chromium_opens_its_websockets_in_its_http2_connection(serve: Serve, authority: Authority) -> None:

@@ -152,7 +152,8 @@ def import_for_requests(options: Options) -> None:
     for module in _NEEDED_BY_REQUESTS:
         import_module(module)
     mimetypes.init()  # reads the system's files
-    if (options.https or options.https_socket or options.http2_socket) and find_spec("h2") is not None:
+    by_tls = (options.https or options.https_socket) and not options.no_http2
+    if (by_tls or options.http2_socket) and find_spec("h2") is not None:
         import_module("uwsgi_ws.fronts.http2.front")
 
 
