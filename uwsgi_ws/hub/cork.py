@@ -9,12 +9,12 @@ from typing import Any, Protocol
 __all__ = ["Cork"]
 
 #: An answer is quick when it comes so many seconds after the one before. Once so many in a row were, further ones may
-#: be held. One that was not quick costs a longer trial: where applications compute now and then, at most one answer in
-#: a hundred waits for a computation.
+#: be corked. One that was not quick costs a longer trial: where applications compute now and then, at most one answer
+#: in a hundred waits for a computation.
 _QUICK = 0.0003
 _TRUSTED_AFTER, _SUSPECT = 8, -100
-#: What has been held for so many seconds goes out before anything further is held.
-_HOLD = 0.002
+#: What has been corked for so many seconds goes out before anything else is corked.
+_LONGEST = 0.002
 
 
 class Flushable(Protocol):
@@ -28,7 +28,7 @@ class Cork:
     """One per worker, shared by its connections.
 
     gevent runs callbacks after the events of a turn and before it polls for the next: whatever is flushed then has
-    been held for no longer than the turn took, and one write takes all that a connection has.
+    been corked for no longer than the turn took, and one write takes all that a connection has.
 
     To write all answers of a turn one after the other pays even where each needs a write of its own: a peer on this
     machine, such as a proxy, is woken once and finds the next when it has read the first.
@@ -47,7 +47,7 @@ class Cork:
         self._quick_answers = 0
 
     def may_cork(self, heard_at: float) -> bool:
-        """Return whether an answer that is ready may be held: only while they come without delay.
+        """Return whether an answer that is ready may be corked: only while they come without delay.
 
         Args:
             heard_at: When what it answers came (monotonic).
@@ -59,7 +59,7 @@ class Cork:
             self._quick_answers = _SUSPECT
         elif self._quick_answers < _TRUSTED_AFTER:
             self._quick_answers += 1
-        if self._touched and now - self._began_at > _HOLD:
+        if self._touched and now - self._began_at > _LONGEST:
             self._flush()
         return self._quick_answers == _TRUSTED_AFTER
 

@@ -17,8 +17,8 @@ cdef class Watched:
 cdef class Poller:
     cdef object _add
     cdef object _check
-    cdef Watched _held
     cdef bint _is_left
+    cdef Watched _left_over
     cdef public object hub
     cdef public double now
     cdef public list ready

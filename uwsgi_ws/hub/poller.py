@@ -77,7 +77,7 @@ class Poller:
         cork: What is written at the end of the turn.
     """
 
-    __slots__ = ("_add", "_check", "_held", "_is_left", "cork", "hub", "now", "ready")
+    __slots__ = ("_add", "_check", "_is_left", "_left_over", "cork", "hub", "now", "ready")
 
     def __init__(self, hub: Hub) -> None:
         self.hub: Any = hub
@@ -85,7 +85,7 @@ class Poller:
         self.ready: list[Any] = []
         self.cork = Cork(self.hub.loop)
         self._add: Any = self.ready.append  # one object, which every watcher keeps
-        self._held: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
+        self._left_over: Any = None  # the one of it that a greenlet has left to the hub: what it has read is not lost
         self._is_left = False
         in_copies(self._leave)
         # The last of a turn: all that it found readable has been put into the batch by then.
@@ -115,11 +115,11 @@ class Poller:
         if self._is_left:
             refuse_copies()
         target = None
-        if self.ready and self._held is None:
+        if self.ready and self._left_over is None:
             watched = self.ready.pop()
             target = watched.next_greenlet()
             if target is None:
-                self._held = watched
+                self._left_over = watched
         return greenlets.switch(self.hub if target is None else target)
 
     def _leave(self) -> None:
@@ -133,7 +133,7 @@ class Poller:
             return
         self.now = monotonic()
         while True:
-            watched, self._held = self._held, None
+            watched, self._left_over = self._left_over, None
             try:
                 if watched is None:
                     if not self.ready:

@@ -1,4 +1,4 @@
-"""The worker's clock: drives the wheel from the hub with one timer."""
+"""All due times of a worker: one timer of the event loop drives the wheel."""
 
 from __future__ import annotations
 

@@ -7,10 +7,9 @@ from uwsgi_ws.hub.poller cimport Poller, Receiver, Watched
 
 cdef class SocketStream(Watched):
     cdef double _asked_for
-    cdef object _clock
+    cdef object _corked
     cdef double _deadline
     cdef bytes _early
-    cdef object _held
     cdef object _io
     cdef bint _is_reading
     cdef object _parked
@@ -19,6 +18,7 @@ cdef class SocketStream(Watched):
     cdef object _reader
     cdef Receiver _receiver
     cdef object _sock
+    cdef object _timers
     cdef object _write_io
     cdef public RawSocket raw
     cdef public long wheel_slot
@@ -35,7 +35,7 @@ cdef class SocketStream(Watched):
     cpdef object answer(self, object data, object timeout)
     @cython.locals(sent=Py_ssize_t)
     cpdef object flush(self)
-    cdef object _take_held(self)
+    cdef object _take_corked(self)
     cpdef object stop_writing(self)
     cpdef object next_greenlet(self)
     cpdef object readable(self)

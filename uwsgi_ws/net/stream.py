@@ -28,8 +28,8 @@ __all__ = ["SocketStream"]
 greenlets.prepare()
 
 _WRITE = 2
-#: A longer answer is not held.
-_HOLD_LIMIT = 16_384
+#: Bytes of the longest answer that is corked.
+_CORK_LIMIT = 16_384
 #: Bytes per read. A buffer of 64 KiB or more costs malloc as much as the read itself, so a connection begins with less;
 #: one that fills its buffer gets a large one, until it reads little again: a message of 1 MiB takes some six reads.
 _READ_SIZE, _BULK_READ_SIZE = 16_384, 262_144
@@ -44,16 +44,15 @@ class SocketStream(Watched):
     Args:
         sock: The socket; from now on it belongs to the stream.
         poller: The worker's.
-        clock: For deadlines.
+        timers: For deadlines.
         has_threads: Whether others than the hub's run Python.
     """
 
     __slots__ = (
         "_asked_for",
-        "_clock",
+        "_corked",
         "_deadline",
         "_early",
-        "_held",
         "_io",
         "_is_reading",
         "_parked",
@@ -62,18 +61,19 @@ class SocketStream(Watched):
         "_reader",
         "_receiver",
         "_sock",
+        "_timers",
         "_write_io",
         "raw",
         "wheel_slot",
     )
 
-    def __init__(self, sock: Any, poller: Poller, clock: Timers, *, has_threads: bool = False) -> None:
+    def __init__(self, sock: Any, poller: Poller, timers: Timers, *, has_threads: bool = False) -> None:
         self._sock = sock
         self._poller = poller
-        self._clock = clock
+        self._timers = timers
         self._io: Any = poller.watcher(sock.fileno())
         self._early: bytes | None = None  # what next_greenlet has read and left to the hub
-        self._held: bytes | None = None  # the end of an answer that goes out at the end of the turn
+        self._corked: bytes | None = None  # the end of an answer that goes out at the end of the turn
         self._write_io: Any = None
         self._is_reading = False
         self._read_size = _READ_SIZE
@@ -81,7 +81,7 @@ class SocketStream(Watched):
         self._receiver: Receiver | None = None
         self._parked: Any = None  # the greenlet whose wait has a deadline
         self._deadline = 0.0  # of that wait
-        self._asked_for = 0.0  # the time that the clock will call at, while there is one
+        self._asked_for = 0.0  # when `tick` will be called, while there is one
         self.wheel_slot = 0
         #: What reads and writes the socket; a writer of many messages spares a call with it.
         self.raw = RawSocket(sock, has_threads)
@@ -164,7 +164,7 @@ class SocketStream(Watched):
         # A call at an earlier time will do, and is there already in all but the first of many waits.
         if not self.wheel_slot or deadline < self._asked_for:
             self._asked_for = deadline
-            self._clock.schedule(self, deadline)
+            self._timers.schedule(self, deadline)
         try:
             if self._poller.wait() is _TIMED_OUT:
                 raise TimeoutError("no progress in time")
@@ -211,8 +211,8 @@ class SocketStream(Watched):
             TimeoutError: no progress in time.
             OSError: the connection is broken.
         """
-        if self._held is not None:
-            data = self._take_held() + data
+        if self._corked is not None:
+            data = self._take_corked() + data
         sent = self.raw.send(data)
         if sent == len(data):
             return
@@ -222,10 +222,10 @@ class SocketStream(Watched):
             rest = rest[self.raw.send(rest) :]
 
     def answer(self, data: bytes, timeout: float | None) -> None:
-        """See ClientStream. It is held only while others wait to be answered in this turn."""
+        """See ClientStream. It is corked only while others wait to be answered in this turn."""
         poller = self._poller
-        if self._held is None and len(data) <= _HOLD_LIMIT and poller.ready and poller.cork.may_cork(poller.now):
-            self._held = data
+        if self._corked is None and len(data) <= _CORK_LIMIT and poller.ready and poller.cork.may_cork(poller.now):
+            self._corked = data
             poller.cork.touch(self)
         else:
             self.send_all(data, timeout)
@@ -233,32 +233,32 @@ class SocketStream(Watched):
     @property
     def has_unsent(self) -> bool:
         """See ClientStream."""
-        return self._held is not None
+        return self._corked is not None
 
     def flush(self) -> None:
-        """Write what is held, if anything is, and what the kernel does not take when it does."""
-        held = self._held
-        if held is None:
+        """Write what is corked, if anything is, and what the kernel does not take when it does."""
+        corked = self._corked
+        if corked is None:
             return
         try:
-            sent = self.raw.send(held)
+            sent = self.raw.send(corked)
         except OSError:
-            self._take_held()  # the next read reports it
+            self._take_corked()  # the next read reports it
             return
-        if sent == len(held):
-            self._take_held()
+        if sent == len(corked):
+            self._take_corked()
         else:
-            self._held = held[sent:]
+            self._corked = corked[sent:]
             self.when_writable(self.flush)
 
-    def _take_held(self) -> bytes:
-        held, self._held = self._held, None
+    def _take_corked(self) -> bytes:
+        corked, self._corked = self._corked, None
         self.stop_writing()
-        return held or b""
+        return corked or b""
 
     def sendfile(self, fd: int, offset: int, count: int, timeout: float | None) -> int:
         """Write up to ``count`` bytes of a file without copying them; return the bytes written, 0 at its end."""
-        if self._held is not None:
+        if self._corked is not None:
             self.send_all(b"", timeout)
         while True:
             try:
@@ -354,7 +354,7 @@ class SocketStream(Watched):
     def reset(self) -> None:
         """Close so that the peer cannot take what it has for the whole: by a reset, not an end of the stream."""
         if self._io is not None:
-            self._held = None
+            self._corked = None
             try:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             except OSError:
@@ -365,11 +365,11 @@ class SocketStream(Watched):
         """Give up the socket and the watchers; without effect the second time."""
         if self._io is not None:
             self.flush()
-            self._held = None
+            self._corked = None
             self._early = None
             self._receiver = None
             self._is_reading = False
-            self._clock.cancel(self)
+            self._timers.cancel(self)
             self._io.stop()
             self._io.close()
             self._io = None

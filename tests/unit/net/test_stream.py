@@ -95,7 +95,7 @@ def test_the_end_is_told_once(pair: tuple[SocketStream, socket.socket]) -> None:
 def test_each_wait_ends_at_its_own_time_whatever_the_clock_was_asked_for_before(
     pair: tuple[SocketStream, socket.socket],
 ) -> None:
-    """A later wait may be a shorter one, and one that goes on past the time that the clock will call at."""
+    """A later wait may be a shorter one, and one that goes on past the time that the timers will call at."""
     stream, far = pair
     far.send(b"x")
     assert stream.recv(30.0) == b"x"
@@ -237,8 +237,8 @@ def test_whoever_waits_for_a_stream_is_told_when_another_greenlet_closes_it(
 def test_a_closed_stream_is_known_to_nobody(poller: Poller) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
-    clock = Timers(gevent.get_hub())
-    stream = SocketStream(near, poller, clock)
+    timers = Timers(gevent.get_hub())
+    stream = SocketStream(near, poller, timers)
 
     def wait_in_vain() -> None:
         try:
@@ -248,7 +248,7 @@ def test_a_closed_stream_is_known_to_nobody(poller: Poller) -> None:
 
     with far:
         gevent.spawn(wait_in_vain).get(timeout=5)
-    clock.schedule(stream, monotonic() + 60)
+    timers.schedule(stream, monotonic() + 60)
     stream.close()
     assert stream.wheel_slot == 0
     assert sys.getrefcount(stream) == 2

@@ -140,7 +140,7 @@ class Http2Front(Receiver):
         peer: Who is at both ends.
         core: The worker's place it takes.
         handle: Answers a request; it must not raise.
-        spawn: Has a lane run in a greenlet of the worker's; False when there is no place. Then
+        spawn: Runs a StreamWorker in a greenlet of the process; False when there is no slot. Then
             ``place_is_free`` is called once there is one.
         hub: The hub.
         cork: When answers may wait for the end of the loop's turn; None has each go out at once.
@@ -165,7 +165,7 @@ class Http2Front(Receiver):
         self.handle = handle
         self._spawn = spawn
         self._cork = cork
-        self._lane = StreamWorker(self, core)
+        self._worker = StreamWorker(self, core)
         self._helpers = 0  # greenlets beside the connection's own
         self._variables = {"SCRIPT_NAME": "", **peer.variables()}
         self.scheme = peer.scheme
@@ -193,7 +193,7 @@ class Http2Front(Receiver):
         self._line: dict[Http2Stream, None] = {}  # who waits to write, in turn
         self._has_sent = False
         self._is_receiving = False  # what is made meanwhile goes out together
-        self._is_held = False  # what has been made goes out at the end of the turn
+        self._is_corked = False  # what has been made goes out at the end of the turn
         self._heard_at = 0.0
 
     # The connection's life
@@ -206,16 +206,16 @@ class Http2Front(Receiver):
                 self._stream.start_receiving(self)
             self._watch_silence()
             while self._wait_for_requests():
-                self._serve(self._lane)
+                self._serve(self._worker)
             self._linger()
         finally:
             self._lose()
-            del self._lane.front  # they know each other
+            del self._worker.front  # they know each other
 
     @property
     def request(self) -> Request | None:
         """The request that this greenlet answers, if any."""
-        return self._lane.request
+        return self._worker.request
 
     @property
     def has_streams(self) -> bool:
@@ -248,13 +248,13 @@ class Http2Front(Receiver):
 
     def progress(self) -> int | None:
         """See Front."""
-        return self._lane.progress()
+        return self._worker.progress()
 
     def evict(self) -> None:
         """See Front: the request that this greenlet answers, or, while there is no stream, the connection."""
-        if self._lane.request is not None:
+        if self._worker.request is not None:
             self._is_evicted = True  # once its streams have ended: it is this greenlet's place that is needed
-            self._lane.evict()
+            self._worker.evict()
         elif not self._streams:
             self._is_evicted = True
             self._wake()
@@ -306,14 +306,14 @@ class Http2Front(Receiver):
             self._timer = self.hub.loop.timer(left)
             self._timer.start(self._watch_silence)
 
-    def help(self, lane: StreamWorker) -> None:
+    def help(self, worker: StreamWorker) -> None:
         """Serve what waits, in a greenlet beside the connection's own."""
         try:
-            self._serve(lane)
+            self._serve(worker)
         finally:
             self._helpers -= 1
 
-    def _serve(self, lane: StreamWorker) -> None:
+    def _serve(self, worker: StreamWorker) -> None:
         """Serve requests that wait, until there are none or it is time to look at other clients."""
         self._is_called = False
         began_at = monotonic()
@@ -324,7 +324,7 @@ class Http2Front(Receiver):
                 # The hub gets there as soon as this greenlet has to wait.
                 self._is_looking = True
                 self.hub.loop.run_callback(self._look)
-            lane.serve(request)
+            worker.serve(request)
             if self._waiting and monotonic() - began_at > _SPELL:
                 if not self._is_looking:
                     self._is_looking = True
@@ -577,8 +577,8 @@ class Http2Front(Receiver):
             self._budget.earn(_UPDATES_PER_FRAME)
             stream.is_shut = True
         if self._cork is not None and self._cork.may_cork(self._heard_at):
-            if not self._is_held:
-                self._is_held = True
+            if not self._is_corked:
+                self._is_corked = True
                 self._cork.touch(self)
         else:
             self.flush()
@@ -678,7 +678,7 @@ class Http2Front(Receiver):
 
     def flush(self, last: bytes = b"") -> None:
         """Send what h2 has made, and ``last``; what the socket does not take waits."""
-        self._is_held = False
+        self._is_corked = False
         data = self._h2.data_to_send() + last
         if not data or self._is_lost:
             return
