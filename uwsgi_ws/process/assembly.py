@@ -169,7 +169,7 @@ def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_
         greenlets=options.gevent > 0,
         buffer_size=options.buffer_size,
         is_a_reload=is_a_reload,
-        functions=shared_functions(options, place),
+        functions=shared_functions(options, instance),
     )
 
 
