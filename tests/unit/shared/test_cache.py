@@ -345,7 +345,7 @@ def test_processes_that_are_killed_leave_a_whole_cache(bitmap: bool) -> None:
     give_up_at = time.monotonic() + 60
     try:
         # A child that has had no time yet is killed in vain.
-        while (round_number := next(rounds)) < 60 or not killed_at_work and time.monotonic() < give_up_at:
+        while (round_number := next(rounds)) < 60 or (not killed_at_work and time.monotonic() < give_up_at):
             while len(children) < 2:
                 pid = os.fork()
                 if not pid:
