@@ -9,17 +9,18 @@ from setuptools.command.build_ext import build_ext
 
 #: Symbols for a debugger take half of gcc's time and four fifths of the build's size; CFLAGS=-g brings them back.
 FLAGS = ["-O3"] if "-g" in os.environ.get("CFLAGS", "").split() else ["-O3", "-g0"]
+HEADERS = {Path("uwsgi_ws/hub/greenlets.pxd")}
 PROCESSORS = len(os.sched_getaffinity(0))
 
 
 def sources() -> list[str]:
     """Return what to compile: each .pyx, and each Python source with a .pxd of types beside it.
 
-    A .pxd that defines functions itself is C for others to include; there is nothing to compile.
+    C that others include has nothing to compile.
     """
     found = {path.with_suffix(""): path for path in Path("uwsgi_ws").rglob("*.pyx")}
     for path in Path("uwsgi_ws").rglob("*.pxd"):
-        if "cdef inline" not in path.read_text():
+        if path not in HEADERS:
             found.setdefault(path.with_suffix(""), path.with_suffix(".py"))
     return sorted(map(str, found.values()))
 

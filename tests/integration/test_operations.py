@@ -68,7 +68,7 @@ def test_letters_in_a_fifo_are_orders(serve_many: Any, tmp_path: Path) -> None:
     assert server.log.count("loaded by worker 0") == 2  # replaced, without loading again
     fifo.write_text("s?+")
     server.wait_for_log(r"\bworker_id=2\b")
-    server.wait_for_log(r"'\?' has no effect, nobody knows what it means")
+    server.wait_for_log(r"'\?' has no effect, it is not known")
     server.wait_for_log(r"'\+' has no effect, the number of workers is that of --processes")
     fifo.write_text("q")
     assert server.wait() == 0

@@ -246,7 +246,7 @@ def silent() -> Iterator[socket.socket]:
     [
         (b"SSH-2.0-OpenSSH_9\r\n", 502, "the backend's response is malformed"),
         (b"", 502, "the backend ended its response too early"),
-        (b"HTTP/1.1 101 Yes\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", 502, "that nobody asked for"),
+        (b"HTTP/1.1 101 Yes\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", 502, "did not ask for"),
         (b"HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n", 502, "malformed"),
         (None, 504, "made no progress for 0.2 s"),
     ],

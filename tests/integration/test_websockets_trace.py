@@ -52,7 +52,7 @@ def elsewhere(ws):
 
 def wrong(ws):
     def fail(line):
-        raise RuntimeError(f"no use for {line}")
+        raise (SystemExit if ws.path == "/exits/wrong" else RuntimeError)(f"no use for {line}")
 
     for trace in (1, "x"):
         try:
@@ -164,14 +164,17 @@ def test_another_thread_may_set_it(serve: Serve, concurrency: tuple[str, ...]) -
         assert b"> TEXT 1" in client.read_frame().payload
 
 
-def test_one_that_fails_is_switched_off_and_costs_nothing_else(serve: Serve, concurrency: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("path", "error"), [("/wrong", "RuntimeError"), ("/exits/wrong", "SystemExit")])
+def test_one_that_fails_is_switched_off_and_costs_nothing_else(
+    serve: Serve, concurrency: tuple[str, ...], path: str, error: str
+) -> None:
     server = serve(APPLICATION, *concurrency, allow_traceback=True)
-    with RawClient.open(server.port, "/wrong") as client:
+    with RawClient.open(server.port, path) as client:
         client.expect_text("a trace is callable or None, not int")
         client.expect_text("a trace is callable or None, not str")
         client.expect(PING, b"")
         for _ in range(2):
             client.send(text("x"))
             client.expect_text("x, None")
-    server.wait_for_log("RuntimeError: no use for > PING 0")
+    server.wait_for_log(f"{error}: no use for > PING 0")
     assert server.log.count("the connection's trace failed") == 1

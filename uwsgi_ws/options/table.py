@@ -180,7 +180,7 @@ class Options:
         (),
         group="Listening",
         help="Believe the X-Forwarded- headers of these proxies only, an address or network each, and those that come "
-        "by a unix socket: For, Host, Port, Proto and SSL. Without it Proto and SSL count whoever sends them, as "
+        "by a unix socket: For, Host, Port, Proto and SSL. Without it Proto and SSL count from every client, as "
         "in uWSGI, and the others never.",
     )
     https: tuple[SecureAddress, ...] = option(
@@ -685,8 +685,8 @@ class Options:
     log_x_forwarded_for: bool = option(
         False,
         group="Logging",
-        help="Show what the X-Forwarded-For header says as the client's address in access lines, whoever wrote it. "
-        "With --forwarded-allow-from the address is right without this option.",
+        help="Show what the X-Forwarded-For header says as the client's address in access lines; a client can write it "
+        "itself. With --forwarded-allow-from the address is right without this option.",
     )
     stats: tuple[Address, ...] = option(
         (),

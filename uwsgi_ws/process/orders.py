@@ -46,7 +46,7 @@ class Orders:
             if letter in self._actions:
                 self._actions[letter]()
             elif not letter.isspace():
-                why = _WITHOUT_EFFECT.get(letter, "nobody knows what it means")
+                why = _WITHOUT_EFFECT.get(letter, "it is not known")
                 say(f"*** master fifo: {letter!r} has no effect, {why} ***")
 
     def remove(self) -> None:

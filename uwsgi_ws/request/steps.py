@@ -87,5 +87,5 @@ class HttpsRedirect:
             return
         location = https_url(request.environ, self._port)
         if location is None:
-            raise RequestError(400, "without a Host header nobody knows where to go on")
+            raise RequestError(400, "a redirect needs a Host header")
         respond(request, status_line(301), [("Location", location)], b"")

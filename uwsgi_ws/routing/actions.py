@@ -480,7 +480,7 @@ def _forward(text: str, site: Site, make_head: Callable[[RoutedRequest], bytes])
 def _backend_address(text: str) -> Address:
     address = parse_address(os.fsdecode(text.encode("latin-1")))
     if address.family == "tcp" and not address.port:
-        raise ValueError(f"{text!r} has port 0, which nobody can connect to")
+        raise ValueError(f"{text!r} has port 0, which takes no connection")
     if address.host == "0.0.0.0":  # ":3031" means this machine
         return Address("tcp", "127.0.0.1", address.port)
     return address

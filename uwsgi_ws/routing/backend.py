@@ -177,7 +177,7 @@ class _Exchange:
         except (TypeError, ValueError) as exc:
             raise RequestError(502, "the backend's response has a malformed head") from exc
         if head.code == 101 and not is_websocket(self._request.environ):
-            raise RequestError(502, "the backend switches to a protocol that nobody asked for")
+            raise RequestError(502, "the backend switches to a protocol that the client did not ask for")
         return head
 
     def _respond(self, head: ResponseHead) -> None:

@@ -200,7 +200,7 @@ class LiveConnection(Receiver):
 
     @property
     def frames_received(self) -> int:
-        """Frames of all kinds that the engine has seen begin; a message that ``fast_path`` delivers is not counted."""
+        """Frames of all kinds that the engine has seen begin; without what ``speed.short_message`` delivers."""
         return self._engine.frames_received
 
     @property

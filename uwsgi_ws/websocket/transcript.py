@@ -41,6 +41,9 @@ class LogTrace:
 class GuardedTrace:
     """Calls an application's function, and never again once it has raised: it must not harm the connection.
 
+    What it raises never reaches the engine, SystemExit included: a message that is half read would be lost. The
+    function must not wait, since the connection goes on only when it returns.
+
     Args:
         path: The connection's, for the log.
 
@@ -60,6 +63,6 @@ class GuardedTrace:
             return
         try:
             self.function(line)
-        except Exception:
+        except BaseException:
             self.function = None
             _log.exception("%s: the connection's trace failed, and is switched off", self._path)

@@ -2,7 +2,7 @@
 
 ``Proxies`` decides once a request, before anybody looks at it, and writes what it decides where CGI has it: into
 REMOTE_ADDR, REMOTE_PORT, HTTP_HOST and SERVER_PORT. So all that ask, be it a limit, a route, a log or the application,
-gets the same answer. The scheme is ``client_scheme``'s to say (``fronts.base``), since a route may still set it.
+gets the same answer. The scheme is ``client_scheme``'s to say (``request.base``), since a route may still set it.
 
 Source: the headers are no standard; uWSGI reads X-Forwarded-Proto and -SSL. RFC 7239's Forwarded is not read.
 """

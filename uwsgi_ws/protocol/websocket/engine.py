@@ -173,11 +173,11 @@ class WebSocket:
         self._frame_left = 0
         self._frame_fin = False
         self._masker: Masker | None = None
-        #: Frames whose headers have come, of all kinds. (Messages that ``fast_path`` delivers are not counted.)
+        #: Frames whose headers have come, of all kinds; without the messages that ``speed.short_message`` delivers.
         self.frames_received = 0
         self._is_deaf = False  # the peer has ended the connection: later bytes are not processed
         #: Nothing is in progress: the next bytes begin a frame, and a message in them may be delivered without the
-        #: machine (see ``fast_path``).
+        #: machine (see ``speed.short_message``).
         self.is_idle = trace is None and max_message_size >= frames.MAX_MEDIUM
         self.trace = trace  # set by ``trace_to``
         #: Open, and not traced: a message may be encoded without further questions.
