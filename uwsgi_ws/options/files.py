@@ -99,7 +99,12 @@ class Files:
             raise setting.error(f"{file!r} has no section [{section}]")
         if found is None:
             self._findings.note("reading", setting, f"{file!r} has no section [{_SECTION}], so nothing in it counts")
-        return Loaded((self._path(file), section or _SECTION), [self._filled_in(each) for each in found or ()])
+        settings = [self._filled_in(each) for each in found or ()]
+        if setting.name.startswith("ini-paste"):  # the file describes the application, too
+            settings.append(Setting("paste", f"config:{self._path(file)}", setting.source))
+        if setting.name == "ini-paste-logged":
+            settings.append(Setting("paste-logger", None, setting.source))
+        return Loaded((self._path(file), section or _SECTION), settings)
 
     def _path(self, file: str) -> str:
         return os.path.abspath(os.path.join(self._started_in, file))

@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from uwsgi_ws.addresses import Address, Trusted
@@ -152,6 +152,13 @@ class Options:
         group="Listening",
         help="What is spoken at the addresses of --socket.",
     )
+    shared_socket: tuple[Address, ...] = option(
+        (),
+        aliases=("undeferred-shared-socket",),
+        group="Listening",
+        help="Give an address a number, the first one 0: --https =0,CERT,KEY serves there. Every address is bound "
+        "before --uid counts, so that it may as well be named where it is served.",
+    )
     uwsgi_allow_from: tuple[Trusted, ...] = option(
         (),
         group="Listening",
@@ -283,6 +290,25 @@ class Options:
         group="Application",
         help="Load the application from this file or, if there is none, from the module of that name, such as "
         "mysite.wsgi. A bare argument does the same where it is not clear which of both it is.",
+    )
+    paste: str | None = option(
+        None,
+        metavar="config:FILE[#NAME]",
+        group="Application",
+        help="Load the application that a file of Paste Deployment describes, such as Pyramid's production.ini. Needs "
+        "the package PasteDeploy, the extra 'paste'.",
+    )
+    paste_logger: bool = option(
+        False, group="Application", help="Set up logging as that file says, in its sections [loggers] and others."
+    )
+    ini_paste: tuple[str, ...] = option(
+        (),
+        aliases=("ini-paste-logged",),
+        metavar="FILE",
+        group="Application",
+        reads="ini",
+        help="Read options from the section [uwsgi] of such a file, and load the application that it describes; "
+        "with --ini-paste-logged set up logging, too.",
     )
     callable: str = option(
         "application",
@@ -1019,6 +1045,18 @@ class Options:
     gid: str | None = option(
         None, metavar="GROUP", group="Process", help="Become this group, after listening and before loading."
     )
+    add_gid: tuple[str, ...] = option(
+        (), metavar="GROUP", group="Process", help="Be in this group, too, from the moment when --uid and --gid count."
+    )
+    immediate_uid: str | None = option(
+        None,
+        metavar="USER",
+        group="Process",
+        help="Become this user before anything else: before listening, and before the log is opened.",
+    )
+    immediate_gid: str | None = option(
+        None, metavar="GROUP", group="Process", help="The same with a group, before the user changes."
+    )
     daemonize: str | None = option(
         None, short="d", metavar="FILE", group="Process", help="Go to the background, and append the log to this file."
     )
@@ -1259,13 +1297,17 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
     findings = Findings() if findings is None else findings
     values: dict[str, Any] = {}
     unknown: list[Setting] = []
+    shared = [each for each in settings if each.name in BY_NAME["shared-socket"].names]
     for setting in settings:
         row = BY_NAME.get(setting.name)
         if row is None:
             if setting.name not in variables:
                 unknown.append(setting)
-        else:
-            _judge(row, setting, values, findings)
+            continue
+        try:
+            _judge(row, _resolved(row, setting, shared), values, findings)
+        except OptionError as exc:
+            findings.errors.append(exc)
     for setting in unknown:
         if values.get("strict") or setting.source == COMMAND_LINE:
             findings.errors.append(unknown_option(setting))
@@ -1292,6 +1334,25 @@ def _leave_threads(settings: Sequence[Setting], values: dict[str, Any], findings
     elif any(setting.name == "gevent" for setting in settings) and asked[-1].source != COMMAND_LINE:
         values["threads"] = 0
         findings.note("reading", asked[-1], "there are greenlets and no threads beside 'gevent', as in uWSGI")
+
+
+def _resolved(row: Row, setting: Setting, shared: Sequence[Setting]) -> Setting:
+    """Return a setting with the address that it means by the number of a shared socket (``=0``).
+
+    Raises:
+        OptionError: there is no shared socket of that number.
+    """
+    if row.type not in ("Address", "SecureAddress", "Redirect"):
+        return setting
+    found = re.match(r"(addr=)?=([0-9]+)(?=,|$)", setting.value or "")
+    if found is None:
+        return setting
+    if (number := int(found[2])) >= len(shared):
+        raise setting.error(
+            f"{setting.value!r}: no shared-socket has the number {number}, the first of {len(shared)} has 0"
+        )
+    text = f"{found[1] or ''}{shared[number].value}{(setting.value or '')[found.end() :]}"
+    return replace(setting, value=text)
 
 
 def _judge(row: Row, setting: Setting, values: dict[str, Any], findings: Findings) -> None:

@@ -278,12 +278,66 @@ IGNORED = (
     _ignored("log-micros", "It is told by %(micros) in --log-format."),
     _ignored("logfile-chown", "The log is opened before --uid, and is root's then."),
     _ignored("logfile-chmod", "The log's file has the permissions 640.", metavar="MODE"),
-    _ignored("alarm-freq", "There are no alarms.", "alarm-cheap", "alarm-msg-size", metavar="N"),
+    _ignored(
+        "alarm",
+        "Nothing is alarmed from here: let what collects the log or the statistics do it.",
+        "alarm-fd",
+        "alarm-segfault",
+        "segfault-alarm",
+        "alarm-backlog",
+        "backlog-alarm",
+        "lq-alarm",
+        "alarm-lq",
+        "alarm-listen-queue",
+        "listen-queue-alarm",
+        "log-alarm",
+        "alarm-log",
+        "not-log-alarm",
+        "not-alarm-log",
+        "metric-alarm",
+        "alarm-metric",
+        "metric-threshold",
+        "alarm-freq",
+        "alarm-msg-size",
+        metavar="VALUE",
+    ),
+    _ignored("alarm-cheap", "Nothing is alarmed from here."),
     # Statistics, metrics and messages to others
     _ignored("stats-minified", "The statistics are always as short as can be.", "stats-min"),
     _ignored("stats-no-cores", "The statistics hold no cores.", "stats-no-metrics"),
     _ignored("metrics-no-cores", "There are no metrics of cores."),
     _ignored("metrics-dir-restore", "Metrics are in memory.", "metric-dir-restore"),
+    _ignored("metrics-dir", "Metrics are in memory: read them by uwsgi.metric_get.", "metric-dir", metavar="DIR"),
+    _ignored(
+        "stats-push",
+        "Statistics are sent nowhere from here: collect them from --stats.",
+        "stats-pusher-default-freq",
+        "stats-pushers-default-freq",
+        "carbon",
+        "carbon-timeout",
+        "carbon-freq",
+        "carbon-id",
+        "carbon-max-retry",
+        "carbon-retry-delay",
+        "carbon-root",
+        "carbon-idle-avg",
+        "carbon-hostname-dots",
+        "rrdtool",
+        "rrdtool-freq",
+        "rrdtool-lib",
+        "snmp-community",
+        metavar="VALUE",
+    ),
+    _ignored(
+        "snmp",
+        "Statistics are sent nowhere from here: collect them from --stats.",
+        "carbon-no-workers",
+        "carbon-name-resolve",
+        "carbon-resolve-names",
+        "carbon-use-metrics",
+    ),
+    _ignored("weight", "Servers do not announce themselves here.", metavar="N"),
+    _ignored("auto-weight", "Servers do not announce themselves here."),
     _ignored(
         "notify-socket",
         "The service manager is told by systemd's own NOTIFY_SOCKET.",
@@ -320,10 +374,6 @@ _NO_SUBSCRIPTION = "Servers do not announce themselves here: name the workers' a
 _CONTAINED = "A service manager or a container does this: see systemd.exec(5)."
 _NO_SIGNALS = "There are no uWSGI signals on the command line: use gevent's timers in the application."
 _NO_C = "There are no hooks into C code here: do it in Python, where the application is loaded."
-_NO_METRICS = (
-    "Metrics are read by uwsgi.metric_get, and not written elsewhere: have the application tell who collects them."
-)
-_NO_ALARM = "There are no alarms here: let what collects the log or the statistics raise them."
 _NO_DIALECT = "That protocol is not spoken here: give --http-socket or --uwsgi-socket."
 _STANDS = "That is a command for a running instance: send it a signal, or an order by --master-fifo."
 _NO_LISTS = "There is nothing to list: see --help."
@@ -340,10 +390,6 @@ REFUSED = (
         "fastcgi-socket fastcgi-nph-socket fastcgi-modifier1 fastcgi-modifier2 scgi-socket scgi-nph-socket"
         " scgi-modifier1 scgi-modifier2 raw-socket raw-modifier1 raw-modifier2 puwsgi-socket udp zeromq"
         " zeromq-socket zmq zmq-socket mongrel2",
-    ),
-    *_refused(
-        "Name the address by --socket or --http-socket: it is bound before --uid counts.",
-        "shared-socket undeferred-shared-socket",
     ),
     *_refused("Every worker serves every address; start another instance for another.", "map-socket"),
     *_refused("Give the path of a unix socket as @NAME instead.", flags="abstract-socket", abstract_socket="a"),
@@ -447,7 +493,7 @@ REFUSED = (
     ),
     *_refused(
         _CONTAINED,
-        "chroot pivot-root pivot_root add-gid immediate-uid immediate-gid unshare unshare2 setns-socket"
+        "chroot pivot-root pivot_root unshare unshare2 setns-socket"
         " setns-socket-skip setns-skip setns mount-asap mount-pre-jail mount-post-jail mount-in-jail"
         " mount-as-root umount-asap umount-pre-jail umount-post-jail umount-in-jail umount-as-root"
         " wait-for-interface wait-for-interface-timeout wait-interface wait-interface-timeout wait-for-iface"
@@ -469,28 +515,19 @@ REFUSED = (
         "cflags dot-h config-py",
     ),
     *_refused(
-        _NO_METRICS,
-        "metric-threshold metrics-dir metric-dir stats-push stats-pusher-default-freq"
-        " stats-pushers-default-freq rrdtool rrdtool-freq rrdtool-lib carbon carbon-timeout carbon-freq"
-        " carbon-id carbon-max-retry carbon-retry-delay carbon-root carbon-idle-avg carbon-hostname-dots ping"
-        " ping-timeout snmp-community weight auto-weight",
-        "carbon-no-workers carbon-name-resolve carbon-resolve-names carbon-use-metrics nagios snmp zabbix-template",
-    ),
-    *_refused(
-        _NO_ALARM,
-        "metric-alarm alarm-metric alarm alarm-fd alarm-segfault segfault-alarm alarm-backlog backlog-alarm"
-        " lq-alarm alarm-lq alarm-listen-queue listen-queue-alarm log-alarm alarm-log not-log-alarm"
-        " not-alarm-log",
-        "alarm-list alarms-list",
+        "Ask the server's addresses, or --stats, by a monitoring tool.",
+        "ping ping-timeout",
+        "nagios zabbix-template",
     ),
     *_refused(_STANDS, "pause suspend resume connect-and-read extract get", ""),
     *_refused(
         _NO_LISTS,
         "",
-        "logger-list loggers-list cheaper-algo-list cheaper-algos-list cheaper-list router-list routers-list"
-        " clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options python-version",
+        "alarm-list alarms-list logger-list loggers-list cheaper-algo-list cheaper-algos-list cheaper-list"
+        " router-list routers-list clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options"
+        " python-version",
     ),
-    *_refused(_NO_LOGGER, "log-socket log-zeromq", "log-syslog notfound-log paste-logger"),
+    *_refused(_NO_LOGGER, "log-socket log-zeromq", "log-syslog notfound-log"),
     *_refused(_NO_HEADERS, "collect-header response-header-collect pull-header"),
     *_refused(
         "Static files are served whole, by their type: use --static-map, or a proxy.",
@@ -505,7 +542,7 @@ REFUSED = (
     *_refused("Serve each host by an instance of its own, or divide them in the application.", "", "vhost vhost-host"),
     *_refused(
         "Load it where the application is loaded: applications are WSGI's, by --module, --wsgi-file or --mount.",
-        "pecan paste pump wsgi-lite web3 ini-paste ini-paste-logged pymodule-alias post-pymodule-alias eval"
+        "pecan pump wsgi-lite web3 pymodule-alias post-pymodule-alias eval"
         " python-raw python-worker-override worker-mount test",
         "ignore-script-name wsgi-accept-buffer wsgi-accept-buffers",
         test="J",

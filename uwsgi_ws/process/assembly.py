@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -204,6 +205,8 @@ def load_applications(options: Options) -> Applications:
         targets.append(("wsgi-file", "", options.wsgi_file, loader.load_file))
     elif options.application is not None:
         targets.append(("application", "", options.application, loader.load))
+    elif options.paste is not None:
+        targets.append(("paste", "", options.paste, partial(loader.load_paste, has_logging=options.paste_logger)))
     for number, (option, mount, target, load) in enumerate(targets):
         begun = time.monotonic()
         try:

@@ -17,7 +17,7 @@ from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.hub.own import keep_signal
 from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.privileges import drop
+from uwsgi_ws.process.privileges import drop, drop_at_once
 from uwsgi_ws.process.signals import REOPEN
 from uwsgi_ws.users import owners
 
@@ -48,8 +48,9 @@ def prepare(options: Options, started_in: str) -> None:
         started_in: The directory that the paths of log and directory start in.
 
     Raises:
-        OptionError: the log cannot be opened, or there is no such directory.
+        OptionError: the log cannot be opened, or there is no such directory, user or group.
     """
+    drop_at_once(options)
     users = owners(options.uid)
     if options.umask is not None:
         os.umask(options.umask)

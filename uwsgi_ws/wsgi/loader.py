@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import importlib
 import importlib.util
+import logging.config
 import os
 import sys
+from configparser import ConfigParser
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -14,7 +16,7 @@ from types import CodeType
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.wsgi.runner import Application
 
-__all__ = ["add_paths", "import_before", "load", "load_file", "load_module", "use_virtualenv"]
+__all__ = ["add_paths", "import_before", "load", "load_file", "load_module", "load_paste", "use_virtualenv"]
 
 
 def add_paths(patterns: tuple[str, ...]) -> None:
@@ -95,6 +97,36 @@ def load_module(target: str, callable_name: str = "application") -> Application:
             raise BootError(f"no module named {exc.name!r} (sys.path: {os.pathsep.join(sys.path)}){hint}") from exc
         raise
     return _callable_of(module, source, name or callable_name)
+
+
+def load_paste(target: str, callable_name: str = "", *, has_logging: bool = False) -> Application:
+    """Return the application that a file of Paste Deployment describes, such as Pyramid's.
+
+    Args:
+        target: ``config:FILE[#NAME]``, or another of Paste Deployment's URIs.
+        callable_name: Of no meaning here: the file names the application.
+        has_logging: Whether logging is set up as the file says.
+
+    Raises:
+        BootError: Paste Deployment is not installed, or there is no such file.
+        Exception: whatever it or the application raises.
+    """
+    try:
+        from paste.deploy import loadapp
+    except ImportError:
+        raise BootError("needs the package PasteDeploy: pip install 'uwsgi_ws[paste]'") from None
+    scheme, _, rest = target.partition(":") if ":" in target else ("config", "", target)
+    path = os.path.abspath(rest.partition("#")[0])
+    if scheme == "config" and not os.path.isfile(path):
+        raise BootError(f"no file {path}")
+    if has_logging and scheme == "config":
+        # The section [uwsgi] may say a thing twice.
+        parser = ConfigParser({"__file__": path, "here": os.path.dirname(path)}, strict=False, allow_no_value=True)
+        parser.read(path)
+        if parser.has_section("loggers"):
+            logging.config.fileConfig(parser, disable_existing_loggers=False)
+    application: Application = loadapp(f"{scheme}:{rest}", relative_to=os.getcwd())
+    return application
 
 
 def _callable_of(module: object, source: str, name: str) -> Application:

@@ -455,6 +455,29 @@ class TestBuilding:
         assert str(options.error("chdir", "no directory 'b'")) == "--chdir: no directory 'b' (command line)"
 
 
+class TestSharedSockets:
+    """An address may be named by its number among those of ``--shared-socket``."""
+
+    def test_a_number_stands_for_an_address(self) -> None:
+        served = "--http =1 --https =0,c.pem,k.pem --https2 addr==0,cert=c,key=k --http-to-https =2,443"
+        shared = "--shared-socket :443 --undeferred-shared-socket /run/a.sock --shared-socket localhost:80"
+        options = parse(f"{served} {shared}".split())
+        assert [str(address) for address in options.http] == ["/run/a.sock"]
+        assert [str(each.address) for each in options.https] == [":443", ":443"]
+        assert options.https[0].files.key == "k.pem"
+        assert [(str(each.address), each.port) for each in options.http_to_https] == [("localhost:80", "443")]
+        assert options.settings_of("http")[0].value == "=1", "what is shown is what was written"
+
+    def test_a_number_that_is_not_there_names_where_it_was(self) -> None:
+        with pytest.raises(
+            OptionError, match=r"^--http: '=1': no shared-socket has the number 1, the first of 1 has 0"
+        ):
+            parse(["--shared-socket", ":80", "--http", "=1"])
+
+    def test_other_values_may_begin_so(self) -> None:
+        assert parse(["--procname", "=0"]).procname == "=0"
+
+
 class TestUwsgisOptDict:
     @pytest.mark.parametrize(
         ("argv", "opt"),

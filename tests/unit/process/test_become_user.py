@@ -9,9 +9,14 @@ from support.child import in_child
 
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.privileges import drop
+from uwsgi_ws.process.privileges import drop, drop_at_once
 
 NOBODY = 65_534
+
+
+def become(options: Options) -> None:
+    drop_at_once(options)
+    drop(options)
 
 
 def ids() -> str:
@@ -37,13 +42,33 @@ def test_a_process_may_stay_who_it_is() -> None:
     [
         (Options(uid="no-such-user"), "uid.*there is no user 'no-such-user'"),
         (Options(gid="no-such-group"), "gid.*there is no group 'no-such-group'"),
+        (Options(add_gid=("no-such-group",)), "add-gid.*there is no group 'no-such-group'"),
+        (Options(immediate_uid="no-such-user"), "immediate-uid.*there is no user 'no-such-user'"),
+        (Options(immediate_gid="no-such-group"), "immediate-gid.*there is no group 'no-such-group'"),
     ],
 )
 def test_one_that_there_is_not_is_an_error_before_anything_changes(options: Options, problem: str) -> None:
     before = ids()
     with pytest.raises(OptionError, match=problem):
-        drop(options)
+        become(options)
     assert ids() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+def test_root_becomes_a_user_at_once_and_is_in_further_groups_later() -> None:
+    def at_once() -> str:
+        drop_at_once(Options(immediate_uid=str(NOBODY), immediate_gid=str(NOBODY), uid="0"))
+        return ids()
+
+    def later() -> str:
+        options = Options(uid=str(NOBODY), gid=str(NOBODY), add_gid=("7", "8"))
+        drop(options)
+        drop(options)  # as the next program does, which is no root
+        return ids()
+
+    nobody = f"{(NOBODY,) * 3}"
+    assert in_child(at_once).startswith(f"{nobody} {nobody}")
+    assert in_child(later) == f"{nobody} {nobody} {[7, 8, NOBODY]}"
 
 
 def refused(options: Options, problem: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     loader.add_paths(())
+    sys.path_importer_cache.clear()  # what it has for "." is the folder of the test before
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -126,6 +128,48 @@ def test_the_applications_own_error_is_left_alone() -> None:
     with pytest.raises(RuntimeError, match="half-way"):
         loader.load("half.py")
     assert "uwsgi_file_half" not in sys.modules
+
+
+PASTE = """
+[app:main]
+use = call:loaderpkg.mod:make
+name = {name}
+
+[app:other]
+use = call:loaderpkg.mod:make
+name = other
+
+[loggers]
+keys = root, paste
+[handlers]
+keys = file
+[formatters]
+keys =
+[logger_root]
+handlers =
+[logger_paste]
+qualname = paste_test
+handlers = file
+level = INFO
+[handler_file]
+class = FileHandler
+args = (r"%(here)s/log",)
+"""
+
+
+def test_an_application_may_be_described_by_paste_deployment(folder: Path) -> None:
+    (folder / "loaderpkg" / "mod.py").write_text("def make(settings, name): return lambda *_: [name]")
+    (folder / "site.ini").write_text(PASTE.format(name="main"))
+    for target, name in ("config:site.ini", "main"), ("site.ini", "main"), (f"config:{folder}/site.ini#other", "other"):
+        assert list(loader.load_paste(target)({}, print)) == [name]
+    assert not (folder / "log").exists()
+    loader.load_paste("config:site.ini", has_logging=True)
+    logger = logging.getLogger("paste_test")
+    logger.info("logged")
+    logger.handlers.pop().close()
+    assert (folder / "log").read_text() == "logged\n"
+    with pytest.raises(BootError, match=r"^no file /.*/none\.ini"):
+        loader.load_paste("config:none.ini")
 
 
 def test_paths_may_be_patterns_and_the_current_folder_comes_first(folder: Path) -> None:
