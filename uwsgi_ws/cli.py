@@ -15,6 +15,7 @@ from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.hub.own import arm
 from uwsgi_ws.options import Options, help_text, ini_text, parse
+from uwsgi_ws.options.setting import Findings
 
 __all__ = ["main"]
 
@@ -31,16 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return publish(arguments[1:])
     if arguments and arguments[0] == "check":
-        from uwsgi_ws.options.check import main as check
+        from uwsgi_ws.check import main as check
 
         return check(arguments[1:], os.environ)
     is_a_reload = "UWSGI_WS_SOCKETS" in os.environ  # a worker without a master hands these on to itself
     files = _handed_on_files()
     started_in = os.environ.pop("UWSGI_WS_STARTED_IN", None) or os.getcwd()
+    findings = Findings()
     try:
-        options = parse(arguments, os.environ, is_a_reload=is_a_reload, kept=files, started_in=started_in)
+        options = parse(
+            arguments, os.environ, is_a_reload=is_a_reload, findings=findings, kept=files, started_in=started_in
+        )
     except OptionError as exc:
-        for error in exc.each:
+        from uwsgi_ws.check import rule_errors
+
+        for error in (*exc.each, *rule_errors(findings.settings)):
             print(f"uwsgi_ws: {error}", file=sys.stderr)
         return 2
     if options.help:

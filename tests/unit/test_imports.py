@@ -31,7 +31,7 @@ FLOORS = (
     ("threads",),
     ("server",),
     ("api",),
-    ("process",),
+    ("process", "check"),
     ("cli",),
 )
 # The package itself is a list of names for applications, and __main__ calls the command line.

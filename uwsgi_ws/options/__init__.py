@@ -25,7 +25,7 @@ from uwsgi_ws.options.expand import Loaded, Outside, expand
 from uwsgi_ws.options.files import Files
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import Findings, Setting
-from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict
+from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict, settings_of
 from uwsgi_ws.options.texts import help_text, ini_text
 from uwsgi_ws.options.uwsgi_only import REFUSED
 from uwsgi_ws.options.values import TYPES, DaemonSpec, Dialect, Hook, Mount, Origin, Type, Variable
@@ -55,6 +55,7 @@ __all__ = [
     "option",
     "parse",
     "rows_of",
+    "settings_of",
 ]
 
 #: What ``%V`` stands for: the version that is followed, as ``uwsgi.version`` has it.

@@ -42,7 +42,18 @@ from uwsgi_ws.shared.areas import AreaSpec
 from uwsgi_ws.shared.cache import CacheShape
 from uwsgi_ws.shared.metrics import MetricSpec
 
-__all__ = ["BY_NAME", "BY_SHORT", "IGNORED", "LANGUAGE", "ROWS", "Options", "build", "opt_dict", "unknown_option"]
+__all__ = [
+    "BY_NAME",
+    "BY_SHORT",
+    "IGNORED",
+    "LANGUAGE",
+    "ROWS",
+    "Options",
+    "build",
+    "opt_dict",
+    "settings_of",
+    "unknown_option",
+]
 
 #: Connections that a worker serves at once where no option says how many.
 DEFAULT_PLACES = 1_000
@@ -1058,7 +1069,12 @@ class Options:
         None, metavar="GROUP", group="Process", help="The same with a group, before the user changes."
     )
     daemonize: str | None = option(
-        None, short="d", metavar="FILE", group="Process", help="Go to the background, and append the log to this file."
+        None,
+        short="d",
+        aliases=("daemonize2",),
+        metavar="FILE",
+        group="Process",
+        help="Go to the background, and append the log to this file.",
     )
     pidfile: str | None = option(None, metavar="FILE", group="Process", help="Write the process id to this file.")
     pidfile2: str | None = option(None, metavar="FILE", group="Process", help="The same, once --uid and --gid count.")
@@ -1213,8 +1229,7 @@ class Options:
 
     def settings_of(self, name: str) -> list[Setting]:
         """Return the settings that give an option, under any of its names, in order."""
-        names = BY_NAME[name].names
-        return [setting for setting in self.given if setting.name in names]
+        return settings_of(self.given, name)
 
     def error(self, name: str, problem: str) -> OptionError:
         """Return an error about an option whose value is found wrong later, such as a port in use.
@@ -1233,6 +1248,12 @@ class Options:
             return read(value)
         except ValueError as exc:
             raise self.error(name, str(exc)) from None
+
+
+def settings_of(settings: Sequence[Setting], name: str) -> list[Setting]:
+    """Return the settings that give an option, under any of its names, in order."""
+    names = BY_NAME[name].names
+    return [setting for setting in settings if setting.name in names]
 
 
 def _word(name: str, what: str, *aliases: str, short: str = "", metavar: str = "") -> Row:

@@ -350,6 +350,32 @@ IGNORED = (
         "master-as-root", "The master becomes the user of --uid, as workers do.", "drop-after-init", "drop-after-apps"
     ),
     _ignored("daemons-honour-stdin", "Programs to attach have no standard input."),
+    _ignored(
+        "spooler-frequency",
+        "There is no spooler.",
+        "spooler-freq",
+        "spooler-chdir",
+        "spooler-processes",
+        "spooler-max-tasks",
+        "spooler-harakiri",
+        "spooler-import",
+        "spooler-pyimport",
+        "spooler-py-import",
+        "spooler-python-import",
+        "touch-spoolers-reload",
+        metavar="VALUE",
+    ),
+    _ignored("spooler-ordered", "There is no spooler.", "spooler-quiet"),
+    _ignored(
+        "mule-harakiri",
+        "There are no mules.",
+        "mule-reload-mercy",
+        "mule-msg-size",
+        "hook-as-mule",
+        "touch-mules-reload",
+        metavar="VALUE",
+    ),
+    _ignored("vassal-sos", "No emperor waits for it.", "vassal-sos-backlog", metavar="VALUE"),
     _ignored("heartbeat", "No emperor waits for it.", metavar="SECONDS"),
     _ignored("propagate-touch", "This server has no instances below it."),
     _ignored("no-server", "A server serves."),
@@ -401,7 +427,7 @@ REFUSED = (
         " emperor-on-demand-extension emperor-on-demand-ext emperor-on-demand-directory emperor-on-demand-dir"
         " emperor-on-demand-exec emperor-extra-extension emperor-extra-ext emperor-use-clone emperor-cap"
         " vassals-inherit vassals-include vassals-inherit-before vassals-include-before vassals-start-hook"
-        " vassals-stop-hook vassal-sos vassal-sos-backlog vassals-set vassal-set vassal-cap vassals-cap"
+        " vassals-stop-hook vassals-set vassal-set vassal-cap vassals-cap"
         " hook-emperor-start hook-emperor-stop hook-emperor-reload hook-emperor-lost hook-as-vassal"
         " hook-as-emperor exec-as-vassal exec-as-emperor mount-as-vassal mount-as-emperor umount-as-vassal"
         " umount-as-emperor call-as-vassal call-as-vassal1 call-as-vassal3 call-as-emperor call-as-emperor1"
@@ -410,19 +436,8 @@ REFUSED = (
         " emperor-no-blacklist emperor-graceful-shutdown imperial-monitor-list imperial-monitors-list"
         " zerg-fallback",
     ),
-    *_refused(
-        _NO_SPOOLER,
-        "spooler spooler-external spooler-chdir spooler-processes spooler-max-tasks spooler-harakiri"
-        " spooler-frequency spooler-freq spooler-import spooler-pyimport spooler-py-import"
-        " spooler-python-import touch-spoolers-reload",
-        "spooler-ordered spooler-quiet",
-        spooler="Q",
-    ),
-    *_refused(
-        _NO_MULE,
-        "mules farm mule-harakiri mule-reload-mercy hook-as-mule touch-mules-reload worker-exec worker-exec2",
-        "mule mule-msg-size",
-    ),
+    *_refused(_NO_SPOOLER, "spooler spooler-external", spooler="Q"),
+    *_refused(_NO_MULE, "mules farm worker-exec worker-exec2", "mule"),
     *_refused(
         _OWN_CACHE,
         "cache-store cache-store-sync cache-udp-server cache-udp-node cache-sync add-cache-item load-file-in-cache"
@@ -569,7 +584,6 @@ REFUSED = (
         "reload-on-fd brutal-reload-on-fd harakiri-queue-threshold safe-fd fd-safe ugreen-stacksize",
         "",
     ),
-    *_refused("Give --daemonize: the application is loaded behind it.", "daemonize2"),
     *_refused("Attach the program by --attach-daemon.", "attach-control-daemon"),
     *_refused(
         _ONE_LANGUAGE,

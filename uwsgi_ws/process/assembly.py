@@ -108,14 +108,7 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     for setting in options.given:
         if setting.name in ("static-map", "static-map2", "check-static"):
             _warn_of_nothing(options, setting)
-    routes = RouteSettings(
-        options.settings_of("route"),
-        options.settings_of("error-route"),
-        options.settings_of("response-route"),
-        options.settings_of("final-route"),
-        removed_headers=options.settings_of("rem-header"),
-        added_headers=options.settings_of("add-header"),
-    )
+    routes = RouteSettings.of(options.given)
     router = Router(routes, Timeouts(options.http_connect_timeout, options.route_timeout)) if routes else None
     proxies = None
     if options.forwarded_allow_from:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import Setting
 from uwsgi_ws.routing.actions import BREAK, CONTINUE, NEXT, Action, Site, compile_action
 from uwsgi_ws.routing.backend import Forwarder
@@ -62,16 +63,16 @@ class Chain:
         return False
 
 
-def compile_chain(option: str, settings: Sequence[Setting], forwarder: Forwarder) -> Chain | None:
+def compile_chain(
+    option: str, settings: Sequence[Setting], forwarder: Forwarder, errors: list[OptionError]
+) -> Chain | None:
     """Return the chain of one option and its relatives (``route``, ``route-host`` ...); None without rules.
 
     Args:
         option: ``route``, ``error-route``, ``response-route`` or ``final-route``.
         settings: Of that option and its relatives, in their order.
         forwarder: For actions that pass requests on.
-
-    Raises:
-        OptionError: A rule cannot be understood; the error names the setting and the word.
+        errors: Gets one for each rule that cannot be understood; it names the setting and the word.
     """
     label = f"{option}-label"
     labels = {setting.value or "": position for position, setting in enumerate(settings) if setting.name == label}
@@ -81,7 +82,7 @@ def compile_chain(option: str, settings: Sequence[Setting], forwarder: Forwarder
         try:
             rules.append(_rule(kind, setting.value or "", Site(position, labels, forwarder)))
         except ValueError as exc:
-            raise setting.error(str(exc)) from exc
+            errors.append(setting.error(str(exc)))
     return Chain(rules) if rules else None
 
 

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from uwsgi_ws.errors import ClientGone, RequestError
+from uwsgi_ws.errors import ClientGone, OptionError, OptionErrors, RequestError
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
-from uwsgi_ws.options import Setting
+from uwsgi_ws.options import Setting, settings_of
 from uwsgi_ws.request.answers import respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
@@ -43,6 +43,12 @@ class RouteSettings:
     removed_headers: Sequence[Setting] = ()
     added_headers: Sequence[Setting] = ()
 
+    @classmethod
+    def of(cls, settings: Sequence[Setting]) -> RouteSettings:
+        """Return the rules among an instance's settings."""
+        names = ("route", "error-route", "response-route", "final-route", "rem-header", "add-header")
+        return cls(*(settings_of(settings, name) for name in names))
+
     def __bool__(self) -> bool:
         return any((self.request, self.error, self.response, self.final, self.removed_headers, self.added_headers))
 
@@ -63,7 +69,7 @@ class Router:
         timeouts: How long backends may take.
 
     Raises:
-        OptionError: A route cannot be understood.
+        OptionError: Routes cannot be understood; all of them are told together.
 
     Attributes:
         tunnels: The WebSockets that it passes on now, by the front's request.
@@ -72,11 +78,14 @@ class Router:
     def __init__(self, settings: RouteSettings, timeouts: Timeouts) -> None:
         self._forwarder = forwarder = Forwarder(timeouts)
         self.tunnels: Mapping[Request, Tunnel] = forwarder.tunnels
-        self._request = compile_chain("route", settings.request, forwarder)
-        self._error = compile_chain("error-route", settings.error, forwarder)
+        errors: list[OptionError] = []
+        self._request = compile_chain("route", settings.request, forwarder, errors)
+        self._error = compile_chain("error-route", settings.error, forwarder, errors)
         response = [*settings.for_every_response(), *settings.response]
-        self._response = compile_chain("response-route", response, forwarder)
-        self._final = compile_chain("final-route", settings.final, forwarder)
+        self._response = compile_chain("response-route", response, forwarder, errors)
+        self._final = compile_chain("final-route", settings.final, forwarder, errors)
+        if errors:
+            raise OptionErrors(errors)
 
     def start(self, poller: Poller, timers: Timers) -> None:
         """Begin to work for a worker, by its poller and timers; before the first request."""

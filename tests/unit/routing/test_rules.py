@@ -99,8 +99,7 @@ def application(status: str = "200 OK") -> Any:
 
 def compiled(*rules: tuple[str, str]) -> Router:
     options = build([Setting(name, value, f"a.ini:{number}") for number, (name, value) in enumerate(rules, 1)])
-    names = ("route", "error-route", "response-route", "final-route", "rem-header", "add-header")
-    return Router(RouteSettings(*map(options.settings_of, names)), Timeouts(1.0, 1.0))
+    return Router(RouteSettings.of(options.given), Timeouts(1.0, 1.0))
 
 
 def run(*rules: tuple[str, str], status: str = "200 OK", **variables: str) -> Asked:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import BY_NAME, Options, Setting, parse
 from uwsgi_ws.options.setting import Findings
+from uwsgi_ws.routing.backend import Timeouts
+from uwsgi_ws.routing.router import Router, RouteSettings
 
-__all__ = ["Report", "check", "main"]
+__all__ = ["Report", "check", "main", "rule_errors"]
 
 _USAGE = """Usage: python -m uwsgi_ws check [--json] [OPTIONS] FILE...
 
@@ -55,6 +57,7 @@ def check(argv: Sequence[str], environ: Mapping[str, str]) -> Report:
         options = parse(argv, environ, findings=findings)
     except OptionError as exc:
         errors = exc.each
+    errors = (*errors, *rule_errors(findings.settings))
     by_kind: dict[str, list[dict[str, str]]] = {"no effect": [], "unknown": [], "reading": []}
     for note in findings.notes:
         by_kind[note.kind].append(_entry(note.option, note.text, note.source))
@@ -67,6 +70,15 @@ def check(argv: Sequence[str], environ: Mapping[str, str]) -> Report:
     ]
     differs = [] if options is None else [_entry(name, text, "") for name, text in _differences(options)]
     return Report(works, by_kind["no effect"], must_change, by_kind["reading"], differs)
+
+
+def rule_errors(settings: Sequence[Setting]) -> tuple[OptionError, ...]:
+    """Return what is wrong with the routes among settings."""
+    try:
+        Router(RouteSettings.of(settings), Timeouts(1.0, 1.0))
+    except OptionError as exc:
+        return exc.each
+    return ()
 
 
 def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from uwsgi_ws.options.check import check, main
+from uwsgi_ws.check import check, main
+from uwsgi_ws.cli import main as run_server
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,19 @@ def test_all_that_must_change_is_told() -> None:
     assert options_of(report.works) == ["--master", "--config"]
     assert sorted(options_of(report.must_change)) == ["emperor", "http", "listen"]
     assert report.status == 1
+
+
+def test_routes_are_looked_at_too_and_told_with_the_rest(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("a.ini").write_text(
+        "[uwsgi]\nroute = ^/ log:ok\nroute-uri = ^/x cash:1\nfinal-route = ( log:x\nprocesses = many\n"
+    )
+    report = check(["a.ini"], {})
+    wrong = [("processes", "a.ini:5"), ("route-uri", "a.ini:3"), ("final-route", "a.ini:4")]
+    assert [(entry["option"], entry["source"]) for entry in report.must_change] == wrong
+    assert "route" in options_of(report.works)
+    assert run_server(["a.ini"]) == 2
+    said = capfd.readouterr().err
+    assert [said.count(f"({where})") for _, where in wrong] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
