@@ -468,6 +468,20 @@ class Options:
     rem_header: tuple[HeaderName, ...] = option(
         (), aliases=("del-header",), group="HTTP", help="Take a header out of each response."
     )
+    collect_header: tuple[str, ...] = option(
+        (),
+        aliases=("response-header-collect", "pull-header"),
+        metavar="'HEADER VARIABLE'",
+        group="HTTP",
+        help="Make a response's header a variable, for rules that look at responses and for --log-format; with "
+        "--pull-header the client does not get it.",
+    )
+    http_auto_gzip: bool = option(
+        False,
+        group="HTTP",
+        help="Compress a response that has the header 'uWSGI-Encoding: gzip' and no Content-Length, for clients that "
+        "take gzip.",
+    )
     post_buffering: int = option(
         0,
         unit="bytes",

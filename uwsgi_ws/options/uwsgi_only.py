@@ -141,7 +141,6 @@ IGNORED = (
         "static-gzip-suffix",
         metavar="PATTERN",
     ),
-    _ignored("http-auto-gzip", "Responses are sent as the application makes them."),
     _ignored(
         "static-cache-paths",
         "Files are looked up by the kernel, which has a cache of its own.",
@@ -404,7 +403,6 @@ _NO_DIALECT = "That protocol is not spoken here: give --http-socket or --uwsgi-s
 _STANDS = "That is a command for a running instance: send it a signal, or an order by --master-fifo."
 _NO_LISTS = "There is nothing to list: see --help."
 _NO_LOGGER = "There is one log, standard error or the file of --logto: let syslog or a collector read it from there."
-_NO_HEADERS = "Response headers are changed by --response-route: addheader, remheader."
 
 REFUSED = (
     *_refused(
@@ -543,7 +541,6 @@ REFUSED = (
         " python-version",
     ),
     *_refused(_NO_LOGGER, "log-socket log-zeromq", "log-syslog notfound-log"),
-    *_refused(_NO_HEADERS, "collect-header response-header-collect pull-header"),
     *_refused(
         "Static files are served whole, by their type: use --static-map, or a proxy.",
         "file-serve-mode fileserve-mode error-page-403 error-page-404 error-page-500",

@@ -11,6 +11,7 @@ from time import monotonic
 
 from uwsgi_ws.errors import RequestTimeout
 from uwsgi_ws.log import say
+from uwsgi_ws.routing.actions import HARAKIRI
 from uwsgi_ws.server.server import Server
 
 __all__ = ["Harakiri"]
@@ -21,7 +22,7 @@ class Harakiri:
 
     Args:
         worker_id: For the log.
-        limit: Seconds that a request may take.
+        limit: Seconds that a request may take; 0 for no limit but those that routes set.
         websockets: Whether that goes for WebSockets too, which usually stay.
     """
 
@@ -43,9 +44,10 @@ class Harakiri:
             if not self._websockets and self._server.websocket_of(request) is not None:
                 continue
             since = self._first_seen[request.request_id] = before.get(request.request_id, now)
-            if now - since >= self._limit:
+            limit = request.environ.get(HARAKIRI, self._limit)
+            if 0 < limit <= now - since:
                 where = f"WORKER {self._worker_id} CORE {request.core}"
                 environ = request.environ
                 what = f"{environ.get('REQUEST_METHOD', '-')} {environ.get('REQUEST_URI', '-')}"
                 say(f"*** HARAKIRI ON {where}: {what} has taken {now - since:.0f} seconds ***")
-                greenlet.kill(RequestTimeout(f"longer than {self._limit:g} seconds (--harakiri)"), block=False)
+                greenlet.kill(RequestTimeout(f"longer than {limit:g} seconds (--harakiri)"), block=False)

@@ -34,13 +34,16 @@ from uwsgi_ws.routing.conditions import is_in, network_of
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import Template, wire_text
 
-__all__ = ["BREAK", "CONTINUE", "NEXT", "Action", "Site", "compile_action"]
+__all__ = ["BREAK", "CONTINUE", "HARAKIRI", "NEXT", "Action", "Site", "compile_action"]
 
 _log = logging.getLogger("uwsgi_ws.routing")
 
 NEXT: Final = -1  #: On to the next rule.
 CONTINUE: Final = -2  #: No further rules: on to the application.
 BREAK: Final = -3  #: The request has been answered.
+
+#: The variable that holds a request's own time limit, in seconds; 0 for none.
+HARAKIRI: Final = "uwsgi_ws.harakiri"
 
 Action = Callable[[RoutedRequest], int]
 
@@ -401,6 +404,29 @@ def _remove_header(argument: str, site: Site) -> Action:
     return remove
 
 
+def _gzip(argument: str, site: Site) -> Action:
+    def compress(request: RoutedRequest) -> int:
+        request.is_to_be_compressed = True
+        return NEXT
+
+    return compress
+
+
+# Limits -----------------------------------------------------------------------------------------------
+
+
+def _harakiri(argument: str, site: Site) -> Action:
+    if not re.fullmatch("[0-9]{1,9}", argument):
+        raise ValueError(f"{argument!r} is no number of seconds")
+    seconds = int(argument)
+
+    def limit(request: RoutedRequest) -> int:
+        request.environ[HARAKIRI] = seconds
+        return NEXT
+
+    return limit
+
+
 # Logging ----------------------------------------------------------------------------------------------
 
 
@@ -510,6 +536,7 @@ _ACTIONS: dict[str, Callable[[str, Site], Action]] = {
     "basicauth-next": _basic_auth(NEXT),
     "break": _break,
     "break-with-status": _return,
+    "chunked": _pass,  # a response of unknown length is sent so anyway
     "continue": _continue,
     "delheader": _remove_header,
     "donotlog": _no_access_line,
@@ -517,7 +544,10 @@ _ACTIONS: dict[str, Callable[[str, Site], Action]] = {
     "fastfile": _static(BREAK),
     "file": _static(BREAK),
     "fixpathinfo": _fix_path,
+    "flush": _pass,  # nothing is kept back
     "goto": _goto,
+    "gzip": _gzip,
+    "harakiri": _harakiri,
     "http": _http,
     "httpdumb": _http_as_it_is,
     "last": _continue,

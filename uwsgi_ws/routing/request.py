@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from uwsgi_ws.errors import ClientGone
 from uwsgi_ws.protocol.http.hop_by_hop import end_to_end
 from uwsgi_ws.request.base import Headers, Request, pass_attributes_on
+from uwsgi_ws.routing.compression import compressed_head, compressor, takes_gzip
 
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
 
 __all__ = ["RoutedRequest"]
+
+_PIECE = 1 << 16  # bytes of a file that are compressed at a time
 
 
 class RoutedRequest(Request):
@@ -23,8 +28,8 @@ class RoutedRequest(Request):
 
     Args:
         request: The front's.
-        before_response: Called once, with this request, when a response is about to begin; returns True when it has
-            sent another one instead.
+        before_response: Called once, with this request and the response's headers, when a response is about to begin;
+            returns True when it has sent another one instead.
 
     Attributes:
         front_request: The front's.
@@ -32,10 +37,12 @@ class RoutedRequest(Request):
         status_to_send: The status of the response that is about to begin; 0 before.
         added_headers: To be sent with the response.
         removed_headers: Names, in lower case, of headers that are not sent.
+        is_to_be_compressed: Whether the response goes out in gzip, where client and response allow it.
     """
 
     __slots__ = (
         "_before_response",
+        "_compressor",
         "_early_body",
         "_has_body",
         "_is_decided",
@@ -43,17 +50,20 @@ class RoutedRequest(Request):
         "added_headers",
         "front_request",
         "groups",
+        "is_to_be_compressed",
         "removed_headers",
         "status_to_send",
     )
 
-    def __init__(self, request: Request, before_response: Callable[[RoutedRequest], bool]) -> None:
+    def __init__(self, request: Request, before_response: Callable[[RoutedRequest, Headers], bool]) -> None:
         self.front_request = request
         self.groups: tuple[str, ...] = ()
         self.status_to_send = 0
         self.added_headers: list[tuple[str, str]] = []
         self.removed_headers: set[str] = set()
+        self.is_to_be_compressed = False
         self._before_response = before_response
+        self._compressor: zlib._Compress | None = None
         self._has_body: bool | None = None  # not looked at yet
         self._early_body = b""  # what `has_body` has read of it
         self._is_decided = False  # it is decided what the response is
@@ -108,26 +118,45 @@ class RoutedRequest(Request):
 
     def write_head(self, status: str, headers: Headers, body_length: int | None) -> None:
         """See Request; the routes come first, and a second head is ignored."""
-        if self._is_replaced or self._has_other_response(int(status[:3])):
+        if self._is_replaced or self._has_other_response(int(status[:3]), headers):
             return
         if self.is_head_written:  # by "send:", and this is what comes behind it
             self.complete()
-        else:
-            self.front_request.write_head(status, self._changed(headers), body_length)
+            return
+        headers = self._changed(headers)
+        if self.is_to_be_compressed and takes_gzip(self.environ.get("HTTP_ACCEPT_ENCODING", "")):
+            compressed = compressed_head(int(status[:3]), headers)
+            if compressed is not None:
+                headers, body_length, self._compressor = compressed, None, compressor()
+        self.front_request.write_head(status, headers, body_length)
 
     def write_body(self, data: bytes) -> None:
         """See Request."""
-        if not self._is_replaced:
-            self.front_request.write_body(data)
+        if self._is_replaced:
+            return
+        if self._compressor is not None:
+            data = self._compressor.compress(data)
+            if not data:
+                return
+        self.front_request.write_body(data)
 
     def write_file(self, fd: int, offset: int, count: int) -> int:
         """See Request."""
-        return count if self._is_replaced else self.front_request.write_file(fd, offset, count)
+        if self._is_replaced:
+            return count
+        if self._compressor is None:
+            return self.front_request.write_file(fd, offset, count)
+        piece = os.pread(fd, min(count, _PIECE), offset)
+        self.write_body(piece)
+        return len(piece)
 
     def finish(self) -> None:
         """See Request."""
-        if not self._is_replaced:
-            self.front_request.finish()
+        if self._is_replaced:
+            return
+        if self._compressor is not None:
+            self.front_request.write_body(self._compressor.flush())
+        self.front_request.finish()
 
     def abandon(self) -> None:
         """See Request."""
@@ -141,7 +170,7 @@ class RoutedRequest(Request):
             ClientGone: a route has answered instead.
             OSError: the client is gone.
         """
-        if not self._is_replaced and not self._has_other_response(101) and self.is_head_written:
+        if not self._is_replaced and not self._has_other_response(101, headers) and self.is_head_written:
             self.complete()
         if self._is_replaced:
             raise ClientGone("a route has answered in place of the WebSocket")
@@ -166,13 +195,13 @@ class RoutedRequest(Request):
         """Drop all that is written from now on: the response is over."""
         self._is_decided = self._is_replaced = True
 
-    def _has_other_response(self, status: int) -> bool:
+    def _has_other_response(self, status: int, headers: Headers) -> bool:
         """Run the routes, once, before a response begins; return whether they have sent another one."""
         if self._is_decided:
             return False
         self._is_decided = True
         self.status_to_send = status
-        self._is_replaced = self._before_response(self)
+        self._is_replaced = self._before_response(self, headers)
         return self._is_replaced
 
     def _changed(self, headers: Headers) -> Headers:

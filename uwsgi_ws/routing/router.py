@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from uwsgi_ws.errors import ClientGone, OptionError, OptionErrors, RequestError
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
-from uwsgi_ws.options import Setting, settings_of
+from uwsgi_ws.options import BY_NAME, Setting, settings_of
 from uwsgi_ws.request.answers import respond_error
-from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import compile_chain
@@ -34,6 +35,8 @@ class RouteSettings:
         final: ``--final-route``.
         removed_headers: ``--rem-header``.
         added_headers: ``--add-header``.
+        collected_headers: ``--collect-header`` and ``--pull-header``.
+        has_auto_gzip: ``--http-auto-gzip``.
     """
 
     request: Sequence[Setting] = ()
@@ -42,15 +45,31 @@ class RouteSettings:
     final: Sequence[Setting] = ()
     removed_headers: Sequence[Setting] = ()
     added_headers: Sequence[Setting] = ()
+    collected_headers: Sequence[Setting] = ()
+    has_auto_gzip: bool = False
 
     @classmethod
     def of(cls, settings: Sequence[Setting]) -> RouteSettings:
         """Return the rules among an instance's settings."""
-        names = ("route", "error-route", "response-route", "final-route", "rem-header", "add-header")
-        return cls(*(settings_of(settings, name) for name in names))
+        switches = settings_of(settings, "http-auto-gzip")
+        return cls(
+            request=settings_of(settings, "route"),
+            error=settings_of(settings, "error-route"),
+            response=settings_of(settings, "response-route"),
+            final=settings_of(settings, "final-route"),
+            removed_headers=settings_of(settings, "rem-header"),
+            added_headers=settings_of(settings, "add-header"),
+            collected_headers=settings_of(settings, "collect-header"),
+            has_auto_gzip=bool(switches) and BY_NAME["http-auto-gzip"].value(switches[-1]),
+        )
 
     def __bool__(self) -> bool:
-        return any((self.request, self.error, self.response, self.final, self.removed_headers, self.added_headers))
+        return any(getattr(self, each.name) for each in fields(self))
+
+    @property
+    def may_set_harakiri(self) -> bool:
+        """Whether a rule may give a request a time limit of its own."""
+        return any("harakiri:" in (setting.value or "") for setting in self.request)
 
     def for_every_response(self) -> Iterator[Setting]:
         """Yield the rules for which ``--rem-header`` and ``--add-header`` stand."""
@@ -79,6 +98,8 @@ class Router:
         self._forwarder = forwarder = Forwarder(timeouts)
         self.tunnels: Mapping[Request, Tunnel] = forwarder.tunnels
         errors: list[OptionError] = []
+        self._collected = [each for setting in settings.collected_headers if (each := _collected(setting, errors))]
+        self._has_auto_gzip = settings.has_auto_gzip
         self._request = compile_chain("route", settings.request, forwarder, errors)
         self._error = compile_chain("error-route", settings.error, forwarder, errors)
         response = [*settings.for_every_response(), *settings.response]
@@ -113,8 +134,46 @@ class Router:
             routed.seal()
             self._final.run(routed)
 
-    def _before_response(self, request: RoutedRequest) -> bool:
+    def _before_response(self, request: RoutedRequest, headers: Headers) -> bool:
         """Run the chains that come before a response; return True when a rule has sent another one instead."""
+        for collected in self._collected:
+            collected.look(request, headers)
         if self._error is not None and request.status_to_send >= 400 and self._error.run(request):
             return True
-        return self._response is not None and self._response.run(request)
+        is_answered = self._response is not None and self._response.run(request)
+        if self._has_auto_gzip and not is_answered:
+            _mark_for_gzip(request, headers)
+        return is_answered
+
+
+class _Collected(NamedTuple):
+    """A header of the response that becomes a variable of the request, for rules and ``--log-format``."""
+
+    header: str
+    variable: str
+    is_pulled: bool  # then the client does not get it
+
+    def look(self, request: RoutedRequest, headers: Headers) -> None:
+        for name, value in headers:
+            if name.lower() == self.header:
+                request.environ[self.variable] = value
+                if self.is_pulled:
+                    request.removed_headers.add(self.header)
+
+
+def _collected(setting: Setting, errors: list[OptionError]) -> _Collected | None:
+    header, _, variable = (setting.value or "").strip().partition(" ")
+    if not variable.strip():
+        errors.append(setting.error(f"{setting.value!r} is not of the form HEADER VARIABLE"))
+        return None
+    return _Collected(header.lower(), variable.strip(), setting.name == "pull-header")
+
+
+def _mark_for_gzip(request: RoutedRequest, headers: Headers) -> None:
+    """Have a response compressed whose application, or whose routes, ask for it by ``uWSGI-Encoding: gzip``."""
+    names = {name.lower() for name, _ in headers}
+    for name, value in (*headers, *request.added_headers):
+        if name.lower() == "uwsgi-encoding" and value.lower() == "gzip" and "content-length" not in names:
+            request.is_to_be_compressed = True
+    request.removed_headers.add("uwsgi-encoding")
+    request.added_headers = [each for each in request.added_headers if each[0].lower() != "uwsgi-encoding"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ class Asked(Request):
 
 
 def routed(**variables: str) -> RoutedRequest:
-    return RoutedRequest(Asked(**variables), lambda request: False)
+    return RoutedRequest(Asked(**variables), lambda request, headers: False)
 
 
 def application(status: str = "200 OK") -> Any:
@@ -460,3 +462,86 @@ class TestStatic:
 def test_a_request_error_in_a_late_chain_reaches_the_server() -> None:
     with pytest.raises(RequestError):
         run(("final-route-run", "addheader:X: ${PATH_INFO}"), PATH_INFO="/\n")
+
+
+BODY = b"ab" * 50_000
+
+
+def compressible(*headers: tuple[str, str], status: str = "200 OK") -> Any:
+    def answer(request: Request) -> None:
+        request.write_head(status, headers, len(BODY))
+        if request.can_sendfile:
+            with tempfile.TemporaryFile() as file:
+                file.write(BODY)
+                file.flush()
+                offset = 0
+                while offset < len(BODY):
+                    offset += request.write_file(file.fileno(), offset, len(BODY) - offset)
+        request.finish()
+
+    return answer
+
+
+class TestCompression:
+    def asked(self, router: Router, application: Any, accept: str | None = "br, GZIP;q=0.5") -> Asked:
+        asked = Asked() if accept is None else Asked(HTTP_ACCEPT_ENCODING=accept)
+        router.answer(asked, application)
+        return asked
+
+    def test_a_response_is_compressed_for_clients_that_take_it(self) -> None:
+        headers = (("Content-Length", str(len(BODY))), ("ETag", '"x"'), ("Accept-Ranges", "bytes"))
+        asked = self.asked(compiled(("route", "^ gzip:")), compressible(*headers))
+        assert asked.headers == [("ETag", 'W/"x"'), ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
+        assert gzip.decompress(asked.body) == BODY
+        assert len(asked.body) < 1_000
+
+    @pytest.mark.parametrize("accept", [None, "", "br", "gzip;q=0", "*;q=0.0", "identity", "gzip;q=0, *"])
+    def test_others_get_it_as_it_is(self, accept: str | None) -> None:
+        asked = self.asked(compiled(("route", "^ gzip:")), compressible(("Content-Length", "100000")), accept)
+        assert (asked.headers, asked.body) == ([("Content-Length", "100000")], BODY)
+
+    @pytest.mark.parametrize(
+        ("header", "status"),
+        [
+            (("Content-Encoding", "br"), "200 OK"),
+            (("Cache-Control", "public, no-transform"), "200 OK"),
+            (("Content-Range", "bytes 0-1/4"), "206 Partial Content"),
+            (("X", "y"), "206 Partial Content"),
+            (("X", "y"), "304 Not Modified"),
+        ],
+    )
+    def test_what_would_break_stays_as_it_is(self, header: tuple[str, str], status: str) -> None:
+        asked = self.asked(compiled(("response-route", "^ gzip:")), compressible(header, status=status))
+        assert (asked.headers, asked.body) == ([header], BODY)
+
+    def test_an_application_may_ask_for_it_where_the_option_is_on(self) -> None:
+        answer = compressible(("uWSGI-Encoding", "gzip"))
+        by_route = compressible(("Content-Type", "application/json"))
+        auto = ("http-auto-gzip", "true")
+        collect = ("collect-header", "Content-Type RESPONSE_CONTENT_TYPE")
+        rule = ("response-route-if", "startswith:${RESPONSE_CONTENT_TYPE};application/ addheader:uWSGI-Encoding: gzip")
+        for router, application in (compiled(auto), answer), (compiled(auto, collect, rule), by_route):
+            asked = self.asked(router, application)
+            assert gzip.decompress(asked.body) == BODY
+            assert "uWSGI-Encoding" not in dict(asked.headers)
+        assert self.asked(compiled(auto), compressible(("X", "y"))).body == BODY
+        off = compiled(auto, ("http-auto-gzip", "false"))
+        assert self.asked(off, answer).headers == [("uWSGI-Encoding", "gzip")]
+
+
+def test_a_header_of_the_response_becomes_a_variable() -> None:
+    asked = run(
+        ("collect-header", "X-App app"),
+        ("pull-header", "server SERVER"),
+        ("response-route-run", "addheader:A: ${app}"),
+        ("response-route-run", "addheader:S: ${SERVER}"),
+    )
+    assert asked.headers == [("X-App", "/caf\xc3\xa9/x"), ("A", "/caf\xc3\xa9/x"), ("S", "app")]
+    with pytest.raises(OptionError, match=r"^pull-header: 'one' is not of the form HEADER VARIABLE \(a.ini:1\)"):
+        compiled(("pull-header", "one"))
+
+
+def test_a_rule_sets_the_time_limit_of_a_request() -> None:
+    assert routes("^ harakiri:30").environ["uwsgi_ws.harakiri"] == 30
+    with pytest.raises(OptionError, match="'soon' is no number of seconds"):
+        compiled(("route", "^ harakiri:soon"))
