@@ -58,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for pidfile, number in (options.stop, signal.SIGINT), (options.reload, signal.SIGHUP):
         if pidfile is not None:
             return _signal(pidfile, number)
+    if options.connect_and_read:
+        from uwsgi_ws.process.stats_client import print_what_comes_from
+
+        return max(map(print_what_comes_from, options.connect_and_read))
     if not is_a_reload:
         for text in options.print:
             print(text)

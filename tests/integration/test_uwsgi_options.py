@@ -468,6 +468,17 @@ def test_an_instance_is_reloaded_and_stopped_by_its_pidfile(
         assert command("--stop", pidfile).returncode == 1
 
 
+def test_statistics_are_read_without_another_program(serve: Any, tmp_path: Path) -> None:
+    stats = str(tmp_path / "stats")
+    server = serve(ABOUT, "--stats", stats, "--master")
+    read = command("--connect-and-read", stats)
+    assert (read.returncode, json.loads(read.stdout)["pid"]) == (0, server.pid)
+    server.stop()
+    failed = command("--connect-and-read", stats)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == f"uwsgi_ws: cannot read from {stats}: No such file or directory\n"
+
+
 @pytest.mark.parametrize("master", [(), ("--master",)], ids=["alone", "master"])
 def test_a_reload_may_be_an_end(serve: Any, master: tuple[str, ...]) -> None:
     server = serve(ABOUT, "--exit-on-reload", *master)

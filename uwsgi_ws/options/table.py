@@ -1163,6 +1163,11 @@ class Options:
     reload: str | None = option(
         None, metavar="PIDFILE", group="Information", help="Reload the instance of this pidfile, and end."
     )
+    connect_and_read: tuple[Address, ...] = option(
+        (),
+        group="Information",
+        help="Print what a socket sends to those that connect, such as the one of --stats, and end.",
+    )
     version: bool = option(False, short="V", group="Information", help="Print the version and end.")
     help: bool = option(False, short="h", aliases=("usage",), group="Information", help="Print this text and end.")
 

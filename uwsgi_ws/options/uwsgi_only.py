@@ -532,7 +532,7 @@ REFUSED = (
         "ping ping-timeout",
         "nagios zabbix-template",
     ),
-    *_refused(_STANDS, "pause suspend resume connect-and-read extract get", ""),
+    *_refused(_STANDS, "pause suspend resume extract get", ""),
     *_refused(
         _NO_LISTS,
         "",
