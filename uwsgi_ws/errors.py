@@ -12,6 +12,7 @@ status or close code, not for its class.
     │   │   └── HandshakeError   it is no opening handshake; also an OSError
     │   └── FrameError           a WebSocket's frame: the connection fails with ``close_code`` 1002
     │       ├── InvalidText      1007
+    │       ├── InvalidDeflate   1007
     │       ├── MessageTooBig    1009
     │       └── KeepaliveTimeout 1011: there was no frame at all
     ├── ClientGone               a response could not be sent; also an OSError
@@ -37,6 +38,7 @@ __all__ = [
     "Error",
     "FrameError",
     "HandshakeError",
+    "InvalidDeflate",
     "InvalidState",
     "InvalidText",
     "KeepaliveTimeout",
@@ -114,6 +116,13 @@ class InvalidText(FrameError):
 
     close_code = 1007
     close_reason = "invalid UTF-8"
+
+
+class InvalidDeflate(FrameError):
+    """A compressed message cannot be inflated (RFC 7692 7.2.2)."""
+
+    close_code = 1007
+    close_reason = "invalid compressed data"
 
 
 class MessageTooBig(FrameError):

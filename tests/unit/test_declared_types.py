@@ -56,7 +56,7 @@ ALLOWED_BY_REASON = {
     },
     FRAME: {
         "protocol/websocket/engine.pxd": ("WebSocket.output", "encode() returns", "frame_of() returns"),
-        "protocol/websocket/prepared.pxd": ("Prepared.plain",),
+        "protocol/websocket/prepared.pxd": ("Prepared._compressed", "Prepared.plain"),
         "websocket/connection.pxd": ("send_message: frame",),
         "websocket/outbox.pxd": (
             "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.cork(frame)", "Outbox.offer(frame)",

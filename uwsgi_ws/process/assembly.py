@@ -38,6 +38,7 @@ from uwsgi_ws.process.boot import print_traceback_of_application
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol.http import http1
 from uwsgi_ws.protocol.http.forwarded import Proxies
+from uwsgi_ws.protocol.websocket.deflate import Compressors, DeflateSettings
 from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
@@ -298,6 +299,7 @@ def make_server(
             bytes_per_second=options.websockets_bytes_per_second,
             takes_unmasked="masking" in lenient,
             is_traced=options.websockets_trace,
+            compressors=_make_compressors(options),
         ),
         stats,
         threads=options.threads > 0 or (options.is_serial and not monkey.is_module_patched("threading")),
@@ -351,6 +353,22 @@ def _expiries(options: Options) -> Expiries:
             found = getattr(options, f"static_expires{what}{since}")
             rules += [Rule(what, re.compile(each.pattern), each.seconds, bool(since)) for each in found]
     return Expiries(rules)
+
+
+def _make_compressors(options: Options) -> Compressors | None:
+    """Return what compresses a worker's messages; None unless WebSockets may be compressed."""
+    if not options.websockets_deflate:
+        return None
+    has_takeover = options.websockets_deflate_takeover
+    settings = DeflateSettings(
+        # A connection that keeps a compressor of its own shall not keep 256 KiB.
+        options.websockets_deflate_window or (12 if has_takeover else 15),
+        options.websockets_deflate_memory or (5 if has_takeover else 8),
+        options.websockets_deflate_level,
+        options.websockets_deflate_min_size,
+        has_takeover,
+    )
+    return Compressors(settings, None if options.gevent else monkey.get_original("_thread", "allocate_lock")())
 
 
 def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:

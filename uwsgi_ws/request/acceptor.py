@@ -9,6 +9,7 @@ from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.protocol.websocket import handshake
+from uwsgi_ws.protocol.websocket.deflate import negotiate
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
@@ -37,6 +38,11 @@ class Acceptor:
             raise InvalidState("the request has been answered already")
         if not handshake.is_websocket(request.environ):
             raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
+        agreement = None
+        if self._settings.compressors is not None:
+            agreement = negotiate(request.environ, self._settings.compressors.settings)
+            if agreement is not None:
+                headers = [*headers, ("Sec-WebSocket-Extensions", agreement.header)]
         stream, early = request.upgrade(reason, headers)
         connection = self._connect(
             stream,
@@ -46,6 +52,7 @@ class Acceptor:
             self._stats,
             path=request.environ["PATH_INFO"],
             subprotocol=subprotocol,
+            agreement=agreement,
         )
         request.websocket = connection
         self._stats.websockets += 1

@@ -283,13 +283,13 @@ class ThreadConnection(Connection):
 
     # Sending
 
-    def send_message(self, opcode: int, payload: bytes) -> None:
+    def send_message(self, opcode: int, payload: bytes, compress: bool = True) -> None:
         """Send a message, without the hub where the stream is a plain socket."""
         if self._stream.is_plain:
             with self._lock:
-                Connection.send_message(self, opcode, payload)
+                Connection.send_message(self, opcode, payload, compress)
         else:
-            self._in_hub(Connection.send_message, opcode, payload)
+            self._in_hub(Connection.send_message, opcode, payload, compress)
 
     # What the hub calls, and what needs the hub
 

@@ -19,6 +19,7 @@ def broadcast(
     *,
     exclude: Connection | None = None,
     slow: str = "close",
+    compress: bool = True,
 ) -> int:
     """Send a message to many connections of this worker, and return at once.
 
@@ -31,6 +32,7 @@ def broadcast(
         exclude: One that does not get it, such as the sender.
         slow: ``close`` the slow client's connection with 1008, ``drop`` this message, or ``conflate``: drop those
             that wait, so that the newest takes their place.
+        compress: As in ``Connection.send``; it is compressed once for all that take it.
 
     Returns:
         How many connections took it.
@@ -40,7 +42,7 @@ def broadcast(
         ValueError: no such ``slow``; nothing was sent.
     """
     overflow = Overflow(slow)
-    prepared = Prepared(*as_message(message))
+    prepared = Prepared(*as_message(message), may_compress=compress)
     # A list, as the caller's set may change meanwhile: slow clients are closed, and others come and go in threads.
     return in_hub(_offer, list(connections), exclude, prepared, overflow)
 

@@ -176,8 +176,13 @@ class Connection(LiveConnection):
 
     # Sending
 
-    def send(self, message: Sendable) -> None:
+    def send(self, message: Sendable, *, compress: bool = True) -> None:
         """Send ``str`` as text, anything bytes-like as binary; returns when the kernel has taken all of it.
+
+        Args:
+            message: Copied, if it waits.
+            compress: Whether it may go compressed, where that has been agreed on (``--websockets-deflate``). A secret
+                beside text that others choose should not (CRIME).
 
         Raises:
             ConnectionClosed: it ended before or while the message went.
@@ -185,16 +190,17 @@ class Connection(LiveConnection):
 
         Source: RFC 6455 6.1.
         """
-        self.send_message(*as_message(message))
+        opcode, payload = as_message(message)
+        self.send_message(opcode, payload, compress)
 
-    def send_message(self, opcode: int, payload: bytes) -> None:
+    def send_message(self, opcode: int, payload: bytes, compress: bool = True) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
         engine = self._engine
         length = len(payload)
-        if length > COPY_LIMIT and (self._outbox is None or self._outbox.is_empty):
+        if length > COPY_LIMIT and compress and (self._outbox is None or self._outbox.is_empty):
             self._send_long(opcode, payload)
             return
-        frame = engine.encode(opcode, payload)
+        frame = engine.encode(opcode, payload) if compress else engine.encode_plain(opcode, payload)
         self.messages_sent += 1
         self.bytes_sent += length
         if engine.messages and length <= COPY_LIMIT and self._may_cork():

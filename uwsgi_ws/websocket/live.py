@@ -30,6 +30,7 @@ from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.log import escape
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
+from uwsgi_ws.protocol.websocket.deflate import Agreement, Compressors
 from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
@@ -68,6 +69,7 @@ class ConnectionSettings:
         bytes_per_second: Bytes that a peer may send in a second; 0 is no limit.
         takes_unmasked: Whether a peer's frames may come unmasked.
         is_traced: Whether the log gets a transcript of each.
+        compressors: The worker's, where permessage-deflate is offered; None where it is not.
     """
 
     max_message_size: int
@@ -78,6 +80,7 @@ class ConnectionSettings:
     bytes_per_second: int
     takes_unmasked: bool
     is_traced: bool
+    compressors: Compressors | None = None
 
 
 class LiveConnection(Receiver):
@@ -90,6 +93,7 @@ class LiveConnection(Receiver):
         stream: Where the bytes go; the connection owns it from now on.
         path: The request's path, for the application.
         subprotocol: The one agreed on, if any.
+        agreement: What has been agreed on about compression; None for none.
     """
 
     __slots__ = (
@@ -133,8 +137,12 @@ class LiveConnection(Receiver):
         *,
         path: str = "",
         subprotocol: str | None = None,
+        agreement: Agreement | None = None,
     ) -> None:
-        self._engine = WebSocket(settings.max_message_size, settings.takes_unmasked)
+        deflate = None
+        if agreement is not None and settings.compressors is not None:
+            deflate = settings.compressors.deflate(agreement)
+        self._engine = WebSocket(settings.max_message_size, settings.takes_unmasked, None, deflate)
         self._stream = stream
         self._raw: Any = stream.raw  # a socket to write to without further ado
         self._settings = settings
@@ -254,6 +262,8 @@ class LiveConnection(Receiver):
         engine = self._engine
         if engine.state is not OPEN:
             return False
+        if overflow is Overflow.CONFLATE and engine.deflate is not None and engine.deflate.has_takeover:
+            overflow = Overflow.DROP  # what waits may be what later messages refer to
         if not self._own_outbox().offer(engine.frame_of(prepared), overflow):
             self._trace("! the peer is too slow: this one is lost")
             return False

@@ -11,6 +11,7 @@ cdef class WebSocket:
     cdef public object ending
     cdef public object cause
     cdef public object trace
+    cdef public object deflate
     cdef bytes _pending
     cdef object _assembler
     cdef object _masker

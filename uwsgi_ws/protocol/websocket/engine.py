@@ -4,6 +4,9 @@ Bytes from the peer go into ``receive``; whole messages come out of ``messages``
 (pongs, close frames) collects in ``output``, already encoded and in order. Nothing is raised for a peer's fault:
 the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
 
+With permessage-deflate (RFC 7692) a message whose first frame has RSV1 set is inflated as it comes, and ours are
+compressed where that makes them shorter.
+
 What it keeps of the peer's bytes is bounded. An unfinished message takes no more than the limit of a message, and only
 while it may still be delivered: our close frame, a failure and the end of the stream each drop it. While
 ``MAX_WAITING`` messages wait to be taken, further bytes are not parsed: they are kept as they came (``has_rest``) until
@@ -32,6 +35,7 @@ from operator import index
 from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, MessageTooBig
 from uwsgi_ws.protocol.plain import octets, plain_str
 from uwsgi_ws.protocol.websocket import frames
+from uwsgi_ws.protocol.websocket.deflate import Deflate, Inflater
 from uwsgi_ws.protocol.websocket.frames import (
     CLOSE,
     CONTINUATION,
@@ -112,6 +116,7 @@ class WebSocket:
         max_message_size: Bytes allowed in one message, all its fragments counted.
         takes_unmasked: Whether frames that are not masked are taken (against 5.1), as uWSGI does.
         trace: Gets the transcript; None for none.
+        deflate: This end of permessage-deflate; None where it has not been agreed on.
     """
 
     __slots__ = (
@@ -127,6 +132,7 @@ class WebSocket:
         "close_reason",
         "close_received",
         "close_sent",
+        "deflate",
         "ending",
         "finished",
         "frames_received",
@@ -143,7 +149,13 @@ class WebSocket:
         "trace",
     )
 
-    def __init__(self, max_message_size: int, takes_unmasked: bool = False, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        max_message_size: int,
+        takes_unmasked: bool = False,
+        trace: Trace | None = None,
+        deflate: Deflate | None = None,
+    ) -> None:
         self.max_message_size = max_message_size
         self._takes_unmasked = takes_unmasked
         #: An unmasked frame has come, and been taken.
@@ -180,13 +192,14 @@ class WebSocket:
         #: machine (see ``speed.short_message``).
         self.is_idle = trace is None and max_message_size >= frames.MAX_MEDIUM
         self.trace = trace  # set by ``trace_to``
-        #: Open, and not traced: a message may be encoded without further questions.
-        self.is_quiet = trace is None
+        self.deflate = deflate
+        #: Open, neither traced nor compressed: a message may be encoded without further questions.
+        self.is_quiet = trace is None and deflate is None
 
     def trace_to(self, trace: Trace | None) -> None:
         """Have the transcript go elsewhere from now on; None: nowhere."""
         self.trace = trace
-        self.is_quiet = trace is None and self.state is OPEN
+        self.is_quiet = trace is None and self.deflate is None and self.state is OPEN
         self._note_idle()
 
     # Receiving
@@ -253,7 +266,7 @@ class WebSocket:
                 if self._masker is not None:
                     return attention
                 continue
-            header = frames.parse_header(data, start, self._takes_unmasked)
+            header = frames.parse_header(data, start, self._takes_unmasked, self.deflate is not None)
             if header is None:
                 break
             if self._takes_unmasked and not data[start + 1] & frames.MASKED:
@@ -303,14 +316,21 @@ class WebSocket:
 
     def _receive_message(self, header: frames.FrameHeader, masked: bytes) -> None:
         """Take a whole message in one frame; nothing of it needs to be kept while more comes."""
-        if header.length > self.max_message_size:
+        if header.length > self.max_message_size and not header.is_compressed:
             raise MessageTooBig(header.length, self.max_message_size)
         if self.state is not OPEN:
             return  # data that crosses our close frame is legal, and not delivered
         payload = unmask(header.key, masked)
+        if header.is_compressed:
+            inflater = self._inflater()
+            payload = inflater.inflate(payload) + inflater.finish()
         if header.opcode == TEXT:
             check_text(payload)
         self._put((header.opcode, payload))
+
+    def _inflater(self) -> Inflater:
+        assert self.deflate is not None, "no frame is compressed without"
+        return self.deflate.inflater(self.max_message_size)
 
     def _begin_data_frame(self, header: frames.FrameHeader) -> None:
         assembler = self._assembler
@@ -320,7 +340,8 @@ class WebSocket:
         elif assembler is not None:
             raise FrameError("new message inside a fragmented one")
         else:
-            assembler = self._assembler = Assembler(header.opcode, self.max_message_size)
+            inflater = self._inflater() if header.is_compressed else None
+            assembler = self._assembler = Assembler(header.opcode, self.max_message_size, inflater)
             if self.state is not OPEN:
                 assembler.drop()
         assembler.announce(header.length)
@@ -439,23 +460,44 @@ class WebSocket:
         length = len(payload)
         if not self.is_quiet:
             self._note_message(opcode, length)
+            if self.deflate is not None:
+                return b"".join(self._compressed(opcode, payload))
         return (SHORT_HEADERS[opcode][length] if length < 126 else frames.encode_header(opcode, length)) + payload
 
     def encode_long(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
         """Return what ``encode`` does in two parts, to be written together: what is long is not copied."""
         if not self.is_quiet:
             self._note_message(opcode, len(payload))
+            if self.deflate is not None:
+                return self._compressed(opcode, payload)
         return frames.encode_header(opcode, len(payload)), payload
+
+    def encode_plain(self, opcode: int, payload: bytes) -> bytes:
+        """Return what ``encode`` does, never compressed."""
+        self.check_open()
+        if self.trace is not None:
+            self._trace_sent(opcode, len(payload))
+        return frames.encode(opcode, payload)
+
+    def _compressed(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
+        assert self.deflate is not None, "asked before"
+        compressed = self.deflate.compress(payload)
+        if compressed is None:
+            return frames.encode_header(opcode, len(payload)), payload
+        return frames.encode_compressed_header(opcode, len(compressed)), compressed
 
     def frame_of(self, prepared: Prepared) -> bytes:
         """Return a message for many peers as this one takes it; raises as ``encode``."""
         if not self.is_quiet:
             self._note_message(prepared.opcode, prepared.size)
+            if self.deflate is not None:
+                return prepared.compressed(self.deflate)
         return prepared.plain
 
     def _note_message(self, opcode: int, size: int) -> None:
         self.check_open()
-        self._trace_sent(opcode, size)  # who is open and not quiet has a trace
+        if self.trace is not None:
+            self._trace_sent(opcode, size)
 
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""

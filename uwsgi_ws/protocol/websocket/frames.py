@@ -24,6 +24,7 @@ __all__ = [
     "FrameHeader",
     "encode",
     "encode_close",
+    "encode_compressed_header",
     "encode_header",
     "is_valid_close_code",
     "parse_close",
@@ -44,6 +45,7 @@ NAMES = {
 
 FIN = 0x80
 RSV = 0x70
+RSV1 = 0x40  #: Of a compressed message's first frame (RFC 7692 6).
 MASKED = 0x80
 _NO_KEY = bytes(4)
 #: Longest payload of a control frame (RFC 6455 5.5).
@@ -103,7 +105,7 @@ class CloseCode(IntEnum):
 class FrameHeader(NamedTuple):
     """What comes before a client's payload.
 
-    ``size`` counts the header's own bytes, its masking key included; ``length`` the payload's.
+    ``size`` counts the header's own bytes, its masking key included; ``length`` the payload's, compressed or not.
     """
 
     fin: bool
@@ -111,9 +113,12 @@ class FrameHeader(NamedTuple):
     length: int
     key: bytes
     size: int
+    is_compressed: bool = False
 
 
-def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = False) -> FrameHeader | None:
+def parse_header(
+    data: bytes | bytearray, start: int, takes_unmasked: bool = False, takes_compressed: bool = False
+) -> FrameHeader | None:
     """Read a client's frame header at ``data[start:]``; None when it is not all there yet.
 
     What can be judged from two bytes is judged from two bytes, so that a bad frame fails at once.
@@ -122,6 +127,7 @@ def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = Fal
         data: Bytes from the peer.
         start: Where the frame begins.
         takes_unmasked: Whether a client's frame may come unmasked; its key then is one that changes nothing.
+        takes_compressed: Whether a message's first frame may have RSV1 set.
 
     Raises:
         FrameError: 1002 for each MUST of RFC 6455 5.1, 5.2 and 5.5 that the header breaks.
@@ -131,7 +137,10 @@ def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = Fal
         return None
     first, second = data[start], data[start + 1]
     opcode = first & 0x0F
-    if first & RSV:
+    is_compressed = bool(first & RSV)
+    if is_compressed and not (takes_compressed and first & RSV == RSV1 and opcode in (TEXT, BINARY)):
+        if takes_compressed:
+            raise FrameError("reserved bits set where the extension has no use for them")
         raise FrameError("reserved bits set, and no extension was negotiated")
     if opcode not in NAMES:
         raise FrameError(f"reserved opcode {opcode:#x}")
@@ -162,11 +171,11 @@ def parse_header(data: bytes | bytearray, start: int, takes_unmasked: bool = Fal
         if length < 65_536:
             raise FrameError("length not in its shortest form")
     if not is_masked:
-        return FrameHeader(first >= FIN, opcode, length, _NO_KEY, body - start)
+        return FrameHeader(first >= FIN, opcode, length, _NO_KEY, body - start, is_compressed)
     key = bytes(data[body : body + 4])
     if len(key) < 4:
         return None
-    return FrameHeader(first >= FIN, opcode, length, key, body + 4 - start)
+    return FrameHeader(first >= FIN, opcode, length, key, body + 4 - start, is_compressed)
 
 
 def encode_header(opcode: int, length: int) -> bytes:
@@ -176,6 +185,12 @@ def encode_header(opcode: int, length: int) -> bytes:
     if length < 65_536:
         return bytes((FIN | opcode, 126, length >> 8, length & 0xFF))
     return bytes((FIN | opcode, 127)) + length.to_bytes(8, "big")
+
+
+def encode_compressed_header(opcode: int, length: int) -> bytes:
+    """Return the header of one whole compressed message."""
+    header = encode_header(opcode, length)
+    return bytes((header[0] | RSV1,)) + header[1:]
 
 
 def encode(opcode: int, payload: bytes) -> bytes:

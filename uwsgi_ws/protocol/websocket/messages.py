@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
 from uwsgi_ws.protocol.plain import is_text, octets
+from uwsgi_ws.protocol.websocket.deflate import Inflater
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 from uwsgi_ws.protocol.websocket.speed import Masker, Payload
 
@@ -85,13 +86,15 @@ class Assembler:
     """Collects the pieces of one message.
 
     A piece is any run of unmasked payload bytes: a fragment or a part of one. What is held never passes
-    ``limit`` bytes, and ``take`` empties it, so that a streamed message is never held whole.
+    ``limit`` bytes, and ``take`` empties it, so that a streamed message is never held whole. A compressed message is
+    inflated as it comes.
     """
 
-    __slots__ = ("_decoder", "_frame", "_is_dropped", "_parts", "_size", "_small", "limit", "opcode")
+    __slots__ = ("_decoder", "_frame", "_inflater", "_is_dropped", "_parts", "_size", "_small", "limit", "opcode")
 
-    def __init__(self, opcode: int, limit: int) -> None:
+    def __init__(self, opcode: int, limit: int, inflater: Inflater | None = None) -> None:
         self.opcode = opcode
+        self._inflater = inflater  # which keeps to the limit itself; None for a message that is not compressed
         self.limit = limit
         self._size = 0  # bytes announced by the frame headers so far
         # Large pieces are kept as they come and joined once; small ones would cost more as objects than as bytes, so a
@@ -116,6 +119,8 @@ class Assembler:
         Raises:
             MessageTooBig: the frame would take the message past the limit.
         """
+        if self._inflater is not None:
+            return
         self._size += length
         if self._size > self.limit:
             raise MessageTooBig(self._size, self.limit)
@@ -123,12 +128,13 @@ class Assembler:
             self._frame = Payload(length)
 
     def add_masked(self, masker: Masker, piece: bytes) -> None:
-        """Append bytes of the present frame's payload as they came. Raises as ``add``."""
+        """Append bytes of the present frame's payload as they came. Raises as ``add``, and as ``Inflater.inflate``."""
         if self._is_dropped:
             return
         frame = self._frame
         if frame is None:
-            self.add(masker.process(piece))
+            piece = masker.process(piece)
+            self.add(piece if self._inflater is None else self._inflater.inflate(piece))
             return
         is_ascii = frame.add(masker, piece)
         if self.opcode == TEXT and (self._decoder is not None or not is_ascii):
@@ -183,7 +189,11 @@ class Assembler:
 
         Raises:
             InvalidText: the text ends inside a character.
+            InvalidDeflate: the message cannot be inflated.
+            MessageTooBig: it is longer than the limit.
         """
+        if self._inflater is not None and not self._is_dropped:
+            self.add(self._inflater.finish())
         if self._decoder is not None and not _goes_on(self._decoder, b"", True):
             raise InvalidText("text message ends inside a character")
         return self.take()

@@ -3,3 +3,5 @@ cdef class Prepared:
     cdef readonly bytes payload
     cdef readonly bytes plain
     cdef readonly Py_ssize_t size
+    cdef readonly bint may_compress
+    cdef dict _compressed

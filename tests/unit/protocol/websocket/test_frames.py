@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.websocket_client import frame, masked
 
-from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidText, KeepaliveTimeout, MessageTooBig
+from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidDeflate, InvalidText, KeepaliveTimeout, MessageTooBig
 from uwsgi_ws.protocol.websocket import frames
 from uwsgi_ws.protocol.websocket.engine import WebSocket
 from uwsgi_ws.protocol.websocket.frames import CloseCode
@@ -34,7 +34,7 @@ MAY_BE_SENT = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 @pytest.mark.parametrize("fin", [True, False])
 def test_a_header_with_any_length_is_read(opcode: int, length: int, fin: bool) -> None:
     data = frame(opcode, length=length, fin=fin, key=KEY)
-    assert frames.parse_header(data, 0) == (fin, opcode, length, KEY, len(data))
+    assert frames.parse_header(data, 0) == (fin, opcode, length, KEY, len(data), False)
 
 
 @pytest.mark.parametrize("length", BOUNDARIES)
@@ -46,7 +46,7 @@ def test_a_header_that_is_not_all_there_is_no_header_yet(length: int) -> None:
 
 def test_a_header_is_read_where_it_starts() -> None:
     data = b"noise" + frame(frames.TEXT, b"Hello", key=KEY)
-    assert frames.parse_header(data, 5) == (True, frames.TEXT, 5, KEY, 6)
+    assert frames.parse_header(data, 5) == (True, frames.TEXT, 5, KEY, 6, False)
     assert frames.parse_header(data, len(data)) is None
 
 
@@ -115,7 +115,7 @@ def test_a_header_written_is_read_back(opcode: int, length: int, key: bytes) -> 
     written = bytearray(frames.encode_header(opcode, length))
     written[1] |= frames.MASKED
     data = bytes(written) + key
-    assert frames.parse_header(data, 0) == (True, opcode, length, key, len(data))
+    assert frames.parse_header(data, 0) == (True, opcode, length, key, len(data), False)
 
 
 # Close frames
@@ -204,6 +204,7 @@ def test_the_faults_of_a_peer_have_close_codes_of_the_registry() -> None:
     codes = {
         FrameError: CloseCode.PROTOCOL_ERROR,
         InvalidText: CloseCode.INVALID_DATA,
+        InvalidDeflate: CloseCode.INVALID_DATA,
         MessageTooBig: CloseCode.MESSAGE_TOO_BIG,
         KeepaliveTimeout: CloseCode.INTERNAL_ERROR,
     }

@@ -1,0 +1,107 @@
+"""permessage-deflate with other people's clients, and what goes over the wire."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.chromium import blank_site, chromium_page
+from support.peers import require_module
+from support.server import APPLICATIONS, Server
+from support.websocket_client import RawClient, handshake
+
+Serve = Callable[..., Server]
+
+APPLICATION = APPLICATIONS / "compression.py"
+LIMIT = 20
+OFFER = ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
+MESSAGE = json.dumps([{"user": number, "text": "Grüße, мир"} for number in range(50)])
+MESSAGES = ["", "short", MESSAGE, "x" * 200_000, MESSAGE, b"\x00\x01" * 5_000, bytes(range(256)), MESSAGE]
+
+CONCURRENCY = pytest.mark.parametrize(
+    "concurrency", [["--gevent", "100"], ["--threads", "10"], []], ids=["greenlets", "threads", "serial"]
+)
+TAKEOVER = pytest.mark.parametrize("takeover", [[], ["--websockets-deflate-takeover"]], ids=["alone", "takeover"])
+
+
+@CONCURRENCY
+@TAKEOVER
+@pytest.mark.parametrize("path", ["/", "/plain", "/all"])
+def test_messages_come_back_as_they_were(serve: Serve, concurrency: list[str], takeover: list[str], path: str) -> None:
+    client = require_module("websockets.sync.client")
+    server = serve(APPLICATION, "--websockets-deflate", *takeover, *concurrency)
+    with client.connect(server.ws_url(path), open_timeout=LIMIT) as connection:
+        assert [extension.name for extension in connection.protocol.extensions] == ["permessage-deflate"]
+        for message in MESSAGES:
+            connection.send(message)
+        assert [connection.recv(timeout=LIMIT) for _ in MESSAGES] == MESSAGES
+
+
+@TAKEOVER
+def test_a_browser_does_as_well(serve: Serve, takeover: list[str]) -> None:
+    server = serve(APPLICATION, "--websockets-deflate", *takeover, "--gevent", "10")
+    texts = [message for message in MESSAGES if isinstance(message, str)]
+    script = """
+        ([url, messages]) => new Promise((resolve) => {
+            const echoes = [], socket = new WebSocket(url);
+            socket.onopen = () => messages.forEach(message => socket.send(message));
+            socket.onmessage = ({data}) => { echoes.push(data); if (echoes.length == messages.length) socket.close(); };
+            socket.onclose = ({code}) => resolve({echoes, code, extensions: socket.extensions});
+        })
+    """
+    with blank_site() as address, chromium_page() as page:
+        page.goto(address)
+        seen: dict[str, Any] = page.evaluate(script, [server.ws_url(), texts])
+    assert seen["echoes"] == texts
+    assert seen["code"] == 1005
+    assert seen["extensions"].startswith("permessage-deflate")
+
+
+def test_clients_that_do_not_ask_for_it_are_served_as_ever(serve: Serve) -> None:
+    server = serve(APPLICATION, "--websockets-deflate", "--gevent", "10")
+    with RawClient.open(server.port) as client:
+        client.send_text("x" * 1_000)
+        client.expect_text("x" * 1_000)
+    off = serve(APPLICATION, "--gevent", "10")
+    with RawClient(off.port) as client:
+        assert "sec-websocket-extensions" not in client.shake_hands(handshake("/", [OFFER])).headers
+
+
+def test_many_get_what_was_compressed_once(serve: Serve) -> None:
+    client = require_module("websockets.sync.client")
+    server = serve(APPLICATION, "--websockets-deflate", "--gevent", "10")
+    with client.connect(server.ws_url("/all")) as one, client.connect(server.ws_url("/all"), compression=None) as two:
+        two.send("ready")
+        assert [each.recv(timeout=LIMIT) for each in (one, two)] == ["ready", "ready"]
+        one.send(MESSAGE)
+        assert [each.recv(timeout=LIMIT) for each in (one, two)] == [MESSAGE, MESSAGE]
+
+
+@CONCURRENCY
+def test_a_bomb_ends_its_own_connection(serve: Serve, concurrency: list[str]) -> None:
+    client = require_module("websockets.sync.client")
+    exceptions = require_module("websockets.exceptions")
+    server = serve(APPLICATION, "--websockets-deflate", "--websockets-max-size", "100", *concurrency)
+    with client.connect(server.ws_url()) as connection, client.connect(server.ws_url()) as other:
+        connection.send("x" * 20_000_000)
+        with pytest.raises(exceptions.ConnectionClosed) as ended:
+            connection.recv(timeout=LIMIT)
+        assert ended.value.rcvd.code == 1009
+        other.send("still here")
+        assert other.recv(timeout=LIMIT) == "still here"
+
+
+def test_what_goes_over_the_wire_is_short(serve: Serve) -> None:
+    server = serve(APPLICATION, "--websockets-deflate", "--gevent", "10")
+    with RawClient(server.port) as client:
+        answer = client.shake_hands(handshake("/", [OFFER])).headers["sec-websocket-extensions"]
+        assert answer == "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+        client.send_text(MESSAGE)
+        first, form = client.read(2)
+        assert (first, form) == (0xC1, 126)
+        compressed = client.read(int.from_bytes(client.read(2), "big"))
+        assert zlib.decompress(compressed + b"\x00\x00\xff\xff\x03\x00", -15).decode() == MESSAGE
+        assert len(compressed) < len(MESSAGE) / 5
