@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from support.eventually import eventually
+from support.gunicorn import gunicorn_program
 from support.http2_client import Http2Client, StreamSocket
 from support.peers import missing, require_program
 from support.server import EXAMPLES, Server
@@ -29,11 +30,15 @@ from support.uwsgi_client import packet_of
 from support.websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
 
 Address = tuple[str, int] | str  # TCP, or a unix socket's path
-Start = Callable[..., Server]  # start(*options): a running server with the suite's application
+# start(*options): a running server with the suite's application; start(program=, env=): that of another program.
+Start = Callable[..., Server]
 
 DEPLOY = EXAMPLES / "deploy"
 BACKEND = "127.0.0.1:3031"  # in all of those files
 SILENCE = 1  # seconds: what the files' timeouts are shortened to
+# A ping after so little silence that idle clients get several; a tolerance that slow machines keep to.
+OPTIONS = ("--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10")
+GUNICORN_ENV = {"UWSGI_WEBSOCKETS_PING_FREQ": "0.3", "UWSGI_WEBSOCKETS_PONG_TOLERANCE": "10"}
 
 
 class PoliteClient(RawClient):
@@ -231,6 +236,15 @@ def uwsgi(start: Start, folder: Path) -> Iterator[Carrier]:
 def uwsgi_unix(start: Start, folder: Path) -> Iterator[Carrier]:
     path = str(folder / "uwsgi.sock")
     yield Carrier(start("--uwsgi-socket", path), path, wire=packet_of, tells_client=False)
+
+
+# Another server's processes
+
+
+@carrier
+def gunicorn(start: Start, folder: Path) -> Iterator[Carrier]:
+    server = start(program=gunicorn_program(), env=GUNICORN_ENV)
+    yield Carrier(server, server.addresses[0])
 
 
 # Another instance with a route

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +31,17 @@ CLIENT_GONE = re.compile(r"^(?:OSError|IOError|uwsgi_ws\.errors\.ConnectionClose
 
 @dataclass(frozen=True)
 class Program:
-    """A command to start, and the line of its log that says that it serves."""
+    """A command to start.
+
+    Args:
+        command: Its words.
+        ready: The line of its log that says that it serves.
+        application: Returns how it is told of an application's file.
+    """
 
     command: tuple[str, ...]
     ready: str
+    application: Callable[[Path], tuple[str, ...]] = lambda path: ("--wsgi-file", str(path))
 
 
 UWSGI_WS = Program((sys.executable, "-m", "uwsgi_ws", "--http", "127.0.0.1:0"), r"spawned uwsgi_ws worker")
@@ -43,7 +50,7 @@ HTTP2_SOCKET = Program((*UWSGI_WS.command[:3], "--http2-socket", "127.0.0.1:0"),
 GREENLETS = ("--gevent", "1000")
 UWSGI = Program(("uwsgi", "--http-socket", "127.0.0.1:0", "--gevent", "100"), r"spawned uWSGI worker")
 
-BOUND = re.compile(r"bound (?:on|to TCP address) (\S+):(\d+)")
+BOUND = re.compile(r"(?:bound on |bound to TCP address |Listening at: https?://)(\S+):(\d+)")
 
 
 class ServerFailed(AssertionError):
@@ -76,7 +83,7 @@ class Server:
         self.killed = False  # it did not end in time when it was asked to
         self._ended = False  # the log has come to its end
         self._changed = threading.Condition()
-        command = [*program.command, *self._application_options(application), *options]
+        command = [*program.command, *self._application_options(application, program), *options]
         if program.command[1:3] == UWSGI_WS.command[1:3] and not {"--gevent", "--threads"}.intersection(options):
             command += concurrency
         self.name = " ".join(command)
@@ -95,13 +102,13 @@ class Server:
             status = self.stop()
             raise ServerFailed(f"{self.name}\nexit status {status}; its log:\n{self.log}") from None
 
-    def _application_options(self, application: Path | str | None) -> Sequence[str]:
+    def _application_options(self, application: Path | str | None, program: Program) -> Sequence[str]:
         if application is None:
             return ()
         if isinstance(application, str):
             source, application = application, Path(self._folder.name, "app.py")
             application.write_text(source, encoding="utf-8")
-        return ("--wsgi-file", str(application))
+        return program.application(application)
 
     def _collect(self) -> None:
         assert self._process.stderr is not None

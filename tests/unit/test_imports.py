@@ -32,7 +32,7 @@ FLOORS = (
     ("server",),
     ("api",),
     ("process", "check"),
-    ("cli",),
+    ("cli", "gunicorn_worker"),
 )
 # The package itself is a list of names for applications, and __main__ calls the command line.
 ENTRANCES = {"", "__main__"}

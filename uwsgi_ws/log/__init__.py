@@ -14,6 +14,7 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
     "escape",
     "finish",
     "hand_on_log",
+    "log_by",
     "log_descriptor",
     "log_file",
     "mark_lines",
@@ -42,6 +44,8 @@ __all__ = [
 _file: Path | None = None
 #: Where the log goes; None in a process that is no server, whose lines go to ``sys.stderr``.
 _output: LogOutput | None = None
+#: What writes lines where the process is another server's.
+_other: Callable[[int, str], None] | None = None
 #: Users, besides root, whose file the log may be.
 _users: tuple[int, ...] = ()
 
@@ -96,6 +100,9 @@ def write_line(text: str) -> None:
     if _output is not None:
         _output.write(text.encode("utf-8", "backslashreplace") + b"\n")
         return
+    if _other is not None:
+        _other(logging.INFO, text)
+        return
     try:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
@@ -132,8 +139,23 @@ def configure(
                 raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
         elif not _is_open(_file):
             reopen()
+    _handle_by(lambda level, text: say(text), "[%(name)s] %(levelname)s: %(message)s")
+
+
+def log_by(write: Callable[[int, str], None]) -> None:
+    """Have another server's log take our loggers' lines, and those of the server's own.
+
+    Args:
+        write: Writes a line; it is told how severe that is, as ``logging`` has it.
+    """
+    global _other
+    _other = write
+    _handle_by(write, "[%(name)s] %(message)s")
+
+
+def _handle_by(write: Callable[[int, str], None], form: str) -> None:
     logger = logging.getLogger("uwsgi_ws")
-    logger.handlers = [_Handler()]  # a process that was forked has its parent's already
+    logger.handlers = [_Handler(write, form)]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
 
@@ -152,15 +174,16 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class _Handler(logging.Handler):
-    """Writes records as lines of the server's own."""
+    """Has records written as lines, each with its level."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[int, str], None], form: str) -> None:
         super().__init__()
-        self.setFormatter(_LineFormatter("[%(name)s] %(levelname)s: %(message)s"))
+        self._write = write
+        self.setFormatter(_LineFormatter(form))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            say(self.format(record))
+            self._write(record.levelno, self.format(record))
         except Exception:
             self.handleError(record)
 

@@ -8,10 +8,11 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from gevent import monkey
 
@@ -88,11 +89,17 @@ class Equipment:
         certificates: Of the addresses where TLS is spoken.
         router: None without routes.
         proxies: None unless some are named.
+        steps: Another program's, whose child a worker is; they come first.
+        access_log: Such a program's, in place of the options'.
+        head_limits: Limits of a request's head that no option says, by their name in ``http1.Limits``.
     """
 
     certificates: Mapping[SecureAddress, Certificates]
     router: Router | None
     proxies: Proxies | None
+    steps: tuple[Step, ...] = ()
+    access_log: AccessLog | None = None
+    head_limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipment:
@@ -273,8 +280,8 @@ def make_server(
         options.websockets_per_second,
         closes=options.websockets_try_again_later,
     )
-    access_log = None
-    if not options.disable_logging or selection:
+    access_log = equipment.access_log
+    if access_log is None and (not options.disable_logging or selection):
         access_log = AccessLog(
             options.log_format,
             worker_id,
@@ -310,7 +317,7 @@ def make_server(
     )
     limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
     # Those that the options ask for.
-    steps: list[Step] = [Admission(options.websockets_origin, lenient).answer]
+    steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
     proxies = equipment.proxies
     return Server(
@@ -326,11 +333,14 @@ def make_server(
         ),
         fronts=FrontSettings(
             StreamSettings(
-                limits=http1.Limits(
-                    head_size=options.buffer_size,
-                    target_size=options.buffer_size,
-                    body_size=options.limit_post or None,
-                    underscores=options.header_map,
+                limits=replace(
+                    http1.Limits(
+                        head_size=options.buffer_size,
+                        target_size=options.buffer_size,
+                        body_size=options.limit_post or None,
+                        underscores=options.header_map,
+                    ),
+                    **equipment.head_limits,
                 ),
                 head_timeout=options.socket_timeout,
                 idle_timeout=options.http_timeout,

@@ -14,12 +14,13 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from uwsgi_ws.addresses import Address
+from uwsgi_ws.certificates import CertificateFiles, SecureAddress
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.log import say
@@ -113,6 +114,34 @@ class Sockets:
         if all(endpoint.dialect == "channels" for endpoint, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
         return cls(opened, workers=options.processes, are_inherited=bool(handed_on))
+
+    @classmethod
+    def given(
+        cls,
+        socks: Sequence[socket.socket],
+        options: Options,
+        dialect: str,
+        files: CertificateFiles | None,
+        *,
+        is_shared: bool,
+    ) -> Sockets:
+        """Return what another program has bound, and keeps.
+
+        Args:
+            socks: Each is served like the others.
+            options: They say which peers may connect, and may be proxies.
+            dialect: What is spoken there.
+            files: What TLS is spoken with; None where it is not.
+            is_shared: Whether other workers accept from these sockets, too.
+        """
+        filters = _filters(options)
+        opened = []
+        for sock in socks:
+            address = _address_of(sock)
+            option, secure = ("http", None) if files is None else ("https", SecureAddress(address, files))
+            keep_socket(sock)
+            opened.append((_guarded(Endpoint(option, address, dialect, secure=secure), options, filters), [sock]))
+        return cls(opened, workers=2 if is_shared else 1, are_inherited=False)
 
     def hand_on(self) -> None:
         """Leave the sockets to the program that this process is about to become by ``exec``."""
