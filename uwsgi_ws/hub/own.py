@@ -238,7 +238,7 @@ def _reset_signals() -> None:
     for number, known in _signals.items():
         # The event loop's handlers are unknown to the interpreter. One that it knows since then is the application's.
         if signal.getsignal(number) is known:
-            with contextlib.suppress(ValueError, OSError):
+            with contextlib.suppress(ValueError, OSError, RuntimeError):  # the last: not one for it, as SIGABRT
                 faulthandler.unregister(number)
             # SIGINT too: where Python raises its exception nobody can tell, and it might be in here.
             signal.signal(number, signal.SIG_DFL)
