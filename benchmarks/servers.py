@@ -112,6 +112,11 @@ _OWN_COMMANDS = {
 _THREADS = "--threads {slots}"
 _OWN_THREADS = {application: _own("wsgi_app.py", places=_THREADS) for application in ("echo", "http")}
 
+_GUNICORN = (
+    "{bin}/gunicorn --no-control-socket -k uwsgi_ws.gunicorn_worker.GeventWorker --worker-connections {slots} "
+    "-b 127.0.0.1:{port} wsgi_app:application"
+)
+
 SERVERS = (
     Server("floor", {"echo": "{floor} {port}"}),
     Server("uwsgi_ws", _OWN_COMMANDS),
@@ -126,6 +131,7 @@ SERVERS = (
         },
         ("uwsgi", "gevent"),
     ),
+    Server("uwsgi_ws gunicorn", {application: _GUNICORN for application in ("echo", "http")}, ("gunicorn",)),
     Server("uwsgi_ws threads", _OWN_THREADS),
     Server("uwsgi_ws threads pure", _OWN_THREADS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
     Server(

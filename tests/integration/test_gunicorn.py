@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from configparser import ConfigParser
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from support.http2_client import Http2Client
 from support.http_client import HttpClient, Response, fetch
 from support.server import APPLICATIONS, ROOT, Server, finish
 from support.tls import Authority
-from support.websocket_client import RawClient
+from support.uwsgi_client import packet_of
+from support.websocket_client import RawClient, handshake
 from support.workers import echo, hammering, is_alive, is_closed, wait_for_workers, whose
 
 APPLICATION = APPLICATIONS / "gunicorned.py"
@@ -195,12 +198,21 @@ def test_a_trusted_proxy_is_believed_about_the_scheme(shared: Server) -> None:
 
 
 def test_nobody_else_is_believed_and_keepalive_0_ends_each_connection(start: Start) -> None:
-    server = start("--forwarded-allow-ips", "10.0.0.1", "--keep-alive", "0")
+    server = start("--forwarded-allow-ips", "10.0.0.1", "--keep-alive", "0", "--env", "SCRIPT_NAME=/site")
     with HttpClient(server.addresses[0]) as client:
-        body = b"environ['wsgi.url_scheme'], environ['HTTP_X_FORWARDED_PROTO']"
-        answer = client.request("POST", "/eval", [("X-Forwarded-Proto", "https")], body)
-        assert eval(answer.text) == ("http", "https")
+        body = b"environ['wsgi.url_scheme'], environ['HTTP_X_FORWARDED_PROTO'], environ['SCRIPT_NAME']"
+        answer = client.request("POST", "/site/eval", [("X-Forwarded-Proto", "https")], body)
+        assert eval(answer.text) == ("http", "https", "/site")
         assert answer.says_close
+    assert get(server, "/elsewhere").status == 500
+
+
+def test_front_servers_that_speak_uwsgi(start: Start) -> None:
+    server = start("--protocol", "uwsgi", "--env", "UWSGI_CACHE2=name=one,items=10")
+    with RawClient(server.port) as client:
+        client.shake_hands(packet_of(handshake("/chat")))
+        echo(client, "hello")
+    assert "UWSGI_CACHE2 has no effect in raw_env" in server.log
 
 
 def test_tls_with_http2_and_client_certificates(start: Start, tmp_path: Path) -> None:
@@ -432,8 +444,30 @@ def test_access_lines(shared: Server, folder: Path) -> None:
 # How it is named
 
 
-def test_the_entry_point_names_the_worker() -> None:
+def commands_of_readme() -> list[str]:
+    section = (ROOT / "README.md").read_text().partition("### Coming from gunicorn")[2].partition("\n## ")[0]
+    return re.findall(r"^    (gunicorn .*)$", section, re.MULTILINE)
+
+
+def test_the_readme_names_it_in_two_ways() -> None:
+    classes = [shlex.split(command)[2] for command in commands_of_readme()]
+    assert classes == [WORKER, "egg:uwsgi_ws#uwsgi_ws"]
+
+
+@pytest.mark.parametrize("command", commands_of_readme())
+def test_the_commands_of_the_readme_serve(command: str, serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APPLICATION.read_text())
+    # As the package is when it is installed.
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    name, _, target = config["options.entry_points"]["gunicorn.workers"].strip().partition(" = ")
-    assert (name, target.replace(":", ".")) == ("uwsgi_ws", WORKER)
+    installed = tmp_path / "uwsgi_ws-0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: uwsgi_ws\nVersion: 0\n")
+    entry_points = config["options.entry_points"]["gunicorn.workers"]
+    (installed / "entry_points.txt").write_text(f"[gunicorn.workers]{entry_points}\n")
+    usual = gunicorn_program()
+    program = replace(usual, command=(usual.command[0], *shlex.split(command)[1:]))
+    options = ("-b", "127.0.0.1:0", "--no-control-socket")
+    server = serve(None, *options, program=program, cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
+    with open_chat(server) as client:
+        echo(client, "hello")

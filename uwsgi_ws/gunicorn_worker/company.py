@@ -12,7 +12,7 @@ from gunicorn.arbiter import Arbiter
 
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.gunicorn_worker.places import SPARE, Place, Places
-from uwsgi_ws.options import Options, opt_dict, parse
+from uwsgi_ws.options import BY_NAME, Options, opt_dict, parse
 from uwsgi_ws.process.assembly import install_api
 from uwsgi_ws.process.common import Common
 from uwsgi_ws.process.sockets import Sockets
@@ -34,10 +34,11 @@ class Company:
         self.arbiter_pid = os.getpid()
         self.instance = Instance(self.arbiter_pid)
         # gunicorn's configuration is not known here yet: `enter` tells the rest.
-        options = parse(["--gevent=1000"], os.environ)
-        install_api(options, Sockets([], workers=1, are_inherited=False), self.instance, is_a_reload=False)
+        self._options = parse(["--gevent=1000"], os.environ)
+        install_api(self._options, Sockets([], workers=1, are_inherited=False), self.instance, is_a_reload=False)
         self.places = Places()
         self._common: Common | None = None
+        self._configuration: Any = None
         self._stops = mmap.mmap(-1, 1)
         _note_stop(self)
 
@@ -52,6 +53,19 @@ class Company:
         if self._common is None:
             self._common = Common(min(workers + SPARE, MAX_WORKERS))
             self.places.seats = self._common.scoreboard.seats
+
+    def too_late(self, options: Options) -> Iterator[str]:
+        """Yield a line for each option that had to be known before gunicorn's configuration was."""
+        for setting in options.given:
+            if BY_NAME[setting.name].group == "Shared memory" and setting not in self._options.given:
+                yield f"{setting.source} has no effect in raw_env: set it where gunicorn is started"
+
+    def give_place(self, age: int, configuration: Any) -> Place:
+        """Return a new worker's place; gunicorn, which counts all workers, knows it by its ``age``."""
+        if configuration is not self._configuration:
+            self._configuration = configuration  # read anew: it has reloaded
+            self.places.generation += 1
+        return self.places.give(age)
 
     def take_back(self, age: int) -> None:
         """Note that a worker is dead: nobody writes to it any more, and another may have its place."""

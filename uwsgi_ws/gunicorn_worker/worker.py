@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import gevent
 from gevent import monkey
+from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker as BaseWorker
 
 from uwsgi_ws import _build
@@ -71,13 +72,12 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
 
     @classmethod
     def setup(cls) -> None:
-        """Make ``import uwsgi`` work. gunicorn calls this whenever it has read its configuration."""
+        """Make ``import uwsgi`` work; gunicorn calls this before anything imports the application."""
         if GeventWorker.company is None:
             try:
                 GeventWorker.company = Company()
             except (OptionError, BootError) as exc:
                 raise RuntimeError(str(exc)) from None  # which gunicorn shows without a traceback
-        GeventWorker.company.places.generation += 1
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -90,13 +90,13 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         except (OptionError, BootError) as exc:
             raise RuntimeError(str(exc)) from None
         import_for_requests(options)
-        for remark in remarks(cfg, options):
+        for remark in [*remarks(cfg, options), *cls.company.too_late(options)]:
             log.warning("uwsgi_ws: %s", remark)
 
     def __init__(self, age: int, *args: Any, **options: Any) -> None:
         super().__init__(age, *args, **options)
         assert self.company is not None, "gunicorn has called setup"
-        self.place = self.company.places.give(age)
+        self.place = self.company.give_place(age, self.cfg)
         if self.place.seat is None:
             self.log.error("uwsgi_ws: no channel connects one more worker with the others: start gunicorn again")
         # The one thing that gunicorn does with each worker that is dead, before its hook.
@@ -178,7 +178,7 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             self._options,
             dialect(self.cfg),
             certificate_files(self.cfg) if secure else None,
-            is_shared=not self.cfg.reuse_port,
+            is_shared=self.cfg.workers > 1 and not self.cfg.reuse_port,
         )
 
     def _equipment(self, options: Options, listening: Sockets) -> Equipment:
@@ -202,8 +202,13 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             equipment,
             steps=tuple(steps),
             head_limits=head_limits(cfg),
-            access_log=RequestLog(self.log) if getattr(self.log, "access_log_enabled", True) else None,
+            access_log=RequestLog(self.log) if self._logs_requests else None,
         )
+
+    @property
+    def _logs_requests(self) -> bool:
+        """Whether gunicorn's logger does anything with a request; one for statsd does without an access log, too."""
+        return type(self.log).access is not Logger.access or self.log.access_log_enabled
 
     def _count(self, request: Request, otherwise: Handler) -> None:
         self.nr += 1
@@ -252,10 +257,12 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         self._look()
 
     def _look(self) -> None:
-        """Leave if gunicorn wants no more."""
+        """Leave if gunicorn wants no more, also if its signal has come before it could be taken."""
+        assert self._worker is not None
+        assert self.company is not None
+        if self.company.stops:
+            self.alive = False
         if not self.alive:
-            assert self._worker is not None
-            assert self.company is not None
             has_ended = self.company.stops or self.ppid != os.getppid()
             self._worker.order(STOP if has_ended else RELOAD)
 
