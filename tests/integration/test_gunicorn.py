@@ -297,13 +297,13 @@ def test_a_reload_closes_with_1012_and_loses_no_request(start: Start) -> None:
 
 
 def test_a_stop_closes_with_1001_and_lets_requests_finish_within_the_graceful_timeout(start: Start) -> None:
-    server = start("--graceful-timeout", "2")
+    server = start("--graceful-timeout", "3")
     with (
         open_chat(server) as client,
         HttpClient(server.addresses[0]) as quick,
         HttpClient(server.addresses[0]) as endless,
     ):
-        quick.send_request("GET", "/slow?0.5")
+        quick.send_request("GET", "/slow?2.2")  # longer than two heartbeats
         endless.send_request("GET", "/slow?30")
         eventually(lambda: evaluate(server, "sum(worker['requests'] for worker in uwsgi.workers())") >= 4)
         os.kill(server.pid, signal.SIGTERM)

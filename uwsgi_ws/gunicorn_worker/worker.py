@@ -119,6 +119,7 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         shield_signals()
         log_by(self._log_line)
         self._worker: Worker | None = None
+        self._ordered = ""
         self._begun_at = time.monotonic()
         company = self.company
         assert company is not None
@@ -264,7 +265,13 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
             self.alive = False
         if not self.alive:
             has_ended = self.company.stops or self.ppid != os.getppid()
-            self._worker.order(STOP if has_ended else RELOAD)
+            self._order(self._worker, STOP if has_ended else RELOAD)
+
+    def _order(self, worker: Worker, order: str) -> None:
+        """Give an order once: a second one to stop would end the wait for clients."""
+        if self._ordered != order:
+            self._ordered = order
+            worker.order(order)
 
     # Signals, where gunicorn's own handlers are not enough
 
@@ -280,9 +287,9 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             self.cfg.worker_int(self)
         finally:
-            worker.order(STOP)
+            self._order(worker, STOP)
             gevent.sleep(_QUICK)
-            worker.order(HURRY)
+            self._order(worker, HURRY)
 
     def handle_usr1(self, sig: int, frame: Any) -> None:
         """Open log files again."""
