@@ -9,8 +9,8 @@ Rules stand in four chains, each in the order of the options that gave them::
 
 A rule is a test (`conditions`) and an action (`actions`). Their arguments are text with placeholders for the request's
 own values (`templates`). Rules are compiled at start-up (`chain`); one that cannot be understood is an error then.
-`request` is what actions see and change, `router` takes it through the chains, and `backend` and `tunnel` pass it on to
-another server.
+`request` is what actions see and change, `router` takes it through the chains, and `backend` passes it on to another
+server.
 
 Source: uWSGI's docs/InternalRouting.rst and core/routing.c.
 """

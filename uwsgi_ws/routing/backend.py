@@ -30,7 +30,7 @@ from uwsgi_ws.request.answers import status_line
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.request import RoutedRequest
 from uwsgi_ws.routing.templates import wire_value
-from uwsgi_ws.routing.tunnel import Tunnel
+from uwsgi_ws.websocket.tunnel import Tunnel
 
 __all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]
 

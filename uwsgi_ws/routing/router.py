@@ -17,7 +17,7 @@ from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
-from uwsgi_ws.routing.tunnel import Tunnel
+from uwsgi_ws.websocket.tunnel import Tunnel
 
 __all__ = ["RouteSettings", "Router"]
 

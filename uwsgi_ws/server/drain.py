@@ -10,9 +10,9 @@ import gevent
 
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
-from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.tunnel import Tunnel
 from uwsgi_ws.wsgi.current import Dismissed
 
 __all__ = ["Drain"]

@@ -17,7 +17,6 @@ from uwsgi_ws.request.access_log import AccessLog
 from uwsgi_ws.request.answers import fail, respond_error
 from uwsgi_ws.request.base import Front, Request
 from uwsgi_ws.request.steps import Handler, Step, chain
-from uwsgi_ws.routing.tunnel import Tunnel
 from uwsgi_ws.server.accepting import Accepting, FrontSettings
 from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.concurrency import Concurrency
@@ -25,6 +24,7 @@ from uwsgi_ws.server.drain import Drain
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.tunnel import Tunnel
 from uwsgi_ws.wsgi.current import Dismissed
 
 __all__ = ["Answering", "Server"]
