@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, wraps
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, TypeVar
 
+from uwsgi_ws.api.offered import offer
 from uwsgi_ws.log import say
 
 __all__ = [
@@ -44,7 +43,6 @@ __all__ = [
     "timer",
 ]
 
-_NAME = "uwsgidecorators"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Decorator = Callable[[_Function], _Function]
 
@@ -238,22 +236,13 @@ mulemsg = partial(_never_run, "mulemsg")
 farm = partial(_never_run, "farm")
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds the module where nobody else does."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname == _NAME else None
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Fill the module, and have the workers call what it is told of."""
-        module.__doc__ = __doc__
-        module.__dict__.update({name: globals()[name] for name in __all__})
-        sys.modules["uwsgi"].post_fork_hook = _run_postfork_chain  # type: ignore[attr-defined]
+def _fill(module: ModuleType) -> None:
+    """Fill the module, and have the workers call what it is told of."""
+    module.__doc__ = __doc__
+    module.__dict__.update({name: globals()[name] for name in __all__})
+    sys.modules["uwsgi"].post_fork_hook = _run_postfork_chain  # type: ignore[attr-defined]
 
 
 def offer_decorators() -> None:
     """Have ``import uwsgidecorators`` find these where it finds no others."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+    offer("uwsgidecorators", _fill)

@@ -20,8 +20,10 @@ import uwsgi_ws
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.api import uwsgi as api
 from uwsgi_ws.api.decorators import offer_decorators
+from uwsgi_ws.api.geventwebsocket import offer_geventwebsocket
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.memories import shared_functions
+from uwsgi_ws.api.websocket_environ import add_for_websocket
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
@@ -160,8 +162,9 @@ def import_for_requests(options: Options) -> None:
 
 
 def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_reload: bool) -> None:
-    """Make ``import uwsgi`` and ``import uwsgidecorators`` work; before any application is imported."""
+    """Make ``import uwsgi`` and what goes with it work; before any application is imported."""
     offer_decorators()
+    offer_geventwebsocket()
     api.install(
         instance,
         opt_dict(options),
@@ -313,7 +316,11 @@ def make_server(
         serial=options.is_serial,
     )
     environ = EnvironBase(
-        api.VERSION, options.places, multithread=options.threads > 0, multiprocess=options.processes > 1
+        api.VERSION,
+        options.places,
+        multithread=options.threads > 0,
+        multiprocess=options.processes > 1,
+        add_for_websocket=add_for_websocket,
     )
     limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
     # Those that the options ask for.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
     from uwsgi_ws.websocket.connection import Connection
 
-__all__ = ["Front", "Headers", "Request", "client_scheme", "pass_attributes_on", "says_on"]
+__all__ = ["Front", "Headers", "Request", "client_address", "client_scheme", "pass_attributes_on", "says_on"]
 
 Headers = Sequence[tuple[str, str]]
 
@@ -282,6 +282,12 @@ def client_scheme(variables: dict[str, Any]) -> str | None:
         return "https"
     said = variables.get("REQUEST_SCHEME")
     return _SCHEMES.get(said.lower()) if said else None
+
+
+def client_address(variables: dict[str, Any]) -> tuple[str, int]:
+    """Return the client's address as a socket's ``getpeername`` would."""
+    port = variables.get("REMOTE_PORT", "")
+    return variables.get("REMOTE_ADDR", ""), int(port) if port.isascii() and port.isdigit() else 0
 
 
 def says_on(value: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from uwsgi_ws.protocol.websocket.handshake import is_websocket
 from uwsgi_ws.request.base import Request, says_on
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.response import FileWrapper
@@ -41,12 +42,22 @@ class EnvironBase:
         cores: The worker's slots.
         multithread: Whether other threads of this process call the application.
         multiprocess: Whether other processes do.
+        add_for_websocket: Called with environ, request and application where the request asks for a WebSocket.
     """
 
-    __slots__ = ("_has_cores", "_shared")
+    __slots__ = ("_add_for_websocket", "_has_cores", "_shared")
 
-    def __init__(self, version: bytes, cores: int, *, multithread: bool = False, multiprocess: bool = False) -> None:
+    def __init__(
+        self,
+        version: bytes,
+        cores: int,
+        *,
+        multithread: bool = False,
+        multiprocess: bool = False,
+        add_for_websocket: Callable[[dict[str, Any], Request, Any], None] | None = None,
+    ) -> None:
         self._has_cores = cores > 1
+        self._add_for_websocket = add_for_websocket
         self._shared: dict[str, Any] = {
             "wsgi.version": (1, 0),
             "wsgi.errors": ErrorLog(),
@@ -59,7 +70,7 @@ class EnvironBase:
             "uwsgi.node": socket.gethostname().encode(),
         }
 
-    def complete(self, request: Request) -> None:
+    def complete(self, request: Request, application: object) -> None:
         """Make ``request.environ`` what an application expects."""
         environ = request.environ
         environ.update(self._shared)
@@ -76,3 +87,5 @@ class EnvironBase:
         environ["wsgi.input"] = BodyFile(request)
         if self._has_cores:
             environ["uwsgi.core"] = request.core
+        if "HTTP_UPGRADE" in environ and self._add_for_websocket is not None and is_websocket(environ):
+            self._add_for_websocket(environ, request, application)

@@ -52,7 +52,7 @@ class WsgiRunner:
 
     def run(self, request: Request) -> bool:
         """Answer a request. See Runner."""
-        self._complete(request)
+        self._complete(request, self._application)
         return self._call(self._application, request)
 
 
