@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,14 @@ from uwsgi_ws.protocol.websocket.deflate import negotiate
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
+from uwsgi_ws.websocket.handed_over import HandedOver, SocketPair
 from uwsgi_ws.websocket.live import ConnectionSettings
 
-__all__ = ["Acceptor"]
+__all__ = ["SOCKET_KEYS", "Acceptor"]
+
+#: In the environ of a request that asks for a WebSocket: what an application takes to speak WebSocket by itself. The
+#: names are Werkzeug's development server's, which libraries look for first, and gunicorn's.
+SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket")
 
 
 class Acceptor:
@@ -24,6 +30,8 @@ class Acceptor:
     Attributes:
         on_accept: Called with each request that has become a WebSocket; None for nothing.
     """
+
+    _has_threads = False
 
     def __init__(self, settings: ConnectionSettings, poller: Poller, timers: Timers, stats: Stats) -> None:
         self._settings = settings
@@ -34,10 +42,7 @@ class Acceptor:
 
     def accept(self, request: Request, headers: Headers, subprotocol: str | None, reason: str) -> Connection:
         """Make a request a WebSocket, as ``Request.accept`` says; admission has checked how it asked."""
-        if request.websocket is not None or request.is_head_written:
-            raise InvalidState("the request has been answered already")
-        if not handshake.is_websocket(request.environ):
-            raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
+        self._check(request)
         agreement = None
         if self._settings.compressors is not None:
             agreement = negotiate(request.environ, self._settings.compressors.settings)
@@ -55,11 +60,37 @@ class Acceptor:
             agreement=agreement,
         )
         request.websocket = connection
+        for key in SOCKET_KEYS:
+            request.environ.pop(key, None)  # each idle connection would keep it for nothing
         self._stats.websockets += 1
         connection.start(early)
         if self.on_accept is not None:
             self.on_accept(request)
         return connection
+
+    def hand_over(self, request: Request, headers: Headers, reason: str) -> socket.socket:
+        """Make a request a WebSocket whose application speaks the protocol itself; see Accepts."""
+        self._check(request)
+        pair = SocketPair(self._poller, self._timers, has_threads=self._has_threads)
+        try:
+            stream, early = request.upgrade(reason, headers)
+        except BaseException:
+            pair.close()
+            raise
+        path = request.environ["PATH_INFO"]
+        handed_over = HandedOver(stream, pair, self._timers, self._settings.keepalive, path)
+        request.websocket = handed_over  # type: ignore[assignment]  # it stands for one, to the server
+        self._stats.websockets += 1
+        handed_over.start(early)
+        if self.on_accept is not None:
+            self.on_accept(request)
+        return pair.theirs
+
+    def _check(self, request: Request) -> None:
+        if request.websocket is not None or request.is_head_written:
+            raise InvalidState("the request has been answered already")
+        if not handshake.is_websocket(request.environ):
+            raise HandshakeError(426, "this resource speaks WebSocket only", (("Upgrade", "websocket"),))
 
     def _connect(self, *args: Any, **kwargs: Any) -> Connection:
         return Connection(*args, **kwargs)

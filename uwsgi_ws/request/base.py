@@ -11,6 +11,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import socket
+
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.net.base import Stream
     from uwsgi_ws.websocket.connection import Connection
@@ -65,6 +67,12 @@ class Accepts(Protocol):
     def accept(self, request: Request, headers: Headers, subprotocol: str | None, reason: str) -> Connection:
         """See ``Request.accept``."""
 
+    def hand_over(self, request: Request, headers: Headers, reason: str) -> socket.socket:
+        """Answer the opening handshake, and return a socket for the application to speak WebSocket by itself.
+
+        Raises: as ``Request.accept``; OSError also when no descriptors are left.
+        """
+
 
 class Request:
     """One request and its response, from the first line to the access line.
@@ -78,7 +86,7 @@ class Request:
     Attributes:
         environ: CGI variables; the WSGI runner completes them, and ``end`` empties them.
         acceptor: Makes a WebSocket of it; the worker's.
-        websocket: The connection it became, if it did.
+        websocket: The connection it became, if it did; or a HandedOver.
         status: Status code sent; 0 before.
         header_count: Response headers sent.
         header_bytes: Bytes of the response head.

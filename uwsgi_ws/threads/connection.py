@@ -18,6 +18,7 @@ neither.
 from __future__ import annotations
 
 import math
+import socket
 from collections.abc import Callable, Iterator
 from functools import wraps
 from time import monotonic
@@ -337,6 +338,8 @@ class ThreadConnection(Connection):
 class ThreadAcceptor(Acceptor):
     """Makes connections that threads may use."""
 
+    _has_threads = True
+
     def __init__(
         self, settings: ConnectionSettings, poller: Poller, timers: Timers, stats: Stats, hub_calls: HubCalls
     ) -> None:
@@ -352,3 +355,7 @@ class ThreadAcceptor(Acceptor):
     ) -> Connection:
         """Have the hub accept."""
         return in_hub(super().accept, request, headers, subprotocol, reason)
+
+    def hand_over(self, request: Request, headers: Headers, reason: str) -> socket.socket:
+        """Have the hub hand over."""
+        return in_hub(super().hand_over, request, headers, reason)

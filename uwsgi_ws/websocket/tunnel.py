@@ -1,4 +1,6 @@
-"""Carries bytes both ways between two streams: a routed WebSocket, once its backend has accepted it.
+"""Carries bytes both ways between two streams: a WebSocket whose frames somebody else makes.
+
+That is the backend of a route, once it has accepted the WebSocket; or an application, see ``handed_over``.
 
 No greenlet reads or writes here: the hub passes the bytes of each side on to the other. While a side takes nothing, the
 other is not read, so a tunnel holds at most one read for each direction. One greenlet waits for the end.
@@ -23,12 +25,12 @@ from uwsgi_ws.protocol.websocket.frames import CloseCode, encode_close
 if TYPE_CHECKING:
     from uwsgi_ws.net.base import Stream
 
-__all__ = ["Tunnel"]
+__all__ = ["CLOSE_TIMEOUT", "FramedWay", "Tunnel", "Way"]
 
 #: For a WebSocket in which neither side sent anything. RFC 6455 has no code for that; servers send 1001.
 _IDLE = CloseCode.GOING_AWAY, "nothing came for too long"
 #: Seconds for both ends to finish once the tunnel closes, including the rest of a frame.
-_CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 5.0
 
 
 class Tunnel:
@@ -48,8 +50,8 @@ class Tunnel:
         self._idle_timeout = idle_timeout
         self._heard_at = monotonic()
         self._end = Event()
-        self._up = _Way(self, client, backend)
-        self._down = _FramedWay(self, backend, client)
+        self._up = self._make_up(client, backend)
+        self._down = self._make_down(backend, client)
         self._close_by = math.inf
         self.wheel_slot = 0  # the wheel's
         self.is_open = True
@@ -69,16 +71,22 @@ class Tunnel:
         """Carry bytes until the tunnel ends; those that came with the handshake first."""
         try:
             self._timers.schedule(self, self._heard_at + self._idle_timeout)
-            self._down.start(from_backend)
-            self._up.start(from_client)
+            self._start(from_client, from_backend)
             self._end.wait()
         finally:
-            self._end.set()
-            self._timers.cancel(self)
-            for stream in self._streams:
-                stream.close()
-            self._up.forget()
-            self._down.forget()
+            self._stop()
+
+    def _start(self, from_client: bytes, from_backend: bytes) -> None:
+        self._down.start(from_backend)
+        self._up.start(from_client)
+
+    def _stop(self) -> None:
+        self._end.set()
+        self._timers.cancel(self)
+        for stream in self._streams:
+            stream.close()
+        self._up.forget()
+        self._down.forget()
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake with the client, without waiting for it; no effect the second time.
@@ -93,12 +101,12 @@ class Tunnel:
         """
         if self.is_open:
             self.is_open = False
-            self._close_by = monotonic() + _CLOSE_TIMEOUT
+            self._close_by = monotonic() + CLOSE_TIMEOUT
             self._timers.schedule(self, self._close_by)
             self._down.say_last(encode_close(code, reason))
 
-    def heard(self) -> None:
-        """Note that one side has sent or taken something."""
+    def heard(self, stream: Stream) -> None:
+        """Note that one side, whose stream this is, has sent or taken something."""
         self._heard_at = monotonic()
 
     def one_has_ended(self) -> None:
@@ -114,18 +122,31 @@ class Tunnel:
         """Close the tunnel when it was idle for too long; end it when closing takes too long (see Wheel)."""
         if self._end.is_set():
             return None
-        due = self._heard_at + self._idle_timeout if self.is_open else self._close_by
+        if self.is_open:
+            return self._tick_open(now)
+        if now < self._close_by:
+            return self._close_by
+        self.end()
+        return None
+
+    # Hooks, which handed_over extends
+
+    def _tick_open(self, now: float) -> float | None:
+        due = self._heard_at + self._idle_timeout
         if now < due:
             return due
-        if not self.is_open:
-            self.end()
-            return None
         self.was_idle = True
         self.close(*_IDLE)
         return self._close_by
 
+    def _make_up(self, client: Stream, backend: Stream) -> Way:
+        return Way(self, client, backend)
 
-class _Way(Receiver):
+    def _make_down(self, backend: Stream, client: Stream) -> FramedWay:
+        return FramedWay(self, backend, client)
+
+
+class Way(Receiver):
     """One direction. While ``_rest`` holds bytes, the source is not read."""
 
     def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:
@@ -148,7 +169,7 @@ class _Way(Receiver):
 
     def receive(self, data: bytes) -> None:
         """See Receiver."""
-        self._tunnel.heard()
+        self._tunnel.heard(self._source)
         if data:
             if not self._write(memoryview(self._passed(data))):
                 self._source.pause_receiving()
@@ -156,6 +177,11 @@ class _Way(Receiver):
             self.has_ended = True
             self._sink.shutdown()
             self._tunnel.one_has_ended()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the source is not read, as the sink takes nothing."""
+        return bool(self._rest)
 
     def _passed(self, data: bytes) -> bytes:
         """Return what is sent for bytes from the source."""
@@ -166,8 +192,7 @@ class _Way(Receiver):
         try:
             sent = self._sink.send(data) if data else 0
         except OSError:
-            self._tunnel.end()
-            return False
+            return self._on_broken()
         self.count += sent
         self._rest = data[sent:]
         if not self._rest:
@@ -175,14 +200,19 @@ class _Way(Receiver):
         self._sink.when_writable(self._flush)
         return False
 
+    def _on_broken(self) -> bool:
+        """The sink is broken; return whether the source is to be read nevertheless."""
+        self._tunnel.end()
+        return False
+
     def _flush(self) -> None:
-        self._tunnel.heard()
+        self._tunnel.heard(self._sink)
         if self._write(self._rest):
             self._sink.stop_writing()
             self._source.start_receiving(self)
 
 
-class _FramedWay(_Way):
+class FramedWay(Way):
     """The direction to the client, which the tunnel may end by a close frame of its own."""
 
     def __init__(self, tunnel: Tunnel, source: Stream, sink: Stream) -> None:

@@ -18,6 +18,7 @@ from uwsgi_ws.hub import own
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.answers import fail, log_exception, respond_error
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.websocket.handed_over import HandedOver
 from uwsgi_ws.wsgi.current import Dismissed, set_current
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.response import Response
@@ -96,6 +97,9 @@ def run(application: Application, request: Request) -> bool:
             return True
         if request.websocket is not None and isinstance(exc, ConnectionClosed):
             return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
+        if isinstance(exc, StopIteration) and isinstance(request.websocket, HandedOver):
+            close_code = _DONE  # a library's word to gunicorn that it has used the client's socket
+            return True
         fail(request)
         return False
     finally:
