@@ -66,7 +66,7 @@ def wrong(ws):
         except TypeError as exc:
             ws.send(str(exc))
     try:
-        uwsgi_ws.broadcast([ws], "x", slow="never")
+        uwsgi_ws.broadcast([ws], "x", slow="never")  # type: ignore[arg-type]  # what is tried
     except ValueError as exc:
         ws.send(str(exc))
     ws.send(str(uwsgi_ws.broadcast([], "x")))

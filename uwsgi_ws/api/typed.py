@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.overflow import Slow
 from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol.http.grammar import check_head
@@ -75,7 +76,7 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
     current_bus().publish(channel, opcode, payload, exclude)
 
 
-def subscribe(*channels: str, slow: str = "close", max_bytes: int = MAX_WAITING) -> Subscription:
+def subscribe(*channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING) -> Subscription:
     """Receive the messages of channels in this greenlet rather than have them sent to a client.
 
         with uwsgi_ws.subscribe("prices") as messages:

@@ -17,7 +17,7 @@ from gevent import monkey
 from gevent.hub import Hub
 
 from uwsgi_ws.channels.backend import Backend
-from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.channels.overflow import Overflow, Slow
 from uwsgi_ws.channels.records import encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
@@ -107,7 +107,7 @@ class Bus:
 
     # Subscribing
 
-    def join(self, channel: str, subscriber: Joined | Subscription, slow: str = "close") -> None:
+    def join(self, channel: str, subscriber: Joined | Subscription, slow: Slow = "close") -> None:
         """Have a channel's messages given to a subscriber; one that has joined already only changes ``slow``.
 
         Args:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Literal
 
-__all__ = ["Overflow"]
+__all__ = ["Overflow", "Slow"]
+
+#: Its values, as applications give them.
+Slow = Literal["close", "drop", "conflate"]
 
 
 class Overflow(Enum):

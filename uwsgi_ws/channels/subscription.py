@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from gevent.event import Event
 
-from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.channels.overflow import Overflow, Slow
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.websocket.frames import TEXT
@@ -30,7 +30,7 @@ class Joins(Protocol):
 
     stats: Stats
 
-    def join(self, channel: str, subscriber: Any, slow: str = "close") -> None:
+    def join(self, channel: str, subscriber: Any, slow: Slow = "close") -> None:
         """Add a subscriber to a channel."""
 
     def leave(self, channel: str, subscriber: Any) -> None:
@@ -61,7 +61,7 @@ class Subscription:
         self._end = ""  # why there will be no more messages
         self.dropped = 0
 
-    def join(self, channel: str, slow: str = "close") -> None:
+    def join(self, channel: str, slow: Slow = "close") -> None:
         """Subscribe to a channel; arguments as ``Bus.join``.
 
         Raises:

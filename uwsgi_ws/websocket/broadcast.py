@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.channels.overflow import Overflow, Slow
 from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -18,7 +18,7 @@ def broadcast(
     message: Sendable,
     *,
     exclude: Connection | None = None,
-    slow: str = "close",
+    slow: Slow = "close",
     compress: bool = True,
 ) -> int:
     """Send a message to many connections of this worker, and return at once.

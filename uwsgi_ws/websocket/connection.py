@@ -14,6 +14,7 @@ from typing import Any
 from gevent.exceptions import BlockingSwitchOutError
 
 from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.overflow import Slow
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
@@ -242,7 +243,7 @@ class Connection(LiveConnection):
 
     # Channels
 
-    def join(self, channel: str, *, slow: str = "close") -> None:
+    def join(self, channel: str, *, slow: Slow = "close") -> None:
         """Have a channel's messages sent to the peer from now on, whatever the application does.
 
         Without effect when it has been joined already, but for ``slow``. It is left when the connection ends.
