@@ -16,10 +16,15 @@ def outcome(function, *args):
 at_import = [hasattr(uwsgi, name) for name in NAMES], outcome(uwsgi.logsize), outcome(uwsgi.listen_queue)
 
 
+def spawned():
+    uwsgi.start_response("202 Spawned", [])
+    return b"spawned"
+
+
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/spawned":
-        return [gevent.spawn(lambda: uwsgi.start_response("202 Spawned", []) and b"spawned").get()]
+        return [gevent.spawn(spawned).get()]
     if path == "/twice":
         uwsgi.start_response("200 OK", [])
         return [outcome(uwsgi.start_response, "200 OK", []).encode()]
