@@ -22,6 +22,7 @@ from typing import Any
 import gevent
 
 from uwsgi_ws.api import channels as api_channels
+from uwsgi_ws.api import descriptors
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
 from uwsgi_ws.hub import greenlets, own
@@ -310,16 +311,6 @@ def async_sleep(seconds: float, /) -> bytes:
     return b""
 
 
-def is_connected(fd: int, /) -> bool:
-    """Say whether a socket has no pending error; it does not notice a peer that hung up."""
-    try:
-        probe = socket.socket(fileno=os.dup(fd))
-    except OSError:
-        return False
-    with probe:
-        return probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-
-
 # The request
 
 
@@ -465,7 +456,6 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     suspend,
     ready_fd,
     async_sleep,
-    is_connected,
     start_response,
     cl,
     logsize,
@@ -483,6 +473,7 @@ _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     i_am_the_spooler,
     ready,
     *api_channels.FUNCTIONS,
+    *descriptors.FUNCTIONS,
 )
 
 
