@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.carriers import NGINX, free_port, running
+from support.carriers import NGINX, running
 from support.http_client import HttpClient
 from support.peers import missing, require_program
-from support.server import Program, Server, finish
+from support.server import Program, Server, finish, free_port
 from support.websocket_client import RawClient, handshake
 
 APPLICATION = """

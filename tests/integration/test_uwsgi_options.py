@@ -1,11 +1,10 @@
-"""Options that sites bring along from uWSGI: what each does, and a file with many of them under both servers."""
+"""Options that sites bring along from uWSGI: what each does."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +15,7 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
-from support.server import APPLICATIONS, ROOT, Program, Server
-from support.websocket_client import RawClient
+from support.server import APPLICATIONS, ROOT, Server, free_port
 
 ABOUT = APPLICATIONS / "about.py"
 
@@ -32,67 +30,6 @@ def evaluate(server: Server, expression: str) -> Any:
     return eval(json.loads(answer.body))
 
 
-# The language, under both servers
-
-FORTY = """
-[uwsgi]
-; forty options as people have them
-project = site
-base = %d
-strict = false
-chdir = %(base)
-pythonpath = %(base)lib
-module = %(project):application
-callable = application
-http-socket = 127.0.0.1:{port}
-socket = %(base)%(project).sock
-chmod-socket = 660
-master = true
-processes = %(one + 1)
-one = 1
-gevent = 50
-gevent-monkey-patch = true
-http-websockets = true
-enable-threads = true
-single-interpreter = true
-lazy-apps = true
-need-app = true
-buffer-size = 32768
-post-buffering = 4096  # bytes
-limit-post = 1048576
-max-requests = 5000 ; then a new worker
-max-requests-delta = 10
-harakiri = 60
-socket-timeout = 30
-http-timeout = 60
-listen = 100
-vacuum = true
-die-on-term = true
-no-orphans = true
-thunder-lock = true
-disable-logging = true
-log-4xx = true
-log-5xx = true
-static-map = /static=%(base)static
-static-expires = /* 3600
-add-header = X-Served: here
-env = DJANGO_SETTINGS_MODULE=%(project).settings
-if-env = DEBUG
-env = MODE=debug
-endif =
-if-not-env = DEBUG
-env = MODE=production
-endif =
-for = a b
-env = LIST_%(_)=%(_)
-endfor =
-pidfile = %(base)%n.pid
-worker-reload-mercy = 5
-reload-mercy = 5
-procname-prefix-spaced = [site]
-"""
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     (tmp_path / "lib").mkdir()
@@ -100,63 +37,6 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "static").mkdir()
     (tmp_path / "static/hello.txt").write_text("a file")
     return tmp_path
-
-
-def program(kind: str) -> Program:
-    if kind == "uwsgi":
-        if shutil.which("uwsgi") is None:
-            pytest.skip("uWSGI is not on PATH")
-        return Program(("uwsgi",), r"spawned uWSGI worker 2")
-    return Program((sys.executable, "-m", "uwsgi_ws"), r"spawned uwsgi_ws worker 2")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-@pytest.mark.parametrize("kind", ["uwsgi_ws", "uwsgi"])
-def test_a_file_with_forty_options_does_the_same_under_both_servers(serve: Any, site: Path, kind: str) -> None:
-    (site / "lib/shop.py").write_text(ABOUT.read_text())
-    port = free_port()
-    (site / "shop.ini").write_text(FORTY.replace("{port}", str(port)).replace("project = site", "project = shop"))
-    environ = {"PYTHONPATH": str(ROOT), "DEBUG": None}
-    server = serve(
-        None,
-        "--ini",
-        str(site / "shop.ini"),
-        program=program(kind),
-        cwd=site,
-        env=environ,
-        allow_traceback=kind == "uwsgi",
-    )
-    where = ("127.0.0.1", port)
-    answer = fetch(where, "/a?b=c")
-    assert json.loads(answer.body) == {"path": "/a", "method": "GET", "query": "b=c"}
-    assert (answer.get("X-Served"), answer.get("X-Mine")) == ("here", "yes")
-    assert fetch(where, "/none").status == 404
-    assert fetch(where, "/static/hello.txt").text == "a file"
-    assert fetch(where, "/static/hello.txt").get("Expires")
-    with HttpClient(where) as client:
-        answer = client.request("POST", "/twice", [("Host", "x")], b"abcdef")
-        assert json.loads(answer.body) == ["abc", 3, "abcdef", 6]
-    with HttpClient(where) as client:
-        names = ("DJANGO_SETTINGS_MODULE", "MODE", "LIST_a", "LIST_b")
-        answer = client.request("POST", "/exec", [("Host", "x")], f"[os.environ.get(n) for n in {names}]".encode())
-        assert eval(json.loads(answer.body)) == ["shop.settings", "production", "a", "b"]
-    with HttpClient(where) as client:
-        answer = client.request("POST", "/exec", [("Host", "x")], b"[uwsgi.opt['project'], uwsgi.numproc, os.getcwd()]")
-        assert eval(json.loads(answer.body)) == [b"shop", 2, str(site.resolve())]
-    with RawClient.open(port, "/chat") as peer:
-        peer.send_text("hi")
-        peer.expect_text("echo hi")
-    assert (site / "shop.pid").read_text().strip() == str(server.pid)
-    assert (site / "shop.sock").stat().st_mode & 0o777 == 0o660
-    server.stop(signal.SIGTERM)
-    assert not (site / "shop.sock").exists()
-
-
-# One after the other
 
 
 def test_a_body_that_is_kept_can_be_read_again(serve: Any) -> None:

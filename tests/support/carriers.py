@@ -24,7 +24,7 @@ from support.eventually import eventually
 from support.gunicorn import gunicorn_program
 from support.http2_client import Http2Client, StreamSocket
 from support.peers import missing, require_program
-from support.server import EXAMPLES, Server
+from support.server import EXAMPLES, Server, free_port
 from support.tls import Authority, TlsSocket
 from support.uwsgi_client import packet_of
 from support.websocket_client import DEADLINE, PING, PONG, Frame, RawClient, Response, frame, handshake
@@ -291,11 +291,6 @@ def backend(start: Start, name: str) -> tuple[Server, str]:
     server = start(*words[3:-2])
     host, port = server.addresses[1]
     return server, f"{host}:{port}"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,12 @@ GREENLETS = ("--gevent", "1000")
 UWSGI = Program(("uwsgi", "--http-socket", "127.0.0.1:0", "--gevent", "100"), r"spawned uWSGI worker")
 
 BOUND = re.compile(r"(?:bound on |bound to TCP address |Listening at: https?://)(\S+):(\d+)")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at; another program may still come first."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 class ServerFailed(AssertionError):
