@@ -13,6 +13,7 @@ from typing import NamedTuple
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.options import BY_NAME, Options, Setting, parse
 from uwsgi_ws.options.setting import Findings
+from uwsgi_ws.options.table import DEFAULT_PLACES
 from uwsgi_ws.routing.backend import Timeouts
 from uwsgi_ws.routing.router import Router, RouteSettings
 
@@ -60,7 +61,8 @@ def check(argv: Sequence[str], environ: Mapping[str, str]) -> Report:
     errors = (*errors, *rule_errors(findings.settings))
     by_kind: dict[str, list[dict[str, str]]] = {"no effect": [], "unknown": [], "reading": []}
     for note in findings.notes:
-        by_kind[note.kind].append(_entry(note.option, note.text, note.source))
+        # A line of the log has to say of itself what the heading says here.
+        by_kind[note.kind].append(_entry(note.option, note.text.removeprefix("without effect here. "), note.source))
     must_change = [_entry(error.option, error.problem, error.source) for error in errors] + by_kind["unknown"]
     wrong = {(entry["option"], entry["source"]) for entry in must_change}
     works = [
@@ -101,16 +103,39 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         entries: list[dict[str, str]] = getattr(report, name)
         if entries:
             print(heading)
-            for entry in entries:
-                between = " = " if name == "works" and entry["text"] else ": " if entry["text"] else ""
-                where = f" ({entry['source']})" if entry["source"] else ""
-                print(f"  {entry['option']}{between}{entry['text']}{where}")
+            for alike in [[entry] for entry in entries] if name == "works" else _with_the_same_text(entries):
+                text = alike[0]["text"]
+                between = " = " if name == "works" and text else ": " if text else ""
+                where = ", ".join(_places(alike))
+                print(f"  {', '.join(_options(alike))}{between}{text}{f' ({where})' if where else ''}")
     print("The server can be started with it." if not report.status else "The server is not what uWSGI was with it.")
     return report.status
 
 
 def _entry(option: str, text: str, source: str) -> dict[str, str]:
     return {"option": option, "text": text, "source": source}
+
+
+def _with_the_same_text(entries: list[dict[str, str]]) -> list[list[dict[str, str]]]:
+    """Return the entries in groups: what holds for several options is told once."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for entry in entries:
+        groups.setdefault(entry["text"], []).append(entry)
+    return list(groups.values())
+
+
+def _options(entries: list[dict[str, str]]) -> list[str]:
+    return list(dict.fromkeys(entry["option"] for entry in entries))
+
+
+def _places(entries: list[dict[str, str]]) -> Iterator[str]:
+    """Yield where the entries were: a file's further lines by their number only."""
+    before = ""
+    for entry in entries:
+        file, _, line = entry["source"].rpartition(":")
+        if entry["source"]:
+            yield line if file and file == before else entry["source"]
+        before = file
 
 
 def _is_ours(setting: Setting) -> bool:
@@ -133,13 +158,22 @@ def _differences(options: Options) -> Iterator[tuple[str, str]]:
         yield (
             "gevent",
             "A worker runs one request at a time, as in uWSGI, and WebSockets beside it, a thread each; uWSGI serves "
-            "one WebSocket then and nothing else. --gevent N serves them all in greenlets.",
+            f"one WebSocket then and nothing else. --gevent N serves them all in greenlets: {_databases(options)}",
         )
     if options.stops_on_term and not names & {"die-on-term", "exit-on-reload"}:
         yield (
             "die-on-term",
-            "SIGTERM stops, as container runtimes and service managers mean it; uWSGI 2.0 reloads. --reload-on-term "
-            "does so here, too.",
+            "SIGTERM stops, as container runtimes and service managers mean it; uWSGI 2.0 reloads, and as process 1 of "
+            "a container it is killed once the runtime has waited in vain. --reload-on-term reloads here, too.",
         )
     if options.buffer_size > 4096 and not names & set(BY_NAME["buffer-size"].names):
         yield ("buffer-size", f"Heads of {options.buffer_size} bytes are taken; uWSGI's default is 4096.")
+
+
+def _databases(options: Options) -> str:
+    """Return what greenlets would mean for a database whose connections a thread or a request keeps."""
+    at_once = options.processes or 1
+    return (
+        f"then a database may be asked for {at_once * DEFAULT_PLACES:,} connections rather than for {at_once:,}, "
+        "unless the application has a pool."
+    )

@@ -84,3 +84,22 @@ def test_it_is_printed_for_people_and_for_programs(capsys: pytest.CaptureFixture
     assert main([], {}) == 1
     assert main(["--help"], {}) == 0
     assert "Usage: python -m uwsgi_ws check" in capsys.readouterr().out
+
+
+def test_what_holds_for_several_options_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("b.ini").write_text("[uwsgi]\nplugin = python\n")
+    Path("a.ini").write_text("[uwsgi]\nplugin = python\nplugins = http\nini = b.ini\nbase = x\nlib = y\n")
+    main(["a.ini", "--thunder-lock", "--plugin", "x"], {})
+    text = capsys.readouterr().out
+    assert "  --thunder-lock: Accepting a connection takes no lock. (command line)\n" in text
+    assert "  --plugin, plugin, plugins: Everything is built in. (command line, a.ini:2, 3, b.ini:2)\n" in text
+    assert "  base, lib: unknown option: passed over, as uWSGI does (a.ini:5, 6)" in text
+
+
+@pytest.mark.parametrize(
+    ("processes", "words"), [("", "1,000 connections rather than for 1,"), ("processes = 5", "5,000")]
+)
+def test_databases_are_thought_of_before_greenlets(processes: str, words: str) -> None:
+    Path("a.ini").write_text(f"[uwsgi]\ndie-on-term\n{processes}\n")
+    [told, _] = check(["a.ini"], {}).differs
+    assert words in told["text"]
