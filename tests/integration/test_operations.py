@@ -67,7 +67,10 @@ def test_letters_in_a_fifo_are_orders(serve_many: Any, tmp_path: Path) -> None:
     eventually(lambda: not any(is_alive(pid) for pid in again), 10)
     assert server.log.count("loaded by worker 0") == 2  # replaced, without loading again
     fifo.write_text("s?+")
-    server.wait_for_log(r"\bworker_id=2\b")
+    status = r"worker 2 \(pid: [0-9]+\): idle, [0-9]+ requests, 0 connections, [0-9]+ MiB"
+    server.wait_for_log(status)
+    os.kill(server.pid, signal.SIGUSR1)
+    server.wait_for_log(rf"{status}(?s:.+){status}")
     server.wait_for_log(r"'\?' has no effect, it is not known")
     server.wait_for_log(r"'\+' has no effect, the number of workers is that of --processes")
     fifo.write_text("q")

@@ -50,6 +50,7 @@ from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
+from uwsgi_ws.shared.status import in_words, newest
 from uwsgi_ws.users import owners
 
 __all__ = ["Master"]
@@ -110,6 +111,7 @@ class Master:
             signal.SIGINT: self._stop,
             signal.SIGQUIT: self._stop,
             signal.SIGTERM: self._stop if self._options.stops_on_term else self._reload,
+            signal.SIGUSR1: self._report,
             signal.SIGCHLD: lambda: None,  # each round of the loop looks for the dead
         }
         functions = {"grace_them_all": self._reload, "reap_them_all": self._reload}
@@ -536,8 +538,9 @@ class Master:
             worker.is_spent = True
 
     def _report(self) -> None:
-        for status in sorted(self._common.scoreboard):
-            say(str(status))
+        """Log how the workers stand; of one that is being replaced, its successor."""
+        for status in newest(self._common.scoreboard):
+            say(in_words(status))
 
     def _pause_or_resume(self) -> None:
         """Have all workers, later ones too, accept no client, or accept again; connected clients are served."""

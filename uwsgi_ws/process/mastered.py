@@ -5,7 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import time
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -33,10 +33,10 @@ class MasteredWorker(Worker):
     """Tells its master how it stands, and what it has done of what the master ordered.
 
     Args:
-        options: This and the next four are ``Worker``'s.
+        options: Checked already.
         sockets: Opened by the master.
-        equipment: Made by the fork server, and so the applications unless each worker loads its own.
-        applications: Loaded already.
+        equipment: Made of the options by the fork server.
+        applications: Loaded already, by the fork server or in this process.
         instance: The fork server's until now.
         common: What it shares with its master and the other workers.
         order: What the master wants it to be.
@@ -53,25 +53,22 @@ class MasteredWorker(Worker):
         order: Order,
     ) -> None:
         self._common = common
-        self._ordered = order
-        self._pid = os.getpid()
+        self._begins_paused = order.is_paused
         self._is_spent = False
-        post = Post(order.worker_id, order.spawns, order.seat, common.inboxes, common.open_websockets, self._others)
+        others = partial(common.scoreboard.others, order.seat)
+        post = Post(order.worker_id, order.spawns, order.seat, common.inboxes, common.open_websockets, others)
         super().__init__(options, sockets, equipment, applications, instance, post)
 
-    def _others(self) -> Iterator[WorkerStatus]:
-        return (status for status in self._common.scoreboard if status.pid != self._pid)
-
     def __str__(self) -> str:
-        return f"worker {self._ordered.worker_id} (pid: {self._pid})"
+        return f"worker {self._post.worker_id} (pid: {os.getpid()})"
 
     def live(self) -> None:
         """Serve from now until the master wants no more, and let clients finish."""
-        name_process(self._options, f"worker {self._ordered.worker_id}")
+        name_process(self._options, f"worker {self._post.worker_id}")
         self._begun_at = time.monotonic()
-        self.heartbeat.on_beat(lambda status: self._common.scoreboard.write(self._ordered.seat, status))
+        self.heartbeat.on_beat(lambda status: self._common.scoreboard.write(self._post.seat, status))
         self.heartbeat.on_beat(self._judge)
-        if self._options.py_autoreload and self._ordered.worker_id == 1:
+        if self._options.py_autoreload and self._post.worker_id == 1:
             self.heartbeat.on_beat(_Autoreload(self._options, self._instance).look)
         # For the master to ask what an event loop that does not run is doing.
         faulthandler.register(signals.REPORT, file=log_descriptor(), all_threads=True)
@@ -83,7 +80,7 @@ class MasteredWorker(Worker):
         self.finish(lambda: end(0))
 
     def _tell(self, kind: NoticeKind) -> None:
-        self._common.notify(kind, self._ordered.seat, self._pid)
+        self._common.notify(kind, self._post.seat, os.getpid())
 
     def _be_ready(self) -> None:
         """Clients are accepted: from now on the master's orders make sense."""
@@ -92,9 +89,9 @@ class MasteredWorker(Worker):
         gevent.signal_handler(signals.RESUME, self._instance.accepting, 1)
         for number in (signals.CEASE, signals.PAUSE, signals.RESUME):
             keep_signal(number)
-        if self._ordered.is_paused:
+        if self._begins_paused:
             self._instance.accepting(0)
-        say(f"spawned uwsgi_ws {str(self)[:-1]}, cores: {self._options.places})")
+        say(f"spawned uwsgi_ws worker {self._post.worker_id} (pid: {os.getpid()}, cores: {self._options.places})")
         self._tell(NoticeKind.READY)
 
     def _cease_as_told(self) -> None:

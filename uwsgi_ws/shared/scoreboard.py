@@ -51,7 +51,10 @@ class Scoreboard:
 
     def __iter__(self) -> Iterator[WorkerStatus]:
         """Yield the rows of the seats that are taken."""
+        return self.others(-1)
+
+    def others(self, but: int) -> Iterator[WorkerStatus]:
+        """Yield the rows of the seats that are taken, but for one."""
         for seat in range(self.seats):
-            status = self.read(seat)
-            if status.worker_id:
+            if seat != but and (status := self.read(seat)).worker_id:
                 yield status

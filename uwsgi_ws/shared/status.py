@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from uwsgi_ws.stats import Stats
 
-__all__ = ["ROWS", "Row", "WorkerStatus", "counted", "described", "memory", "newest"]
+__all__ = ["ROWS", "Row", "WorkerStatus", "counted", "described", "in_words", "memory", "newest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,14 @@ def described(status: WorkerStatus) -> dict[str, Any]:
         "signals": 0,
         "apps": [],
     }
+
+
+def in_words(status: WorkerStatus) -> str:
+    """Return a status as a line of the log."""
+    return (
+        f"worker {status.worker_id} (pid: {status.pid}): {described(status)['status']}, {status.requests} requests, "
+        f"{status.clients} connections, {status.rss >> 20} MiB"
+    )
 
 
 def newest(statuses: Iterable[WorkerStatus]) -> list[WorkerStatus]:

@@ -23,6 +23,7 @@ def test_each_seat_has_a_row_of_its_own() -> None:
     for seat in (2, 0, 1):
         scoreboard.write(seat, rows[seat])
     assert list(scoreboard) == rows
+    assert list(scoreboard.others(1)) == [rows[0], rows[2]]
     scoreboard.clear(1)
     assert list(scoreboard) == [rows[0], rows[2]]
     assert scoreboard.read(1) == WorkerStatus()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from uwsgi_ws.shared.status import ROWS, WorkerStatus, counted, described, newest
+from uwsgi_ws.shared.status import ROWS, WorkerStatus, counted, described, in_words, newest
 from uwsgi_ws.stats import Stats
 
 PACKAGE = Path(__file__).resolve().parents[3] / "uwsgi_ws"
@@ -55,3 +55,8 @@ def test_a_worker_is_described_under_uwsgis_names_and_ours() -> None:
 def test_of_a_worker_that_is_being_replaced_the_successor_counts() -> None:
     old, new, other = (WorkerStatus(worker_id=n, pid=p, spawns=b) for n, p, b in ((2, 1, 1), (2, 2, 2), (1, 3, 1)))
     assert newest([new, other, old]) == [other, new]
+
+
+def test_a_line_of_the_log_says_how_a_worker_stands() -> None:
+    status = WorkerStatus(worker_id=2, pid=77, requests=4, clients=3, rss=5 << 20)
+    assert in_words(status) == "worker 2 (pid: 77): busy, 4 requests, 3 connections, 5 MiB"
