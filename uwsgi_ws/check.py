@@ -166,6 +166,12 @@ def _differences(options: Options) -> Iterator[tuple[str, str]]:
             "SIGTERM stops, as container runtimes and service managers mean it; uWSGI 2.0 reloads, and as process 1 of "
             "a container it is killed once the runtime has waited in vain. --reload-on-term reloads here, too.",
         )
+    if options.cheaper:
+        yield (
+            "cheaper",
+            "A worker is busy by its places and CPU time, not while it has any request. WebSockets of one that is put "
+            "away have --cheaper-mercy seconds and are closed with 1012 then; uWSGI lets it go on as long as they do.",
+        )
     if options.buffer_size > 4096 and not names & set(BY_NAME["buffer-size"].names):
         yield ("buffer-size", f"Heads of {options.buffer_size} bytes are taken; uWSGI's default is 4096.")
 

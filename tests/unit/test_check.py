@@ -61,6 +61,7 @@ def test_routes_are_looked_at_too_and_told_with_the_rest(capfd: pytest.CaptureFi
     [
         ("gevent = 5\ngevent-monkey-patch\ndie-on-term\nbuffer-size = 8192\n", []),
         ("threads = 4\ndie-on-term\nbuffer-size = 4096\n", []),
+        ("threads = 4\ndie-on-term\nbuffer-size = 4096\nprocesses = 2\ncheaper = 1\n", ["cheaper"]),
         ("no-monkey-patch\ndie-on-term\n", ["gevent", "buffer-size"]),
     ],
 )

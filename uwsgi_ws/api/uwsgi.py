@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from operator import index
-from struct import Struct
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +28,7 @@ from uwsgi_ws.hub import greenlets, own
 from uwsgi_ws.hub.hub_calls import is_hub_here
 from uwsgi_ws.log import say
 from uwsgi_ws.log import size as log_size
+from uwsgi_ws.net.binding import waiting_at
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.plain import plain_bytes, plain_str
 from uwsgi_ws.protocol.websocket import handshake
@@ -46,9 +46,6 @@ greenlets.prepare()
 #: The version of uWSGI whose API this is.
 VERSION = b"2.0.31"
 VERSION_INFO = (2, 0, 31, 0, b"")
-
-#: The beginning of struct tcp_info (linux/tcp.h), up to tcpi_unacked: of a listening socket, its backlog.
-_UNACKED = Struct("=24xI")
 
 _RECV_FAILED = "unable to receive websocket message"
 _SEND_FAILED = "unable to send websocket message"
@@ -402,12 +399,7 @@ def listen_queue(number: int = 0, /) -> int:
     if not 0 <= number < len(sockets):
         raise ValueError(f"unable to find socket {number}")
     with socket.socket(fileno=os.dup(sockets[number])) as sock:
-        try:
-            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
-        except OSError:
-            return 0
-    waiting: int = _UNACKED.unpack(info)[0]
-    return waiting
+        return waiting_at(sock)
 
 
 def micros() -> int:

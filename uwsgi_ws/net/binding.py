@@ -9,13 +9,17 @@ import os
 import socket
 import stat
 from dataclasses import dataclass
+from struct import Struct
 from typing import Any
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.net.peers import PeerFilter
 
-__all__ = ["Endpoint", "bind", "bound_name"]
+__all__ = ["Endpoint", "bind", "bound_name", "waiting_at"]
+
+#: The beginning of struct tcp_info (linux/tcp.h), up to tcpi_unacked: of a listening socket, its backlog.
+_UNACKED = Struct("=24xI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +120,13 @@ def _remove_stale(path: str) -> None:
         pass
     finally:
         probe.close()
+
+
+def waiting_at(sock: socket.socket) -> int:
+    """Return how many clients wait to be accepted at a listening socket; 0 for a unix socket, which does not tell."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
+    except OSError:
+        return 0
+    waiting: int = _UNACKED.unpack(info)[0]
+    return waiting

@@ -19,6 +19,7 @@ from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
 from uwsgi_ws.options.values import (
+    CheaperAlgorithm,
     DaemonSpec,
     Dialect,
     Expiry,
@@ -260,7 +261,7 @@ class Options:
         group="Listening",
         help="Give each worker a TCP socket of its own, over which the kernel spreads connections, whichever worker is "
         "free; its successor takes it over. Another instance of the same user may listen on the same port then, too. "
-        "Unix sockets and systemd's stay shared.",
+        "Unix sockets and systemd's stay shared, and with --cheaper all are.",
     )
 
     chmod_socket: FileMode | None = option(  # noqa: RUF009 - it makes a field; that its type cannot change is not seen
@@ -839,6 +840,96 @@ class Options:
         group="Process",
         help="Worker processes; more than one implies --master.",
     )
+    cheaper: int = option(
+        0,
+        at_most=MAX_WORKERS - 1,
+        needs_master=True,
+        group="Process",
+        help="Keep at least so many workers, fewer than --processes, and run the others while there is work for them; "
+        "0 runs all. Worker 1 always stays. One that is to be put away accepts no client any more; it ends when the "
+        "last one has left. How busy a worker is, 0 to 100 %, is what it has least of: places, CPU time, or without "
+        "--gevent and --threads the time in which no request runs.",
+    )
+    cheaper_initial: int = option(0, group="Process", help="Start with so many workers; 0 is those of --cheaper.")
+    cheaper_algo: CheaperAlgorithm = option(  # noqa: RUF009  # ruff takes only built-in types for immutable
+        "spare",
+        group="Process",
+        help="When workers come and go. spare: one more when all are busy; spare2: --cheaper is the number of idle "
+        "ones; backlog: when more than --cheaper-overload clients wait at TCP sockets; busyness: by their mean; "
+        "manual: only by + and - to --master-fifo.",
+    )
+    cheaper_step: int = option(1, at_least=1, group="Process", help="Workers that come at once.")
+    cheaper_overload: int = option(
+        3,
+        at_least=1,
+        group="Process",
+        help="For spare and spare2, looks, one a second, that must have found the same; for busyness, seconds over "
+        "which it is the mean; for backlog, clients that wait.",
+    )
+    cheaper_mercy: float = option(
+        300.0,
+        unit="s",
+        group="Process",
+        help="Longest time that the clients of a worker that is to be put away may stay there; then WebSockets are "
+        "closed with 1012, so that they come back to another worker, and requests have --worker-reload-mercy. If there "
+        "is work again before, the worker goes on. uWSGI has no such option and puts away workers without a request.",
+    )
+    cheaper_rss_limit_soft: int = option(
+        0,
+        unit="bytes",
+        at_most=2**50,
+        group="Process",
+        help="Have no more workers come while they hold so much resident memory together; 0 is no limit.",
+    )
+    cheaper_rss_limit_hard: int = option(
+        0,
+        unit="bytes",
+        at_most=2**50,
+        group="Process",
+        help="Put a worker away while they hold so much, one after the other, down to --cheaper.",
+    )
+    cheaper_busyness_max: int = option(
+        50, unit="%", at_most=100, group="Process", help="A worker is busy past this, for all algorithms."
+    )
+    cheaper_busyness_min: int = option(
+        25,
+        unit="%",
+        at_most=100,
+        group="Process",
+        help="A worker is idle below this. For all algorithms one is put away only if the others would be no busier "
+        "than half-way from here to --cheaper-busyness-max.",
+    )
+    cheaper_busyness_multiplier: int = option(
+        10,
+        at_least=1,
+        group="Process",
+        help="For busyness, means in a row, for backlog seconds, that must say that there are too many workers.",
+    )
+    cheaper_busyness_penalty: int = option(
+        2, group="Process", help="Add so much to the multiplier when a worker that was put away had to come back soon."
+    )
+    cheaper_busyness_verbose: bool = option(False, group="Process", help="Log each mean of busyness.")
+    cheaper_busyness_backlog_alert: int = option(
+        33, group="Process", help="For busyness, more workers come at once when more clients than this wait."
+    )
+    cheaper_busyness_backlog_step: int = option(1, at_least=1, group="Process", help="So many come then.")
+    cheaper_busyness_backlog_multiplier: int = option(
+        3, at_least=1, group="Process", help="They go after so many means when nobody waits any more."
+    )
+    cheaper_busyness_backlog_nonzero: int = option(
+        60, unit="s", at_least=1, group="Process", help="They come, too, when a client has waited for so long."
+    )
+    cheap: bool = option(
+        False, needs_master=True, group="Process", help="Start no worker before the first client comes."
+    )
+    idle: float = option(
+        0.0,
+        unit="s",
+        needs_master=True,
+        group="Process",
+        help="End all workers when there has been no client for so long; the next one starts them again. 0 is never.",
+    )
+    die_on_idle: bool = option(False, group="Process", help="End the instance instead.")
     lazy_apps: bool = option(
         False,
         aliases=("lazy",),
@@ -987,8 +1078,8 @@ class Options:
         group="Process",
         help="Make a fifo that takes orders: q stops, Q stops without waiting, r (or R, c) reloads, w (or W) replaces "
         "the workers one after the other without loading the application again, p has new clients wait until the next "
-        "p, l opens the log's file again after it was moved, L moves it away itself, P writes the pidfiles again, s "
-        "logs how the workers stand.",
+        "p, + and - have a worker more or fewer with --cheaper, l opens the log's file again after it was moved, L "
+        "moves it away itself, P writes the pidfiles again, s logs how the workers stand.",
     )
     hook_asap: tuple[Hook, ...] = option(
         (), keeps="$", group="Process", help="Do this before anything else, once the configuration is read."
@@ -1273,6 +1364,13 @@ class Options:
         return 0.0 if self.is_serial and not is_given else self.gevent_stuck_report
 
     @property
+    def first_workers(self) -> int:
+        """How many workers run at first, not counting ``cheap``."""
+        if not self.cheaper:
+            return self.processes
+        return min(max(self.cheaper_initial, self.cheaper), self.processes)
+
+    @property
     def places(self) -> int:
         """Connections that a worker serves at once."""
         return self.threads or self.gevent or DEFAULT_PLACES
@@ -1385,14 +1483,35 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
         else:
             findings.note("unknown", setting, f"{unknown_option(setting).problem}: passed over, as uWSGI does")
     _leave_threads(settings, values, findings)
-    options = Options(given=tuple(settings), notes=tuple(map(str, findings.notes)), **values)
+    options = Options(given=tuple(settings), **values)
     if options.threads:
         for name in ("gevent", "gevent-monkey-patch"):
             if any(setting.name in BY_NAME[name].names for setting in settings):
                 problem = f"an application runs in threads or in greenlets, so not with --{name}"
                 findings.errors.append(options.error("threads", problem))
+    _check_cheaper(options, findings)
     findings.check()
-    return options
+    return replace(options, notes=tuple(map(str, findings.notes)))
+
+
+def _check_cheaper(options: Options, findings: Findings) -> None:
+    """Say what of the bounds between which workers come and go cannot be."""
+    least, most = options.cheaper, options.processes
+    soft, hard = options.cheaper_rss_limit_soft, options.cheaper_rss_limit_hard
+    if least and least >= most:
+        findings.errors.append(options.error("cheaper", f"{least} is not lower than --processes, {most}"))
+    elif least and options.cheaper_initial and options.cheaper_initial != options.first_workers:
+        problem = f"{options.cheaper_initial} is not between --cheaper, {least}, and --processes, {most}"
+        setting = options.settings_of("cheaper-initial")[-1]
+        if setting.source == COMMAND_LINE:
+            findings.errors.append(setting.error(problem))
+        else:
+            findings.note("reading", setting, f"{problem}: {options.first_workers} counts, as in uWSGI")
+    if least and options.reuse_port:
+        findings.note("reading", options.settings_of("reuse-port")[-1], "with --cheaper all workers share each socket")
+    if hard and not 0 < soft < hard:
+        problem = f"{hard} is not higher than --cheaper-rss-limit-soft, which is {soft or 'not given'}"
+        findings.errors.append(options.error("cheaper-rss-limit-hard", problem))
 
 
 def _leave_threads(settings: Sequence[Setting], values: dict[str, Any], findings: Findings) -> None:

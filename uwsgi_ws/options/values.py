@@ -12,6 +12,7 @@ from uwsgi_ws.options.memories import parse_area, parse_cache, parse_metric
 
 __all__ = [
     "TYPES",
+    "CheaperAlgorithm",
     "DaemonSpec",
     "Dialect",
     "Expiry",
@@ -34,6 +35,8 @@ __all__ = [
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
 HeaderName = NewType("HeaderName", str)  #: of a header
+CheaperAlgorithm = NewType("CheaperAlgorithm", str)  #: one of ``ALGORITHMS``
+ALGORITHMS = ("spare", "spare2", "backlog", "busyness", "manual")
 HeaderMap = NewType("HeaderMap", str)  #: ``drop``, ``keep`` or ``refuse``
 Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or ``same``
 
@@ -287,6 +290,18 @@ def _header_map(text: str) -> HeaderMap:
     return HeaderMap(text)
 
 
+def _algorithm(text: str) -> CheaperAlgorithm:
+    if text not in ALGORITHMS:
+        raise ValueError(f"{text!r} is none of {', '.join(ALGORITHMS)}")
+    return CheaperAlgorithm(text)
+
+
+def _algorithm_of_file(text: str) -> tuple[str, str]:
+    if text in ALGORITHMS:
+        return text, ""
+    return "spare", f"{text!r} is 'spare', as in uWSGI: it is none of {', '.join(ALGORITHMS)}"
+
+
 def _origin(text: str) -> Origin:
     if not re.fullmatch(r"same|[a-z][a-z0-9+.-]*://[^/?#@\s]+", text.lower()):
         raise ValueError(f"{text!r} is neither 'same' nor of the form https://example.org[:port]")
@@ -373,6 +388,7 @@ TYPES = {
     "Redirect": Type(parse_redirect, "ADDRESS[,PORT]"),
     "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
     "FileMode": Type(_mode, "MODE"),
+    "CheaperAlgorithm": Type(_algorithm, "NAME", _algorithm_of_file),
     "HeaderMap": Type(_header_map, "drop|keep|refuse"),
     "Mount": Type(_mount, lenient=_mount_of_file),
     "Variable": Type(_variable, "NAME=VALUE"),

@@ -101,7 +101,7 @@ class Common:
         self.master_pid = os.getpid()
         self.processes = processes
         # A worker and its successor live at the same time for a while.
-        self.scoreboard = Scoreboard(2 * processes)
+        self.scoreboard = Scoreboard(2 * processes, processes)
         #: What channels go through, one for each seat; None for a single worker, which writes to no other.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         #: What limits on the number of WebSockets count by.

@@ -29,6 +29,7 @@ class Life(Enum):
     ORDERED = auto()  #: its fork server knows, there is no process yet
     STARTING = auto()
     SERVING = auto()  #: it accepts clients
+    RESTING = auto()  #: there are enough others: it has been told to accept no client, and waits for its own to leave
     CEASING = auto()  #: it has been told to accept no client any more
     LEAVING = auto()  #: it has been told to end
 
@@ -69,7 +70,8 @@ class WorkerProcess:
     """One worker process, ordered, alive, or dead and not yet noticed.
 
     Attributes:
-        awaited_until: While it is ceasing: when the others wait for it no more.
+        awaited_until: While it is ceasing: when the others wait for it no more. While it rests: when its clients are
+            told to leave.
         kill_at: When it is killed if it does not end.
         is_spent: Whether it shall be replaced.
         reported_beat: Its last one before it was found stuck, if ever.

@@ -29,6 +29,8 @@ class Heartbeat:
         self._worker_id = worker_id
         self._spawns = spawns
         self._memory = (0, 0)
+        self._busyness = 0
+        self._measured = (0.0, 0.0, 0.0)
         self._on_beat: list[Callable[[WorkerStatus], None]] = []
         loop: Any = server.hub.loop
         # Keeps the loop alive in a worker that accepts no client: gevent would take its wait for orders for a mistake.
@@ -40,8 +42,9 @@ class Heartbeat:
 
     def start(self) -> None:
         """Beat once now, and on from there."""
+        self._measure()  # what came before is not asked for
         self._beat()
-        self._timer.start(self._beat)
+        self._timer.start(self._measure_and_beat)
 
     def status(self) -> WorkerStatus:
         """Return how the worker stands now."""
@@ -56,10 +59,26 @@ class Heartbeat:
             beat=time.monotonic_ns(),
             spawns=self._spawns,
             clients=len(self._server.pool),
+            busyness=self._busyness,
             rss=rss,
             vsz=vsz,
             **counted(self._server.stats),
         )
+
+    def _measure(self) -> int:
+        """Return how busy the worker has been since the last call: what it has least of counts, in per cent.
+
+        That is places, CPU time, or the time in which a further request may run where one does at a time. An event
+        loop that waits for a call that does not yield is neither; it does not beat.
+        """
+        before, self._measured = self._measured, (time.monotonic(), time.process_time(), self._server.serial_seconds)
+        passed, cpu, serial = (new - old for new, old in zip(self._measured, before, strict=True))
+        places = len(self._server.pool) / self._server.pool.slots
+        return min(100, round(100 * max(places, max(cpu, serial) / max(passed, 0.001))))
+
+    def _measure_and_beat(self) -> None:
+        self._busyness = self._measure()
+        self._beat()
 
     def _beat(self) -> None:
         status = self.status()

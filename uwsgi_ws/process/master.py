@@ -12,6 +12,11 @@ a worker that wants to be replaced, and a reload that fails half-way are no spec
 The workers of the generation before leave in two steps: first all of them cease to accept, then each closes the
 connections of its clients. Else a client that comes back at once could be accepted by another worker that leaves.
 
+With ``--cheaper`` it is not each of 1 to N that has a process, but those that are wanted at the moment (``_wanted``);
+``cheaper`` decides how many. One that is not wanted any more rests first: it accepts no client, and when its own have
+left, or have had their time, it is told to leave. With none wanted (``--cheap``, ``--idle``), the first client that
+waits at a socket wakes all.
+
 Signals and notices only wake the loop; it alone acts, one thing after the other. All that it acts on is in one
 class, as each decision rests on all of it.
 """
@@ -36,6 +41,7 @@ from uwsgi_ws.log import output, reopen, rotate, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks, systemd
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.daemons import Daemons
@@ -45,12 +51,12 @@ from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.orders import Orders
 from uwsgi_ws.process.pidfile import PidFile
-from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, RESUME, STOP, SignalQueue
+from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, REST, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
-from uwsgi_ws.shared.status import in_words, newest
+from uwsgi_ws.shared.status import WorkerStatus, in_words, newest
 from uwsgi_ws.users import owners
 
 __all__ = ["Master"]
@@ -78,6 +84,10 @@ class Master:
         self._workers: list[WorkerProcess] = []
         self._backoffs = {worker_id: RestartBackoff(WORKER_DELAYS) for worker_id in range(1, options.processes + 1)}
         self._spawns_of: Counter[int] = Counter()  # processes that each worker has been
+        #: The workers that shall serve.
+        self._wanted = set(range(1, (0 if options.cheap else options.first_workers) + 1))
+        self._cheaper = Cheaper(options) if options.cheaper else None
+        self._idleness = Idleness(options.idle)
         self._generations: list[Generation] = []  # those that have a fork server
         self._current: Generation | None = None  # whose workers serve
         self._coming: Generation | None = None  # whose workers shall serve
@@ -135,6 +145,7 @@ class Master:
                 "L": self._rotate_log,
                 "P": self._write_pidfiles,
                 "s": self._report,
+                **self._letters_of_cheaper(),
             },
         )
         self._statistics = StatsServer(self._options)
@@ -184,6 +195,7 @@ class Master:
                 self._meanings[number]()
             self._orders.carry_out()
             self._hear()
+            self._wake()
             self._fill()
             self._part()
             self._kill_overdue()
@@ -207,6 +219,8 @@ class Master:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
         self._statistics.register(poll)
+        for sock in self._sockets if self._is_asleep else ():
+            poll.register(sock, select.POLLIN)
         due = [worker.kill_at for worker in self._workers]
         due += [moment for kind in self._kinds for moment in kind.due]
         # The last one counts: a worker that has ceased to accept leaves together with the others.
@@ -233,6 +247,7 @@ class Master:
     def _look_around(self) -> None:
         """Look at what the master is not told."""
         self._watchdog.look(self._workers)
+        self._adjust()
         systemd.watchdog()
         if (path := self._touched.changed()) is not None:
             say(f"*** {path} has been touched ***")
@@ -323,7 +338,9 @@ class Master:
                 self._dismiss(worker)
         if before is None:
             self._safe_pidfile.write()
-        systemd.ready(f"{len(self._backoffs)} workers serve")
+            if not self._wanted:
+                say("*** cheap mode: workers are started when a client comes ***")
+        systemd.ready(f"{len(self._wanted)} workers serve")
         if before is not None:
             for kind in self._kinds:
                 kind.renew()
@@ -360,19 +377,19 @@ class Master:
                 self._fill_generation(generation)
         if self._coming is not None:
             serving = [worker for worker in self._workers if worker.life is Life.SERVING]
-            if len({worker.order.worker_id for worker in serving if worker.generation is self._coming}) == len(
-                self._backoffs
-            ):
+            ids = {worker.order.worker_id for worker in serving if worker.generation is self._coming}
+            if self._wanted <= ids and (ids or self._coming.is_loaded):
                 self._promote()
 
     def _fill_generation(self, generation: Generation) -> None:
         taken = {worker.order.seat for worker in self._workers}
         staying = [worker for worker in self._workers if worker.generation is generation]
-        staying = [worker for worker in staying if worker.life not in (Life.CEASING, Life.LEAVING)]
+        staying = [worker for worker in staying if worker.life not in (Life.RESTING, Life.CEASING, Life.LEAVING)]
         spent = next((worker for worker in staying if worker.is_spent and generation is self._current), None)
         # One after the other: workers that were started together reach their limits together.
         filled = {worker.order.worker_id for worker in staying if worker is not spent}
-        for worker_id, backoff in self._backoffs.items():
+        for worker_id in sorted(self._wanted):
+            backoff = self._backoffs[worker_id]
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
             if worker_id in filled or backoff.next_at > monotonic() or seat is None:
                 continue
@@ -387,6 +404,77 @@ class Master:
                 generation.control.send(order.pack())
             except (BlockingIOError, ConnectionError):
                 self._forget(worker)  # the fork server has just died; the next one gets the order
+
+    # How many there are
+
+    def _adjust(self) -> None:
+        """Have more workers or fewer, as many as there is work for."""
+        workers, scoreboard, now = self._workers, self._common.scoreboard, monotonic()
+        scoreboard.show_cheap(self._backoffs.keys() - self._wanted - {worker.order.worker_id for worker in workers})
+        for worker in workers:
+            is_empty = not scoreboard.read(worker.order.seat).clients
+            if worker.life is Life.RESTING and (is_empty or worker.awaited_until <= now):
+                self._dismiss(worker)
+        if self._is_stopping or self._is_paused or self._current is None or self._coming is not None:
+            return
+        serving = {worker: scoreboard.read(worker.order.seat) for worker in workers if worker.life is Life.SERVING}
+        resting = [scoreboard.read(worker.order.seat) for worker in workers if worker.life is Life.RESTING]
+        coming = sum(worker.life in (Life.ORDERED, Life.STARTING) for worker in workers)
+        if self._idleness.look(now, [*serving.values(), *resting], coming):
+            self._sleep()
+        elif self._cheaper is not None:
+            view = View(now, [*serving.values()], resting, coming, len(self._wanted), self._sockets.waiting)
+            change, why = self._cheaper.look(view)
+            if why:
+                say(f"cheaper: {why}; {len(self._wanted) + change} of {len(self._backoffs)} workers are wanted")
+            for _ in range(change):
+                self._want_one_more()
+            for _ in range(-change):
+                self._want_one_less(serving)
+
+    def _want_one_more(self) -> None:
+        for worker in self._workers:
+            if worker.life is Life.RESTING:
+                worker.life = Life.SERVING
+                self._wanted.add(worker.order.worker_id)
+                send(worker.pid, RESUME)
+                return
+        self._wanted.add(min(self._backoffs.keys() - self._wanted))
+
+    def _want_one_less(self, serving: dict[WorkerProcess, WorkerStatus]) -> None:
+        """Let the worker rest that has the fewest clients; never worker 1, which does some things for all."""
+        workers = [worker for worker in serving if worker.life is Life.SERVING and not worker.is_spent]
+        workers = [worker for worker in workers if worker.order.worker_id > 1]
+        if workers:
+            worker = min(workers, key=lambda worker: (serving[worker].clients, -worker.order.worker_id))
+            self._wanted.discard(worker.order.worker_id)
+            worker.life, worker.awaited_until = Life.RESTING, monotonic() + self._options.cheaper_mercy
+            send(worker.pid, REST)
+
+    def _letters_of_cheaper(self) -> dict[str, Callable[[], None]]:
+        if self._cheaper is None:
+            return {}
+        return {"+": partial(self._cheaper.ask, 1), "-": partial(self._cheaper.ask, -1)}
+
+    def _sleep(self) -> None:
+        """Nobody has wanted anything for long: end all workers, or the instance."""
+        say(f"*** no client for {self._options.idle:g} seconds ***")
+        if self._options.die_on_idle:
+            self._stop()
+            return
+        self._wanted.clear()
+        for worker in self._workers:
+            self._dismiss(worker)
+
+    @property
+    def _is_asleep(self) -> bool:
+        """Whether no worker is wanted until a client comes."""
+        return not self._wanted and not self._is_stopping and not self._is_paused and self._current is not None
+
+    def _wake(self) -> None:
+        if self._is_asleep and self._sockets.have_client():
+            say("*** a client has come, workers are started ***")
+            self._wanted.update(range(1, self._options.first_workers + 1))
 
     def _take_notice(self, notice: Notice) -> None:
         for worker in self._workers:
@@ -469,6 +557,9 @@ class Master:
             say(f"{worker} could not start, {cause(status)}")
             self._give_up(exit_status(status))
             return
+        if worker.order.worker_id not in self._wanted:
+            say(f"{worker} died, {cause(status)}; there are enough others")
+            return
         say(f"DAMN ! {worker} died, {cause(status)} :( trying respawn ...")
         if worker.life is Life.SERVING and monotonic() - worker.started_at >= MIN_UPTIME:
             self._backoffs[worker.order.worker_id].succeed()
@@ -535,6 +626,8 @@ class Master:
 
     def _replace_all(self) -> None:
         for worker in self._workers:
+            if worker.life is Life.RESTING:
+                self._dismiss(worker)
             worker.is_spent = True
 
     def _report(self) -> None:

@@ -86,13 +86,18 @@ class MasteredWorker(Worker):
         """Clients are accepted: from now on the master's orders make sense."""
         gevent.signal_handler(signals.CEASE, self._cease_as_told)
         gevent.signal_handler(signals.PAUSE, self._instance.accepting, 0)
-        gevent.signal_handler(signals.RESUME, self._instance.accepting, 1)
-        for number in (signals.CEASE, signals.PAUSE, signals.RESUME):
+        gevent.signal_handler(signals.REST, self._server.rest)
+        gevent.signal_handler(signals.RESUME, self._resume)
+        for number in (signals.CEASE, signals.PAUSE, signals.REST, signals.RESUME):
             keep_signal(number)
         if self._begins_paused:
             self._instance.accepting(0)
         say(f"spawned uwsgi_ws worker {self._post.worker_id} (pid: {os.getpid()}, cores: {self._options.places})")
         self._tell(NoticeKind.READY)
+
+    def _resume(self) -> None:
+        self._server.accept_again()
+        self._instance.accepting(1)
 
     def _cease_as_told(self) -> None:
         self.stop_accepting()

@@ -15,7 +15,8 @@ __all__ = ["Orders"]
 
 #: uWSGI's letters that mean nothing here, and why.
 _WITHOUT_EFFECT = {
-    **dict.fromkeys("+-C", "the number of workers is that of --processes"),
+    **dict.fromkeys("+-", "the number of workers is that of --processes, there is no --cheaper"),
+    "C": "workers come and go by --cheaper and --idle",
     **dict.fromkeys("BE", "there is no emperor"),
     **dict.fromkeys("0123456789", "all fifos are heard, none need be chosen"),
     "S": "there are no subscriptions",

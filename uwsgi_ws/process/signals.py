@@ -8,7 +8,19 @@ from collections.abc import Iterable
 
 from uwsgi_ws.hub.own import keep_signal
 
-__all__ = ["CEASE", "HURRY", "LEAVE", "PAUSE", "REOPEN", "REPORT", "RESUME", "STOP", "SignalQueue", "ignore_terminal"]
+__all__ = [
+    "CEASE",
+    "HURRY",
+    "LEAVE",
+    "PAUSE",
+    "REOPEN",
+    "REPORT",
+    "REST",
+    "RESUME",
+    "STOP",
+    "SignalQueue",
+    "ignore_terminal",
+]
 
 # The master's orders to a worker. Each has its signal, as the kernel makes one of two that are alike and come together.
 CEASE = signal.SIGRTMIN  #: successors have taken over: accept no client any more, and say when
@@ -17,7 +29,8 @@ STOP = signal.SIGTERM  #: the instance stops
 HURRY = signal.SIGUSR1  #: it stops, and waits for no client
 REPORT = signal.SIGUSR2  #: log what it is doing
 PAUSE = signal.SIGRTMIN + 1  #: accept no client for a while
-RESUME = signal.SIGRTMIN + 2  #: accept again
+RESUME = signal.SIGRTMIN + 2  #: accept again, also after a rest
+REST = signal.SIGRTMIN + 4  #: accept no client, and close idle connections: there may be too many workers
 REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a fork server's
 
 

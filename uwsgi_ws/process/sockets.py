@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from uwsgi_ws.certificates import CertificateFiles, SecureAddress
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.log import say
-from uwsgi_ws.net.binding import Endpoint, bind, bound_name
+from uwsgi_ws.net.binding import Endpoint, bind, bound_name, waiting_at
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
 from uwsgi_ws.users import group_id, user_id
@@ -143,6 +144,18 @@ class Sockets:
             opened.append((_guarded(Endpoint(option, address, dialect, secure=secure), options, filters), [sock]))
         return cls(opened, workers=2 if is_shared else 1, are_inherited=False)
 
+    @property
+    def waiting(self) -> int:
+        """How many clients wait at TCP sockets."""
+        return sum(map(waiting_at, self))
+
+    def have_client(self) -> bool:
+        """Return whether a client waits at any socket."""
+        poll = select.poll()
+        for sock in self:
+            poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+
     def hand_on(self) -> None:
         """Leave the sockets to the program that this process is about to become by ``exec``."""
         for sock in self:
@@ -201,8 +214,9 @@ def _guarded(endpoint: Endpoint, options: Options, filters: tuple[PeerFilter, Pe
 
 
 def _bind(options: Options, endpoint: Endpoint) -> list[socket.socket]:
-    """Return the sockets of an endpoint: one, or with ``--reuse-port`` and TCP one for each worker."""
-    if endpoint.address.family == "unix" or not options.reuse_port:
+    """Return the sockets of an endpoint: one, or with ``--reuse-port``, TCP and all workers one for each."""
+    # Nobody would accept from the sockets of workers that have been put away.
+    if endpoint.address.family == "unix" or not options.reuse_port or options.cheaper:
         return [_bind_one(options, endpoint)]
     first = _bind_one(options, endpoint)
     # A port of 0 has become a number.

@@ -43,7 +43,7 @@ class Watchdog:
         if now < self._trust_from:
             return
         for worker in workers:
-            if worker.life is Life.SERVING:
+            if worker.life in (Life.SERVING, Life.RESTING):
                 self._look_at(worker, now)
 
     def _look_at(self, worker: WorkerProcess, now: float) -> None:

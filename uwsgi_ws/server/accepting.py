@@ -74,6 +74,7 @@ class Accepting:
     Attributes:
         listeners: One for each listening socket.
         is_stopped: No client is accepted any more.
+        is_resting: No client is accepted before ``accept_again``.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class Accepting:
         one_at_a_time: bool,
     ) -> None:
         self.listeners: list[Listener] = []
-        self.is_stopped = False
+        self.is_stopped = self.is_resting = False
+        self._is_open = True  # it is neither; asked for each response
         self._loop = loop
         self._clients = clients
         self._settings = settings
@@ -135,9 +137,26 @@ class Accepting:
 
         Requests and WebSockets go on; the client's next request needs another connection.
         """
-        self.is_stopped = True
+        self.is_stopped, self._is_open = True, False
         for listener in self.listeners:
             listener.stop()
+        self._close_idle()
+
+    def rest(self) -> None:
+        """Do as ``stop`` does, until ``accept_again``."""
+        self.is_resting, self._is_open = True, False
+        for listener in self.listeners:
+            listener.pause()
+        self._close_idle()
+
+    def accept_again(self) -> None:
+        """Undo ``rest``."""
+        if self.is_resting and not self.is_stopped:
+            self.is_resting, self._is_open = False, True
+            for listener in self.listeners:
+                listener.resume()
+
+    def _close_idle(self) -> None:
         for greenlet, front in self._clients.serving():
             front.goodbye()
             if front.request is None and front.is_idle:
@@ -208,7 +227,7 @@ class Accepting:
 
         hub, cork = self._loop.hub, self._loop.poller.cork
         front = Http2Front(stream, self._settings.http, peer, core, handle, self._spawn_worker, hub, cork)
-        if self.is_stopped:  # it was not among those that `stop` told
+        if not self._is_open:  # it was not among those that were told
             front.goodbye()
         return front
 
@@ -256,7 +275,7 @@ class Accepting:
 
     def _may_keep_alive(self) -> bool:
         """An idle connection may keep its slot only while others are free."""
-        return not self.is_stopped and not self._clients.full()
+        return self._is_open and not self._clients.full()
 
 
 def _never() -> bool:

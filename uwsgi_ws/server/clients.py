@@ -45,6 +45,11 @@ class ClientPool(Pool):
         self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
         self._waiting: deque[Callable[[], None]] = deque()
 
+    @property
+    def slots(self) -> int:
+        """How many clients there may be."""
+        return self._slots
+
     def full(self) -> bool:
         """Return whether all slots are taken; gevent's own makes four calls of it, and every response asks."""
         return len(self.greenlets) >= self._slots

@@ -58,6 +58,11 @@ class Concurrency:
             self.call = self._serial.run
             self.acceptor.on_accept = self._serial.pass_on
 
+    @property
+    def serial_seconds(self) -> float:
+        """For how long, all in all, a request has kept others from running; 0 where none does."""
+        return self._serial.seconds if self._serial is not None else 0.0
+
     def is_waiting(self, request: Request) -> bool:
         """Return whether a request waits for those before it to be answered."""
         return self._serial is not None and self._serial.is_waiting(request)

@@ -137,8 +137,8 @@ class Server:
 
     @property
     def is_draining(self) -> bool:
-        """Whether no client is accepted any more."""
-        return self._accepting.is_stopped
+        """Whether no client is accepted any more, or none before ``accept_again``."""
+        return self._accepting.is_stopped or self._accepting.is_resting
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve a client, each with its front."""
@@ -148,11 +148,24 @@ class Server:
         """Return whether a request waits for those before it to be answered."""
         return self._concurrency.is_waiting(request)
 
+    @property
+    def serial_seconds(self) -> float:
+        """For how long, all in all, a request has kept others from running; 0 where none does."""
+        return self._concurrency.serial_seconds
+
     def websocket_of(self, request: Request) -> Connection | Tunnel | None:
         """Return the WebSocket that a request has become: an application's or one passed on by a route; else None."""
         return request.websocket or self._answering.tunnels.get(request)
 
     # Stopping
+
+    def rest(self) -> None:
+        """Accept no client until ``accept_again``, and close idle connections. Requests and WebSockets go on."""
+        self._accepting.rest()
+
+    def accept_again(self) -> None:
+        """Undo ``rest``."""
+        self._accepting.accept_again()
 
     def stop_accepting(self) -> None:
         """Stop accepting, and close idle connections. Requests and WebSockets go on."""

@@ -44,6 +44,7 @@ class WorkerStatus(NamedTuple):
     started_at: Annotated[int, Row("Seconds since the epoch.", "fact", "last_spawn", "started_at")] = 0
     spawns: Annotated[int, Row("Processes that this worker has been, this one included.", "fact", "respawn_count")] = 0
     clients: Annotated[int, Row("Connections that it serves.", "gauge")] = 0
+    busyness: Annotated[int, Row("0 to 100: per cent of its places or its time in use.", "gauge")] = 0
     requests: Annotated[int, Row("Requests begun, WebSockets included.", "counter", stats="requests")] = 0
     exceptions: Annotated[int, Row("Requests that an exception ended.", "counter", stats="exceptions")] = 0
     bytes_sent: Annotated[
@@ -86,7 +87,7 @@ def described(status: WorkerStatus) -> dict[str, Any]:
         **numbers,
         "delta_requests": status.requests,
         "avg_rt": status.busy_us // max(1, status.requests),
-        "status": "busy" if status.clients else "idle",
+        "status": "busy" if status.clients else "idle" if status.pid else "cheap",
         "signals": 0,
         "apps": [],
     }
@@ -94,6 +95,8 @@ def described(status: WorkerStatus) -> dict[str, Any]:
 
 def in_words(status: WorkerStatus) -> str:
     """Return a status as a line of the log."""
+    if not status.pid:
+        return f"worker {status.worker_id}: {described(status)['status']}"
     return (
         f"worker {status.worker_id} (pid: {status.pid}): {described(status)['status']}, {status.requests} requests, "
         f"{status.clients} connections, {status.rss >> 20} MiB"

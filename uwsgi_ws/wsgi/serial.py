@@ -11,6 +11,8 @@ too, or the first 256 KiB of it.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from gevent.lock import Semaphore
 
 from uwsgi_ws.protocol.websocket.handshake import is_websocket
@@ -35,6 +37,7 @@ class SerialExecutor:
         self._run_websocket = run_websocket
         self._lock = Semaphore()
         self._holder: dict[str, object] | None = None  # the environ of the request that has the lock
+        self._held_since = self._held = 0.0
         self._waiting: set[Request] = set()
 
     def run(self, application: Application, request: Request) -> bool:
@@ -54,6 +57,7 @@ class SerialExecutor:
             finally:
                 self._waiting.discard(request)
         self._holder = environ
+        self._held_since = monotonic()
         try:
             return (self._run_websocket if asks_for_websocket else run)(application, request)
         finally:
@@ -63,6 +67,11 @@ class SerialExecutor:
         """Let the next request run, as this one has become a WebSocket. Called in the hub's thread."""
         self._pass_on(request.environ)
 
+    @property
+    def seconds(self) -> float:
+        """For how long, all in all, a request has had the lock."""
+        return self._held + (monotonic() - self._held_since if self._holder is not None else 0.0)
+
     def is_waiting(self, request: Request) -> bool:
         """Return whether a request waits for the lock."""
         return request in self._waiting
@@ -70,4 +79,5 @@ class SerialExecutor:
     def _pass_on(self, environ: dict[str, object]) -> None:
         if self._holder is environ:
             self._holder = None
+            self._held += monotonic() - self._held_since
             self._lock.release()

@@ -339,6 +339,10 @@ class TestValuesInFiles:
             ("gevent = 0", "gevent", 0, 0),
             ("threads = 4\ngevent = 5", "threads", 0, 1),
             ("threads = 4", "threads", 4, 0),
+            ("processes = 4\ncheaper = 2\ncheaper-initial = 9", "first_workers", 4, 1),
+            ("processes = 4\ncheaper = 2\ncheaper-initial = 1", "first_workers", 2, 1),
+            ("processes = 4\ncheaper = 2\ncheaper-algo = idle", "cheaper_algo", "spare", 1),
+            ("processes = 4\ncheaper = 2\nreuse-port", "reuse_port", True, 1),
             ("static-map = static=/srv", "static_map", "Mount(path='/static', target='/srv')", 1),
         ],
     )

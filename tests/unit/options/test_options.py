@@ -62,6 +62,7 @@ SAMPLES = {  # a good value for each type
     "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),
     "Dialect": ("http", "http"),
     "HeaderMap": ("keep", "keep"),
+    "CheaperAlgorithm": ("spare2", "spare2"),
     "Trusted": ("10.1.0.0/16", ip_network("10.1.0.0/16")),
     "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
     "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),
@@ -182,6 +183,10 @@ class TestTheTable:
         assert subprocess.check_output([sys.executable, "-c", script], env=env, text=True) == "[]\n"
 
 
+#: What an option makes no sense without.
+NEEDED = {"cheaper": ("--processes=512",), "cheaper-rss-limit-hard": ("--cheaper-rss-limit-soft=1",)}
+
+
 class TestTheCommandLine:
     @every_row
     def test_every_name_is_accepted_and_sets_the_rows_field(self, row: Row):
@@ -189,8 +194,8 @@ class TestTheCommandLine:
         if isinstance(value, int) and value > row.at_most:
             text, value = str(row.at_most), row.at_most
         for name in row.names:
-            options = build(command_line([f"--{name}={text}"]))
-            assert options.given == (Setting(name, text),)
+            options = build(command_line([*NEEDED.get(name, ()), f"--{name}={text}"]))
+            assert options.given[-1] == Setting(name, text)
             if row.attribute:
                 assert getattr(options, row.attribute) == ((value,) if row.repeats else value)
             else:
@@ -333,7 +338,7 @@ class TestValues:
             assert row.value(Setting(row.name, str(bound))) == bound
         for beyond in (row.at_least - 1, row.at_most + 1):
             with pytest.raises(OptionError, match="is out of bounds"):
-                row.value(Setting(row.name, f"{beyond:.10g}"))
+                row.value(Setting(row.name, f"{beyond:.17g}"))
 
     def test_an_error_of_bounds_names_value_bounds_and_unit(self):
         assert problem_of("-b", "99999") == (
@@ -413,6 +418,42 @@ class TestBuilding:
     def test_one_thread_beside_greenlets_is_none(self):
         assert (parse(["--gevent", "5", "--threads", "1"]).threads, parse(["--threads", "1"]).threads) == (0, 0)
         assert "not with --gevent" in problem_of("--gevent", "5", "--threads", "2")
+
+    @pytest.mark.parametrize(
+        ("argv", "first"),
+        [
+            ("--processes 4", 4),
+            ("--processes 4 --cheaper 0", 4),
+            ("--processes 4 --cheaper-initial 2", 4),
+            ("--processes 4 --cheaper 2", 2),
+            ("--processes 4 --cheaper 2 --cheaper-initial 3", 3),
+            ("--processes 4 --cheaper 3 --cheaper-initial 4", 4),
+        ],
+    )
+    def test_how_many_workers_are_started(self, argv: str, first: int):
+        options = parse(argv.split())
+        assert (options.first_workers, options.has_master) == (first, True)
+
+    @pytest.mark.parametrize(
+        ("argv", "problem"),
+        [
+            ("--cheaper 1", "--cheaper: 1 is not lower than --processes, 1"),
+            ("--processes 4 --cheaper 4", "--cheaper: 4 is not lower than --processes, 4"),
+            (
+                "--processes 4 --cheaper 2 --cheaper-initial 1",
+                "--cheaper-initial: 1 is not between --cheaper, 2, and --processes, 4",
+            ),
+            ("--processes 4 --cheaper 2 --cheaper-initial 5", "--cheaper-initial: 5 is not between"),
+            ("--cheaper-algo idle", "--cheaper-algo: 'idle' is none of spare, spare2, backlog, busyness, manual"),
+            ("--cheaper-rss-limit-hard 9", "9 is not higher than --cheaper-rss-limit-soft, which is not given"),
+            ("--cheaper-rss-limit-soft 9 --cheaper-rss-limit-hard 9", "9 is not higher than --cheaper-rss-limit-soft"),
+        ],
+    )
+    def test_bounds_of_workers_that_cannot_be(self, argv: str, problem: str):
+        assert problem in problem_of(*argv.split())
+
+    def test_memory_of_all_workers_may_be_more_than_a_c_int(self):
+        assert parse(["--cheaper-rss-limit-soft", "68719476736"]).cheaper_rss_limit_soft == 64 << 30
 
     def test_an_ignored_option_still_needs_its_value(self):
         assert problem_of("--plugins") == "--plugins: needs a value (command line)"

@@ -108,3 +108,32 @@ def test_memory_cannot_be_read_without_a_descriptor() -> None:
         return "done"
 
     assert in_child(work) == "done"
+
+
+def test_a_worker_is_as_busy_as_what_it_has_least_of() -> None:
+    def work() -> str:
+        from gevent import sleep, spawn
+        from gevent.event import Event
+
+        server, beat = heartbeat()
+        told: list[int] = []
+        beat.on_beat(lambda status: told.append(status.busyness))
+        beat.start()
+        leave = Event()
+        for _ in range(7):
+            server.pool.spawn(leave.wait)  # of 10 places
+        while len(told) < 2:
+            sleep(0.01)
+        leave.set()
+
+        def spin() -> None:
+            while len(told) < 4:
+                until = time.process_time() + 0.02
+                while time.process_time() < until:
+                    pass
+                sleep(0)
+
+        spawn(spin).join()
+        return f"{told[:2]} {told[3] > 10}"  # other programs may want the CPU, too
+
+    assert in_child(work) == "[0, 70] True"

@@ -78,8 +78,8 @@ def test_a_worker_is_asked_or_killed_once_a_limit_is_passed(
     assert end_of(worker) == number
 
 
-@pytest.mark.parametrize("life", [life for life in Life if life is not Life.SERVING])
-def test_only_a_worker_that_serves_is_looked_at(worker: WorkerProcess, life: Life) -> None:
+@pytest.mark.parametrize("life", [life for life in Life if life not in (Life.SERVING, Life.RESTING)])
+def test_only_a_worker_that_has_clients_and_no_order_to_go_is_looked_at(worker: WorkerProcess, life: Life) -> None:
     worker.life = life
     Watchdog(Options(harakiri=5), scoreboard(60)).look([worker])
     assert end_of(worker) == NONE

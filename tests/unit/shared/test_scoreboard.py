@@ -40,3 +40,12 @@ def test_a_process_that_is_forked_later_writes_to_the_same_page() -> None:
     scoreboard = Scoreboard(2)
     pid = in_child(lambda: scoreboard.write(1, WorkerStatus(worker_id=1, pid=os.getpid())) or os.getpid())
     assert scoreboard.read(1).pid == int(pid)
+
+
+def test_workers_that_have_been_put_away_have_a_row_behind_the_seats() -> None:
+    scoreboard = Scoreboard(4, 2)
+    scoreboard.show_cheap({2})
+    scoreboard.write(0, WorkerStatus(worker_id=1, pid=7))
+    assert list(scoreboard) == [WorkerStatus(worker_id=1, pid=7), WorkerStatus(worker_id=2)]
+    scoreboard.show_cheap(set())
+    assert list(scoreboard) == [WorkerStatus(worker_id=1, pid=7)]

@@ -49,6 +49,7 @@ def test_a_worker_is_described_under_uwsgis_names_and_ours() -> None:
     assert (shown["id"], shown["tx"], shown["respawn_count"], shown["running_time"]) == (2, 9, 3, 100)
     assert (shown["avg_rt"], shown["status"], shown["slow_closed"]) == (25, "busy", 5)
     assert "beat" not in shown
+    assert [described(WorkerStatus(worker_id=1, pid=pid))["status"] for pid in (7, 0)] == ["idle", "cheap"]
     assert described(WorkerStatus())["avg_rt"] == 0
 
 
@@ -60,3 +61,4 @@ def test_of_a_worker_that_is_being_replaced_the_successor_counts() -> None:
 def test_a_line_of_the_log_says_how_a_worker_stands() -> None:
     status = WorkerStatus(worker_id=2, pid=77, requests=4, clients=3, rss=5 << 20)
     assert in_words(status) == "worker 2 (pid: 77): busy, 4 requests, 3 connections, 5 MiB"
+    assert in_words(WorkerStatus(worker_id=3)) == "worker 3: cheap"
