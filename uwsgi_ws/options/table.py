@@ -1497,6 +1497,9 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
 def _check_cheaper(options: Options, findings: Findings) -> None:
     """Say what of the bounds between which workers come and go cannot be."""
     least, most = options.cheaper, options.processes
+    for setting in options.given:
+        if not least and setting.name.startswith("cheaper-"):
+            findings.note("reading", setting, "without effect as long as there is no --cheaper, as in uWSGI")
     soft, hard = options.cheaper_rss_limit_soft, options.cheaper_rss_limit_hard
     if least and least >= most:
         findings.errors.append(options.error("cheaper", f"{least} is not lower than --processes, {most}"))

@@ -342,6 +342,7 @@ class TestValuesInFiles:
             ("processes = 4\ncheaper = 2\ncheaper-initial = 9", "first_workers", 4, 1),
             ("processes = 4\ncheaper = 2\ncheaper-initial = 1", "first_workers", 2, 1),
             ("processes = 4\ncheaper = 2\ncheaper-algo = idle", "cheaper_algo", "spare", 1),
+            ("processes = 4\ncheaper-initial = 2", "first_workers", 4, 1),
             ("processes = 4\ncheaper = 2\nreuse-port", "reuse_port", True, 1),
             ("static-map = static=/srv", "static_map", "Mount(path='/static', target='/srv')", 1),
         ],
