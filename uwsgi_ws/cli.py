@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(text)
         if options.show_config:
             print(ini_text(options), end="", flush=True)
-    if options.daemonize is not None and (status := _go_to_the_background(options.daemonize, options.uid, started_in)):
+    if options.daemonize is not None and (status := _go_to_the_background(options, options.daemonize, started_in)):
         return status
     if options.has_master:
         return _supervise(options, arguments, files, started_in)
@@ -95,17 +95,17 @@ def _handed_on_files() -> dict[str, bytes]:
     return handed_on_files()
 
 
-def _go_to_the_background(log: str, user: str | None, started_in: str) -> int:
+def _go_to_the_background(options: Options, log: str, started_in: str) -> int:
     """Return 0 in the process that goes on, or the exit status when none does."""
     from uwsgi_ws.log import configure
     from uwsgi_ws.process.daemon import daemonize, is_daemon
-    from uwsgi_ws.users import owners
+    from uwsgi_ws.process.loggers import file_rules
 
     if is_daemon():
         return 0
     try:
         # Opened here already, so that an error is shown where the user looks.
-        configure(log, "--daemonize", owners(user), started_in)
+        configure(log, "--daemonize", file_rules(options, started_in), started_in)
     except OptionError as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
         return 1

@@ -1,28 +1,43 @@
 """The log: where it goes, and how its lines begin.
 
 Everything goes to stderr, or to the file of ``--logto``: what the server says, and what the application prints. A file
-is also descriptor 1 and 2 of the process, for programs that the application starts. What a client sent is escaped, so
-that nobody writes lines of their own into the log.
+is also descriptor 1 and 2 of the process, for programs that the application starts. Where there are loggers, each line
+goes to those that it belongs to (``routing``); what such programs write stays where it was. What a client sent is
+escaped, so that nobody writes lines of their own into the log.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
-import stat
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.files import open_file
-from uwsgi_ws.log.output import LogOutput, fill_standard_descriptors, flush_streams, install_streams
+from uwsgi_ws.log.datagrams import DatagramOutput, packets_of
+from uwsgi_ws.log.file import FileRules, LogFile
+from uwsgi_ws.log.output import (
+    LAST_PATIENCE,
+    LogOutput,
+    divide_prints,
+    fill_standard_descriptors,
+    flush_streams,
+    install_streams,
+)
+from uwsgi_ws.log.routing import LogRoutes, Sink
+from uwsgi_ws.loggers import LogEncoder, Logger, LogRoute
 
 __all__ = [
+    "FileRules",
+    "Sink",
     "configure",
     "date_format",
     "escape",
@@ -31,23 +46,33 @@ __all__ = [
     "log_by",
     "log_descriptor",
     "log_file",
+    "main_sink",
     "mark_lines",
-    "output",
+    "open_sink",
+    "outputs",
     "reopen",
     "rotate",
+    "rotate_full",
     "say",
+    "say_request",
     "size",
+    "use_loggers",
     "write_line",
 ]
 
 #: The file that all output goes to; None for stderr as it is.
-_file: Path | None = None
+_file: LogFile | None = None
 #: Where the log goes; None in a process that is no server, whose lines go to ``sys.stderr``.
 _output: LogOutput | None = None
 #: What writes lines where the process is another server's.
 _other: Callable[[int, str], None] | None = None
-#: Users, besides root, whose file the log may be.
-_users: tuple[int, ...] = ()
+#: Those of loggers, by what is meant by them, so that a reload goes on with what root has opened.
+_sinks: dict[tuple[Logger, FileRules], Sink] = {}
+#: Where lines go if not all to the log: those of requests, and all others.
+_routes: LogRoutes | None = None
+_request_routes: LogRoutes | None = None
+#: Files of loggers that the program before this one had open, by path.
+_handed_on_sinks: dict[str, int] = {}
 
 #: An environment variable for the program that replaces this one by ``exec``: the file, and its descriptor.
 _HANDED_ON = "UWSGI_WS_LOG"
@@ -95,8 +120,26 @@ def say(text: str) -> None:
     write_line(text)
 
 
+def say_request(text: str, *, is_whole: bool) -> None:
+    """Write the line of a request.
+
+    Args:
+        text: Without an end.
+        is_whole: Whether it has its own beginning, and gets no other.
+    """
+    if not is_whole and (_date is not None or _prefix is not None):
+        text = _marked(text)
+    if _request_routes is None:
+        write_line(text)
+    else:
+        _write_by(_request_routes, text.encode("utf-8", "backslashreplace") + b"\n")
+
+
 def write_line(text: str) -> None:
     """Write a line as it is: it has its own beginning."""
+    if _routes is not None:
+        _write_by(_routes, text.encode("utf-8", "backslashreplace") + b"\n")
+        return
     if _output is not None:
         _output.write(text.encode("utf-8", "backslashreplace") + b"\n")
         return
@@ -110,8 +153,14 @@ def write_line(text: str) -> None:
         pass
 
 
+def _write_by(routes: LogRoutes, data: bytes) -> None:
+    """Write lines, which may be several: a traceback has many."""
+    for line in data.removesuffix(b"\n").split(b"\n"):
+        routes.write(line + b"\n")
+
+
 def configure(
-    logto: str | None, option: str = "--logto", users: tuple[int, ...] = (), started_in: str | None = None
+    logto: str | None, option: str = "--logto", rules: FileRules | None = None, started_in: str | None = None
 ) -> None:
     """Send our loggers, and all that the process prints, where they belong.
 
@@ -120,25 +169,27 @@ def configure(
     Args:
         logto: The file; None for stderr as it is.
         option: What named the file, for errors.
-        users: Those who may own the file, besides root.
+        rules: How the file is kept; None for no rules.
         started_in: The directory that its path starts in; None for the current one.
 
     Raises:
         OptionError: the file cannot be opened.
     """
-    global _file, _users
-    _users = users
+    global _file
     if _output is None:
         _begin()
+    assert _output is not None
     if logto is not None:
-        before, _file = _file, Path(started_in or os.getcwd(), logto)  # the application may change the directory later
-        if before != _file:
+        path = Path(started_in or os.getcwd(), logto)  # the application may change the directory later
+        before, _file = _file, LogFile(path, rules or FileRules(), is_standard=True)
+        if before is None or before.path != path:
             try:
-                _write_to(_file)
+                _file.write_to(_output)
+                _file.truncate(_output)
             except OSError as exc:
                 raise OptionError(option, f"cannot open {logto!r}: {exc.strerror}") from exc
-        elif not _is_open(_file):
-            reopen()
+        elif not _file.is_open(_output):
+            _reopen(_file, _output)
     _handle_by(lambda level, text: say(text), "[%(name)s] %(levelname)s: %(message)s")
 
 
@@ -158,6 +209,113 @@ def _handle_by(write: Callable[[int, str], None], form: str) -> None:
     logger.handlers = [_Handler(write, form)]  # a process that was forked has its parent's already
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def main_sink(name: str = "") -> Sink:
+    """Return where the log goes without loggers: the one of ``stdio``."""
+    assert _output is not None, "it is configured"
+    return Sink(name, _output)
+
+
+def open_sink(logger: Logger, rules: FileRules, started_in: str, *, packet_size: int, splits: bool) -> Sink:
+    """Return where a logger's lines go; opened now, unless it has been before.
+
+    Args:
+        logger: What the option says.
+        rules: How a file is kept, less its own words on rotation.
+        started_in: The directory that paths start in.
+        packet_size: Bytes of a packet to rsyslog.
+        splits: Whether longer lines go in several.
+
+    Raises:
+        OSError: It cannot be opened; ``strerror`` says why.
+    """
+    if logger.kind == "stdio":
+        return main_sink(logger.name)
+    if logger.kind == "fd":
+        what = logger, rules
+        if what not in _sinks:
+            _sinks[what] = Sink(logger.name, LogOutput(int(logger.target), is_shared=True))
+    elif logger.kind in ("file", "fifo"):
+        backup = Path(started_in, logger.backup) if logger.backup else None
+        rules = replace(rules, max_size=logger.max_size, backup=backup)
+        what = logger._replace(target=str(Path(started_in, logger.target))), rules
+        _open_file(*what)
+    else:
+        target = str(Path(started_in, logger.target)) if not logger.port else logger.target
+        what = logger._replace(target=target), rules
+        if what not in _sinks:
+            _sinks[what] = Sink(logger.name, DatagramOutput(what[0]), packets_of(logger, packet_size, splits))
+    sink = _sinks[what]
+    sink.output.on_loss = partial(_tell_of_loss, f"{logger.kind}:{logger.target}")
+    return sink
+
+
+def _open_file(logger: Logger, rules: FileRules) -> None:
+    """Open the file of a logger, or look whether it still is the one."""
+    sink = _sinks.get((logger, rules))
+    if sink is None:
+        if logger.kind == "fifo" and not os.path.lexists(logger.target):
+            os.mkfifo(logger.target, 0o640)
+        if logger.kind == "fifo" and not Path(logger.target).is_fifo():
+            raise FileExistsError(errno.EEXIST, "There is something else")
+        file = LogFile(Path(logger.target), rules)
+        fd = _handed_on_sinks.pop(logger.target, None)
+        if fd is None:
+            output = file.output()
+            file.truncate(output)
+        else:
+            output = LogOutput(fd, is_shared=False)
+            os.close(fd)
+        sink = _sinks[logger, rules] = Sink(logger.name, output, file=file)
+    assert sink.file is not None
+    if not sink.file.is_open(sink.output):
+        _reopen(sink.file, sink.output)
+
+
+def use_loggers(
+    sinks: Sequence[Sink],
+    request_sinks: Sequence[Sink],
+    encoders: Iterable[LogEncoder] = (),
+    request_encoders: Iterable[LogEncoder] = (),
+    routes: Iterable[LogRoute] = (),
+    request_routes: Iterable[LogRoute] = (),
+    drains: Iterable[str] = (),
+    filters: Iterable[str] = (),
+) -> None:
+    """Have lines go to loggers from now on; those that were in use before, and are not here, are closed.
+
+    Args:
+        sinks: For all lines, or all but those of requests.
+        request_sinks: For lines of requests; empty for no others than those above.
+        encoders: And the following: as ``LogRoutes`` takes them.
+        request_encoders: For lines of requests that have their own sinks, as are ``request_routes``.
+        routes: As above.
+        request_routes: They may name any sink.
+        drains: As above.
+        filters: As above.
+    """
+    global _routes, _request_routes
+    assert _output is not None, "it is configured"
+    _output.takes_records, _output.form = False, bytes
+    everything = (tuple(encoders), tuple(routes), tuple(drains), tuple(filters))
+    used = {id(sink) for sink in (*sinks, *request_sinks)}
+    for what in [what for what, sink in _sinks.items() if id(sink) not in used]:
+        _sinks.pop(what).output.close()
+    _routes = _request_routes = None
+    if request_sinks:
+        named = [sink for sink in sinks if sink.name]
+        _request_routes = LogRoutes([*named, *request_sinks], main_sink(), request_encoders, request_routes)
+    if sinks or request_sinks or any(everything):
+        _routes = LogRoutes(sinks, main_sink(), *everything)
+    divide_prints(None if _routes is None else partial(_write_by, _routes))
+
+
+def _tell_of_loss(name: str, reason: str) -> None:
+    """Say where the log goes without loggers that one of them takes no lines."""
+    if _output is not None:
+        line = f"*** logger {name}: {reason}; its lines are lost until it takes them again ***\n".encode()
+        _output.write(_output.form(line))
 
 
 class _LineFormatter(logging.Formatter):
@@ -198,7 +356,9 @@ def _begin() -> None:
         if handed_on:
             os.fstat(handed_on["fd"])
             fd, is_shared = handed_on["fd"], False
-            _file = None if handed_on["file"] is None else Path(handed_on["file"])
+            if handed_on["file"] is not None:
+                _file = LogFile(Path(handed_on["file"]), FileRules(), is_standard=True)
+            _handed_on_sinks.update(handed_on["sinks"])
     except (OSError, ValueError):
         pass  # it is not ours
     _output = LogOutput(fd, is_shared=is_shared)
@@ -207,44 +367,17 @@ def _begin() -> None:
     install_streams(_output)
 
 
-def _write_to(path: Path) -> None:
-    assert _output is not None
-    fd = open_file(str(path), os.O_WRONLY | os.O_APPEND, 0o640, _users)
-    try:
-        may_wait = stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd)
-        _output.move(fd, is_shared=may_wait and os.get_blocking(fd))
-        # Other programs do not expect that a write fails instead of waiting.
-        for standard in (1, 2):
-            if may_wait and not os.get_blocking(fd):
-                waiting = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-                os.dup2(waiting, standard)
-                os.close(waiting)
-            else:
-                os.dup2(fd, standard)
-    finally:
-        os.close(fd)
-
-
-def _is_open(path: Path) -> bool:
-    """Whether the log goes to this file, as far as one may look."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(log_descriptor()))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-
-
-def output() -> LogOutput | None:
-    """Return where the log goes, for an event loop to write on what waits; None in a process that is no server."""
-    return _output
+def outputs() -> list[LogOutput]:
+    """Return all that is written to, for an event loop to write on what waits; none in a process that is no server."""
+    main = [] if _output is None else [_output]
+    return main + [sink.output for sink in _sinks.values()]
 
 
 def log_file() -> str | None:
     """Return the path of the log's file; None while the log is stderr."""
     if _output is None:
         _begin()
-    return None if _file is None else str(_file)
+    return None if _file is None else str(_file.path)
 
 
 def log_descriptor() -> int:
@@ -255,44 +388,66 @@ def log_descriptor() -> int:
 def finish() -> None:
     """Write all that waits, as far as the reader takes it in a moment: the process ends, or becomes another program."""
     flush_streams()
-    if _output is not None:
-        _output.finish()
+    end = time.monotonic() + LAST_PATIENCE
+    for output in outputs():
+        output.finish(end)
 
 
 def hand_on_log() -> None:
     """Leave the log to the program that this process is about to become by ``exec``."""
     finish()
     if _output is not None:
-        os.set_inheritable(_output.fileno(), True)
-        file = None if _file is None else str(_file)
-        os.environ[_HANDED_ON] = json.dumps({"file": file, "fd": _output.fileno()})
+        files = {str(sink.file.path): sink.output.fileno() for sink in _sinks.values() if sink.file is not None}
+        for fd in (_output.fileno(), *files.values()):
+            os.set_inheritable(fd, True)
+        file = None if _file is None else str(_file.path)
+        os.environ[_HANDED_ON] = json.dumps({"file": file, "fd": _output.fileno(), "sinks": files})
+
+
+def _files() -> list[tuple[LogFile, LogOutput]]:
+    """Return the log's files with what writes to them."""
+    files = [] if _file is None or _output is None else [(_file, _output)]
+    return files + [(sink.file, sink.output) for sink in _sinks.values() if sink.file is not None]
 
 
 def reopen() -> None:
-    """Write to the file that has the log's name now; go on with the one before where it cannot be opened."""
-    if _file is not None:
-        try:
-            _write_to(_file)
-        except OSError as exc:
-            say(f"*** cannot open {str(_file)!r} again: {exc.strerror}; the log goes on where it was ***")
+    """Write to the files that have the log's names now; go on with those before where they cannot be opened."""
+    for file, output in _files():
+        _reopen(file, output)
+
+
+def _reopen(file: LogFile, output: LogOutput) -> None:
+    try:
+        file.write_to(output)
+    except OSError as exc:
+        say(f"*** cannot open {str(file.path)!r} again: {exc.strerror}; the log goes on where it was ***")
 
 
 def size() -> int:
     """Return the bytes in the log's file; 0 when there is none."""
-    try:
-        return 0 if _file is None else _file.stat().st_size
-    except OSError:
-        return 0
+    return 0 if _file is None else _file.size()
 
 
 def rotate() -> bool:
-    """Give the log's file a name with the time in it, for ``reopen`` to begin another; return whether there is one."""
-    if _file is None:
-        return False
+    """Give the log's files other names, for ``reopen`` to begin new ones; return whether there are files."""
+    files = _files()
+    for file, _ in files:
+        _rotate(file)
+    return bool(files)
+
+
+def rotate_full() -> bool:
+    """Give those of the log's files other names that have grown too large; return whether there was one."""
+    return any([_rotate(file) for file, _ in _files() if file.is_full])
+
+
+def _rotate(file: LogFile) -> bool:
+    """Rename a file; return whether that could be done."""
     try:
-        _file.rename(f"{_file}.{int(time.time())}")
+        file.rotate()
     except OSError as exc:
-        say(f"*** cannot rename {str(_file)!r}: {exc.strerror} ***")
+        say(f"*** cannot rename {str(file.path)!r}: {exc.strerror} ***")
+        return False
     return True
 
 

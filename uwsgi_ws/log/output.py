@@ -30,7 +30,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-__all__ = ["LogOutput", "fill_standard_descriptors", "flush_streams", "install_streams"]
+__all__ = ["LogOutput", "divide_prints", "fill_standard_descriptors", "flush_streams", "install_streams"]
 
 #: Bytes that may wait in one process; some 5,000 access lines.
 _LIMIT = 1_048_576
@@ -41,7 +41,9 @@ _TERMINAL_PIECE = 128
 #: Seconds that a process without an event loop waits for a reader that takes nothing.
 _PATIENCE = 1.0
 #: Seconds that a process waits at its end, however slowly the reader takes what is left.
-_LAST_PATIENCE = 3.0
+LAST_PATIENCE = 3.0
+#: Bytes of a line without an end that an application prints; then it is ended.
+_MAX_LINE = 65_536
 #: Where the descriptor's number is looked for; the kernel's table grows with the highest one.
 _LOWEST_NUMBER = 1000
 
@@ -54,7 +56,14 @@ class LogOutput:
     Args:
         fd: An open descriptor. It may be closed afterwards; the output has one of its own.
         is_shared: Whether other programs have the same open file: its status stays as it is then.
+
+    Attributes:
+        takes_records: Whether each ``write`` is a line of its own, which may have lost its end to an encoder.
+        form: Makes of a line of the output's own what lines look like there.
+        on_loss: Called when lines begin to be lost, with the reason; it may not use this output.
     """
+
+    takes_records = False
 
     def __init__(self, fd: int, *, is_shared: bool) -> None:
         self._queue: deque[bytes] = deque()
@@ -62,6 +71,7 @@ class LogOutput:
         self._dropped = 0  # lines that no count in the queue tells of
         self._owed = 0  # lines that counts in the queue tell of, less those counts themselves
         self._is_full = False
+        self._is_losing = False  # since the last write that succeeded
         self._late: deque[bytes] = deque(maxlen=1000)  # written while we were interrupted at our work
         self._is_busy = False
         self._is_patient = True
@@ -70,6 +80,8 @@ class LogOutput:
         self._streams: list[io.TextIOWrapper] = []
         self._lock = _new_lock()
         self._socket: Any = None
+        self.form: Callable[[bytes], bytes] = bytes
+        self.on_loss: Callable[[str], None] | None = None
         self._fd = _own(fd, is_shared)
         self._write = self._choose()
         os.register_at_fork(after_in_child=self._begin_anew)
@@ -134,12 +146,24 @@ class LogOutput:
             if self._fd in ready:
                 self.write_on()
 
-    def finish(self) -> None:
-        """Wait for the reader a last time; what it does not take is lost."""
-        end = monotonic() + _LAST_PATIENCE
+    def finish(self, end: float | None = None) -> None:
+        """Wait for the reader a last time; what it does not take is lost.
+
+        Args:
+            end: By when, in monotonic time; None for some seconds from now.
+        """
+        end = monotonic() + LAST_PATIENCE if end is None else end
         self._is_patient = True
         while self._queue and self._is_patient and monotonic() < end:
             self._wait(until=end)
+
+    def close(self) -> None:
+        """Write no more; nobody may call ``write`` any more."""
+        with self._lock:
+            self._queue.clear()
+            if self._socket is not None:
+                self._socket.detach()
+            os.close(self._fd)
 
     def move(self, fd: int, *, is_shared: bool) -> None:
         """Go on in another file; what waits goes there, too.
@@ -163,6 +187,7 @@ class LogOutput:
         except OSError:
             return False  # the other way finds out why
         self._is_patient = True
+        self._is_losing = False
         if sent == len(data):
             return True
         self._take(data[sent:])
@@ -171,12 +196,13 @@ class LogOutput:
     def _take(self, data: bytes) -> None:
         if self._is_full and self._size > _LIMIT // 2:
             # Half of the buffer must be free first: else the count would be written after almost every line.
-            self._dropped += _lines(data)
+            self._dropped += self._lines(data)
             return
         self._tell_of_drops()
         if self._queue and self._size + len(data) > _LIMIT:
             self._is_full = True
-            self._dropped += _lines(data)
+            self._dropped += self._lines(data)
+            self._lose("it takes no more")
             return
         self._keep(data)
         self._drain()
@@ -184,7 +210,7 @@ class LogOutput:
             # One long text, of which the reader has taken a part.
             rest = self._queue.popleft()
             end = rest.rfind(b"\n", 0, _LIMIT) + 1 or _LIMIT
-            self._dropped += _lines(rest[end:])
+            self._dropped += self._lines(rest[end:])
             self._queue.appendleft(rest[:end])
             self._size = end
 
@@ -198,7 +224,17 @@ class LogOutput:
             what = "1 line was" if self._dropped == 1 else f"{self._dropped} lines were"
             self._owed += self._dropped - 1
             self._dropped = 0
-            self._keep(f"*** {what} dropped: the log could not be written ***\n".encode())
+            self._keep(self.form(f"*** {what} dropped: the log could not be written ***\n".encode()))
+
+    def _lose(self, reason: str) -> None:
+        if not self._is_losing:
+            self._is_losing = True
+            if self.on_loss is not None:
+                self.on_loss(reason)
+
+    def _lines(self, data: bytes) -> int:
+        # Without buffering (python -u) a line comes in several pieces.
+        return 1 if self.takes_records else data.count(b"\n")
 
     def _drain(self) -> None:
         while True:
@@ -208,18 +244,19 @@ class LogOutput:
                     return
                 self._tell_of_drops()
             data = self._queue.popleft()
-            while self._queue and len(data) + len(self._queue[0]) <= _PIECE:
+            while self._queue and not self.takes_records and len(data) + len(self._queue[0]) <= _PIECE:
                 data += self._queue.popleft()
             try:
                 sent = self._write(data)
             except BlockingIOError:
                 self._queue.appendleft(data)
                 return
-            except OSError:
+            except OSError as exc:
                 # A full disk, a pipe without a reader. The count is written when a line can be.
-                self._dropped += _lines(data) + sum(map(_lines, self._queue)) + self._owed
+                self._dropped += self._lines(data) + sum(map(self._lines, self._queue)) + self._owed
                 self._queue.clear()
                 self._size = self._owed = 0
+                self._lose(exc.strerror or "it cannot be written to")
                 return
             except BaseException:
                 # A signal handler has raised.
@@ -227,6 +264,7 @@ class LogOutput:
                 raise
             self._size -= sent
             self._is_patient = True
+            self._is_losing = False
             if sent < len(data):
                 self._queue.appendleft(data[sent:])
 
@@ -242,7 +280,7 @@ class LogOutput:
         self._queue.clear()
         self._late.clear()
         self._size = self._dropped = self._owed = 0
-        self._is_busy = self._is_full = False
+        self._is_busy = self._is_full = self._is_losing = False
         self._is_patient = True
         self._wake = None
         self._is_muted = True
@@ -251,6 +289,7 @@ class LogOutput:
                 stream.flush()  # drops the begun line
             except (OSError, ValueError):
                 pass  # the application has closed or detached it
+            _forget_begun(stream)
         self._is_muted = False
 
     # Ways to write that do not wait
@@ -297,6 +336,8 @@ class _LogBuffer(io.BufferedIOBase):
 
     def __init__(self, output: LogOutput, name: str) -> None:
         self._output = output
+        self._lock = _new_lock()
+        self.begun = b""  # of a line that has no end yet, where lines are divided
         self.name = name
 
     @property
@@ -318,8 +359,20 @@ class _LogBuffer(io.BufferedIOBase):
             raise ValueError("write to closed file")
         text = bytes(data)
         if text and not self._output._is_muted:
-            self._output.write(text)
+            if _divide is None:
+                self._output.write(text)
+            else:
+                self._divide_lines(text)
         return len(text)
+
+    def _divide_lines(self, text: bytes) -> None:
+        assert _divide is not None
+        with self._lock:
+            text, self.begun = self.begun + text, b""
+            end = len(text) if len(text) - text.rfind(b"\n") > _MAX_LINE else text.rfind(b"\n") + 1
+            self.begun = text[end:]
+        if end:
+            _divide(text[:end])
 
     def flush(self) -> None:
         if self.closed:
@@ -358,6 +411,14 @@ def install_streams(output: LogOutput) -> None:
 
 
 _replaced: list[Any] = []
+#: Takes the lines that the application prints, where they do not all go to one place.
+_divide: Callable[[bytes], None] | None = None
+
+
+def divide_prints(divide: Callable[[bytes], None] | None) -> None:
+    """Have whole lines that the application prints go to a function, instead of to the log as they come."""
+    global _divide
+    _divide = divide
 
 
 def flush_streams() -> None:
@@ -368,6 +429,18 @@ def flush_streams() -> None:
             stream.flush()
         except Exception:
             pass  # a full disk, a closed pipe, closed by the application, or an object of its own
+        begun = _forget_begun(stream)
+        if begun and _divide is not None:
+            _divide(begun + b"\n")
+
+
+def _forget_begun(stream: Any) -> bytes:
+    """Return what a stream of ours holds of a line without an end, and hold it no more."""
+    buffer = getattr(stream, "buffer", None) if isinstance(stream, io.TextIOWrapper) else None
+    if not isinstance(buffer, _LogBuffer):
+        return b""
+    begun, buffer.begun = buffer.begun, b""
+    return begun
 
 
 def fill_standard_descriptors() -> None:
@@ -378,11 +451,6 @@ def fill_standard_descriptors() -> None:
             os.close(fd)
             return
         os.set_inheritable(fd, True)
-
-
-def _lines(data: bytes) -> int:
-    # Without buffering (python -u) a line comes in several pieces.
-    return data.count(b"\n")
 
 
 def _may_wait(fd: int) -> bool:

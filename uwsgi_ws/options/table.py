@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from uwsgi_ws.addresses import Address, Trusted
 from uwsgi_ws.certificates import NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
+from uwsgi_ws.loggers import LogEncoder, Logger, LogPattern, LogRoute, SocketLogger, SyslogLogger
 from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
@@ -824,6 +825,76 @@ class Options:
         group="Logging",
         help="The same, opened after --uid: that user can open it again when it has been moved.",
     )
+    log_maxsize: int = option(
+        0,
+        unit="bytes",
+        at_most=8 * 2**30,
+        clamps=True,
+        group="Logging",
+        help="Move the log's file away once it is larger, and begin another; it is looked at once a second. 0 is "
+        "never.",
+    )
+    log_backupname: str | None = option(
+        None,
+        metavar="FILE",
+        group="Logging",
+        help="Where the log's file is moved to, in place of the one before; by default its own name with the time.",
+    )
+    log_truncate: bool = option(False, group="Logging", help="Empty the log's file at the start.")
+    logfile_chown: bool = option(False, group="Logging", help="Give the log's files to --uid and --gid.")
+    logfile_chmod: FileMode | None = option(  # noqa: RUF009 - as above
+        None, group="Logging", help="The permissions of the log's files."
+    )
+    logger: tuple[Logger, ...] = option(
+        (),
+        group="Logging",
+        help="Send the log there, too: file:PATH, file:logfile=PATH,maxsize=BYTES,backupname=PATH, fifo:PATH, fd:N, "
+        "stdio, syslog[:NAME[,FACILITY]], rsyslog:HOST[:PORT][,NAME], rsyslog:SOCKET[,NAME] or "
+        "socket:ADDRESS[,TEXT] by datagrams. Only stdio writes where the log would be without loggers. One with a "
+        "NAME gets what --log-route sends there.",
+    )
+    log_syslog: tuple[SyslogLogger, ...] = option(
+        (), bare="uwsgi", group="Logging", help="The same as --logger syslog:NAME."
+    )
+    log_socket: tuple[SocketLogger, ...] = option((), group="Logging", help="The same as --logger socket:ADDRESS.")
+    req_logger: tuple[Logger, ...] = option(
+        (),
+        aliases=("logger-req",),
+        group="Logging",
+        help="Send access lines there, as --logger, and nowhere else.",
+    )
+    log_encoder: tuple[LogEncoder, ...] = option(
+        (),
+        keeps="%",
+        group="Logging",
+        help="Change each line on its way to loggers, or to the one of this name: prefix TEXT, suffix TEXT, nl (a "
+        "line's end), gzip, compress, or format TEXT and json TEXT, in which ${msg} is the line without its end, "
+        "${msgnl} with it, ${unix} and ${micros} the time, ${strftime:FORMAT} as well.",
+    )
+    log_req_encoder: tuple[LogEncoder, ...] = option(
+        (), keeps="%", group="Logging", help="The same for access lines that have --req-logger."
+    )
+    log_route: tuple[LogRoute, ...] = option(
+        (), keeps="%$@", group="Logging", help="Send lines that match to this logger instead of those without a name."
+    )
+    log_req_route: tuple[LogRoute, ...] = option(
+        (), keeps="%$@", group="Logging", help="The same for access lines that have --req-logger."
+    )
+    log_drain: tuple[LogPattern, ...] = option(
+        (), keeps="%$@", group="Logging", help="Do not write lines that match; access lines only without --req-logger."
+    )
+    log_filter: tuple[LogPattern, ...] = option(
+        (), keeps="%$@", group="Logging", help="Write only lines that match; access lines likewise."
+    )
+    rsyslog_packet_size: int = option(
+        1024,
+        unit="bytes",
+        at_least=128,
+        at_most=65_507,
+        group="Logging",
+        help="The largest packet to rsyslog; the end of a line that is longer is cut off.",
+    )
+    rsyslog_split_messages: bool = option(False, group="Logging", help="Send such a line in several packets instead.")
 
     master: bool = option(
         False,
@@ -1483,6 +1554,7 @@ def build(settings: Sequence[Setting], variables: Container[str] = (), findings:
         else:
             findings.note("unknown", setting, f"{unknown_option(setting).problem}: passed over, as uWSGI does")
     _leave_threads(settings, values, findings)
+    _remark_on_loggers(settings, values, findings)
     options = Options(given=tuple(settings), **values)
     if options.threads:
         for name in ("gevent", "gevent-monkey-patch"):
@@ -1546,6 +1618,20 @@ def _resolved(row: Row, setting: Setting, shared: Sequence[Setting]) -> Setting:
         )
     text = f"{found[1] or ''}{shared[number].value}{(setting.value or '')[found.end() :]}"
     return replace(setting, value=text)
+
+
+def _remark_on_loggers(settings: Sequence[Setting], values: dict[str, Any], findings: Findings) -> None:
+    """Say which routes and encoders name a logger that is not there: nothing takes them."""
+    names = {each.name for kind in ("logger", "req_logger") for each in values.get(kind, ())}
+    for setting in settings:
+        row = BY_NAME.get(setting.name)
+        if row is not None and row.type in ("LogRoute", "LogEncoder"):
+            try:
+                name = row.value(setting).logger
+            except OptionError:
+                continue  # it has been told
+            if name and name not in names:
+                findings.note("reading", setting, f"there is no logger {name!r}, so this counts for nothing")
 
 
 def _judge(row: Row, setting: Setting, values: dict[str, Any], findings: Findings) -> None:

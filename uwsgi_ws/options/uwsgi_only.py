@@ -228,33 +228,10 @@ IGNORED = (
     # The log
     _ignored("log-master", "All processes write whole lines to one log."),
     _ignored("threaded-logger", "Writing to the log delays no client.", "log-master-stream", "log-master-req-stream"),
-    _ignored("log-master-bufsize", "Lines of the log have no limit.", "rsyslog-packet-size", metavar="BYTES"),
-    _ignored("rsyslog-split-messages", "Lines of the log have no limit."),
-    _ignored(
-        "log-maxsize",
-        "The log is not rotated by its size; logrotate does it, with 'l' to --master-fifo or --touch-logreopen.",
-        "log-backupname",
-        metavar="VALUE",
-    ),
+    _ignored("log-master-bufsize", "Lines of the log have no limit.", metavar="BYTES"),
     _ignored("log-reopen", "The log is opened again at a reload in any case."),
-    _ignored("log-truncate", "A log is only added to."),
-    _ignored(
-        "logger",
-        "There is one log, standard error or the file of --logto; what collects it can encode and divide it.",
-        "req-logger",
-        "logger-req",
-        "log-encoder",
-        "log-req-encoder",
-        "log-route",
-        "log-req-route",
-        "log-drain",
-        "log-filter",
-        metavar="VALUE",
-    ),
     _ignored("log-sendfile", "Each request has its line, whatever sends the file.", "log-ioerror", metavar="VALUE"),
     _ignored("log-micros", "It is told by %(micros) in --log-format."),
-    _ignored("logfile-chown", "The log is opened before --uid, and is root's then."),
-    _ignored("logfile-chmod", "The log's file has the permissions 640.", metavar="MODE"),
     _ignored(
         "alarm",
         "Nothing is alarmed from here: let what collects the log or the statistics do it.",
@@ -380,7 +357,7 @@ _NO_C = "There are no hooks into C code here: do it in Python, where the applica
 _NO_DIALECT = "That protocol is not spoken here: give --http-socket or --uwsgi-socket."
 _STANDS = "That is a command for a running instance: send it a signal, or an order by --master-fifo."
 _NO_LISTS = "There is nothing to list: see --help."
-_NO_LOGGER = "There is one log, standard error or the file of --logto: let syslog or a collector read it from there."
+_NO_LOGGER = "The log goes to files, sockets, syslog and standard error, by --logger and --logto."
 
 REFUSED = (
     *_refused(
@@ -518,7 +495,7 @@ REFUSED = (
         " router-list routers-list clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options"
         " python-version",
     ),
-    *_refused(_NO_LOGGER, "log-socket log-zeromq", "log-syslog notfound-log"),
+    *_refused(_NO_LOGGER, "log-zeromq", "notfound-log"),
     *_refused(
         "Static files are served whole, by their type: use --static-map, or a proxy.",
         "file-serve-mode fileserve-mode error-page-403 error-page-404 error-page-500",

@@ -8,6 +8,15 @@ from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
+from uwsgi_ws.loggers import (
+    parse_encoder,
+    parse_logger,
+    parse_pattern,
+    parse_route,
+    parse_socket_logger,
+    parse_syslog_logger,
+    without_unknown_variables,
+)
 from uwsgi_ws.options.memories import parse_area, parse_cache, parse_metric
 
 __all__ = [
@@ -407,4 +416,10 @@ TYPES = {
     "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
     "MetricSpec": Type(parse_metric, "NAME"),
     "AreaSpec": Type(parse_area, "PAGES|KEY=VALUE,..."),
+    "Logger": Type(parse_logger, "'[NAME ]KIND[:WHERE]'"),
+    "SyslogLogger": Type(parse_syslog_logger, "NAME"),
+    "SocketLogger": Type(parse_socket_logger, "ADDRESS"),
+    "LogEncoder": Type(parse_encoder, "'KIND[:LOGGER] [TEXT]'", without_unknown_variables),
+    "LogRoute": Type(parse_route, "'LOGGER REGEX'"),
+    "LogPattern": Type(parse_pattern, "REGEX"),
 }

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.api.instance import Instance
-from uwsgi_ws.log import hand_on_log, say
+from uwsgi_ws.log import hand_on_log, reopen, rotate_full, say
 from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import hooks, systemd
@@ -87,6 +87,7 @@ class LoneWorker(Worker):
         self._say_goodbye()
 
     def _be_ready(self) -> None:
+        self.heartbeat.on_beat(lambda status: _rotate_full())
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {self._options.places})")
         self._pidfiles["safe-pidfile"].write(is_a_reload=self._sockets.are_inherited)
         systemd.ready("serving")
@@ -165,6 +166,11 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
         started_in=started_in,
     )
     worker.live()
+
+
+def _rotate_full() -> None:
+    if rotate_full():
+        reopen()
 
 
 def _end_before_it_is_up(number: int, frame: object) -> NoReturn:

@@ -6,7 +6,8 @@ from typing import Any
 
 from gevent.hub import Hub
 
-from uwsgi_ws.log import output
+from uwsgi_ws.log import outputs
+from uwsgi_ws.log.output import LogOutput
 
 __all__ = ["attend_log"]
 
@@ -15,9 +16,11 @@ _WRITABLE = 2
 
 def attend_log(hub: Hub) -> None:
     """From now on no line that is logged waits for its reader; the hub writes it on."""
-    log = output()
-    if log is None:
-        return
+    for log in outputs():
+        _attend(hub, log)
+
+
+def _attend(hub: Hub, log: LogOutput) -> None:
     loop: Any = hub.loop
     writable = loop.io(log.fileno(), _WRITABLE, ref=False)
     woken = loop.async_(ref=False)

@@ -17,9 +17,9 @@ from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.hub.own import keep_signal
 from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say
 from uwsgi_ws.options import Options
+from uwsgi_ws.process.loggers import file_rules, set_up_loggers
 from uwsgi_ws.process.privileges import drop, drop_at_once
 from uwsgi_ws.process.signals import REOPEN
-from uwsgi_ws.users import owners
 
 __all__ = [
     "become_user",
@@ -51,7 +51,6 @@ def prepare(options: Options, started_in: str) -> None:
         OptionError: the log cannot be opened, or there is no such directory, user or group.
     """
     drop_at_once(options)
-    users = owners(options.uid)
     if options.umask is not None:
         os.umask(options.umask)
     if options.force_cwd is not None:
@@ -60,9 +59,10 @@ def prepare(options: Options, started_in: str) -> None:
     if options.logto2 is not None and os.path.join(started_in, options.logto2) == log_file():
         _begin_late_log(options, started_in)  # another user opened the first log
     elif options.logto is None and options.daemonize is not None:
-        configure(options.daemonize, "--daemonize", users, started_in)
+        configure(options.daemonize, "--daemonize", file_rules(options, started_in), started_in)
     else:
-        configure(options.logto, "--logto", users, started_in)
+        configure(options.logto, "--logto", file_rules(options, started_in), started_in)
+    set_up_loggers(options, started_in)
     # Processes forked later inherit it from their first moment on.
     signal.signal(REOPEN, lambda number, frame: reopen())
     keep_signal(REOPEN)
@@ -140,7 +140,7 @@ def _change_to(path: str) -> None:
 
 def _begin_late_log(options: Options, started_in: str) -> None:
     if options.logto2 is not None:
-        configure(options.logto2, "--logto2", owners(options.uid), started_in)
+        configure(options.logto2, "--logto2", file_rules(options, started_in), started_in)
 
 
 def go_back(started_in: str) -> None:

@@ -37,7 +37,7 @@ from time import monotonic
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
-from uwsgi_ws.log import output, reopen, rotate, say
+from uwsgi_ws.log import outputs, reopen, rotate, rotate_full, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks, systemd
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
@@ -167,9 +167,9 @@ class Master:
         # Workers are not our own children (see ``forkserver``), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
-        self._log = output()
-        if self._log is not None:
-            self._log.attend(lambda: None)  # each round of the loop looks whether something waits
+        self._logs = outputs()
+        for log in self._logs:
+            log.attend(lambda: None)  # each round of the loop looks whether something waits
         hooks.run(self._options, "master-start")
         try:
             self._begin_generation()
@@ -189,8 +189,8 @@ class Master:
     def _loop(self) -> None:
         while self._workers or self._generations or any(kind.live for kind in self._kinds) or not self._is_stopping:
             self._wait()
-            if self._log is not None:
-                self._log.write_on()
+            for log in self._logs:
+                log.write_on()
             for number in self._signals.take():
                 self._meanings[number]()
             self._orders.carry_out()
@@ -212,8 +212,9 @@ class Master:
         poll.register(self._signals, select.POLLIN)
         poll.register(self._common.notices, select.POLLIN)
         self._orders.register(poll)
-        if self._log is not None and self._log.is_waiting:
-            poll.register(self._log, select.POLLOUT)
+        for log in self._logs:
+            if log.is_waiting:
+                poll.register(log, select.POLLOUT)
         for generation in self._generations:
             if generation.is_loading:
                 assert generation.control is not None, "it is loading"
@@ -246,6 +247,8 @@ class Master:
 
     def _look_around(self) -> None:
         """Look at what the master is not told."""
+        if rotate_full():
+            self._reopen_log()
         self._watchdog.look(self._workers)
         self._adjust()
         systemd.watchdog()

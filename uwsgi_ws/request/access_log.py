@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from uwsgi_ws.log import date_format, escape, say, write_line
+from uwsgi_ws.log import date_format, escape, say_request
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.shared.status import memory
 from uwsgi_ws.stats import Stats
@@ -82,12 +82,11 @@ class AccessLog:
         if self._selection is not None and not self._selection.has(request):
             return
         if self._pieces is None:
-            line = self._default_line(request)
+            say_request(self._default_line(request), is_whole=False)
         else:
             # As in uWSGI, a format of one's own has no time before it.
-            write_line("".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces]))
-            return
-        say(line)
+            line = "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
+            say_request(line, is_whole=True)
 
     def _default_line(self, request: Request) -> str:
         line = (

@@ -157,7 +157,7 @@ class TestWhatCannotBeFilledIn:
         assert parse(["--ini", "site.ini"]).log_format == "%(method) demo %(uri)"
 
     def test_what_nobody_reads_need_not_be_filled_in(self, folder: Path) -> None:
-        Path("site.ini").write_text("[uwsgi]\nplugins = %(none)\nlogger = $(NONE)\n")
+        Path("site.ini").write_text("[uwsgi]\nplugins = %(none)\nlock-engine = $(NONE)\n")
         assert parse(["--ini", "site.ini"]).given
 
 

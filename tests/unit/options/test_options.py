@@ -19,6 +19,7 @@ from support.tracing import not_traced
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, Redirect, SecureAddress
 from uwsgi_ws.errors import OptionError
+from uwsgi_ws.loggers import LogEncoder, Logger, LogRoute, SocketLogger, SyslogLogger
 from uwsgi_ws.options import (
     BY_NAME,
     IGNORED,
@@ -86,6 +87,12 @@ SAMPLES = {  # a good value for each type
     "CacheShape": ("name=a,items=5,lru=1", CacheShape("a", 5, blocks=5, purge_lru=True)),
     "MetricSpec": ("name=a,initial_value=5", MetricSpec("a", 5)),
     "AreaSpec": ("size=5000", AreaSpec(2)),
+    "Logger": ("app file:/a", Logger("file", "app", "/a")),
+    "SyslogLogger": ("site", SyslogLogger("syslog", "", "/dev/log", text="site")),
+    "SocketLogger": ("127.0.0.1:99", SocketLogger("socket", "", "127.0.0.1", 99)),
+    "LogEncoder": ("json:app ${msg}", LogEncoder("json", "app", "${msg}")),
+    "LogRoute": ("app a b", LogRoute("app", "a b")),
+    "LogPattern": ("a.*b", "a.*b"),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 
