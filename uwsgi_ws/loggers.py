@@ -107,7 +107,8 @@ def parse_logger(text: str) -> Logger:
     name, space, rest = text.partition(" ")
     if not space or not name.isalnum():
         name, rest = "", text
-    kind, _, argument = rest.strip().partition(":")
+    kind, _, argument = rest.lstrip().partition(":")
+    kind = kind.rstrip()
     if kind not in _KINDS:
         raise ValueError(f"{text!r} has no logger {kind!r}, there are {', '.join(_KINDS)}")
     if kind == "stdio":

@@ -323,3 +323,27 @@ def test_a_log_may_be_a_descriptor(python: str, folder: Path, name: str) -> None
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@ALONE_OR_NOT
+def test_loggers_go_on_in_what_root_has_opened_and_say_why_they_cannot_rotate(
+    python: str, folder: Path, master: list[str]
+) -> None:
+    files = ["--logger", "stdio", "--logger", "file:logfile=a.log,maxsize=300", "--req-logger", "fifo:requests"]
+    with running(python, folder, "--logto", "log", *files, *master, "app.py") as instance:
+        reader = os.open(folder / "requests", os.O_RDONLY | os.O_NONBLOCK)
+        instance.reload()
+        eventually(lambda: (folder / "a.log").read_text().count("spawned uwsgi_ws worker") == 2)
+        instance.wait_for(f"*** cannot rename '{folder}/a.log': Permission denied ***")
+        with open(reader, "rb") as requests:
+            eventually(lambda: b"GET / => " in (requests.read() or b""))
+        instance.stop()
+        assert "GET / => " not in instance.log
+
+
+@pytest.mark.parametrize("options", [["--logto", "log"], ["--logger", "stdio", "--logger", "file:log"]])
+def test_a_log_may_be_given_to_the_user(python: str, folder: Path, options: list[str]) -> None:
+    with running(python, folder, *options, "--logfile-chown", "--logfile-chmod", "600", "app.py") as instance:
+        info = (folder / "log").stat()
+        assert (info.st_uid, info.st_mode & 0o777) == (pwd.getpwnam("nobody").pw_uid, 0o600)
+        instance.stop()

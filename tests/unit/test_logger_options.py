@@ -42,7 +42,7 @@ from uwsgi_ws.loggers import (
         ("rsyslog:[::1]", Logger("rsyslog", "", "::1", 514)),
         ("rsyslog:/dev/log,me", Logger("rsyslog", "", "/dev/log", text="me")),
         ("socket:10.0.0.1:99", Logger("socket", "", "10.0.0.1", 99)),
-        ("socket::99,pre ", Logger("socket", "", "0.0.0.0", 99, "pre")),
+        ("socket::99,pre ", Logger("socket", "", "0.0.0.0", 99, "pre ")),
         ("socket:log.sock", Logger("socket", "", "log.sock")),
     ],
 )
