@@ -260,13 +260,11 @@ def _open_file(logger: Logger, rules: FileRules) -> None:
         if logger.kind == "fifo" and not Path(logger.target).is_fifo():
             raise FileExistsError(errno.EEXIST, "There is something else")
         file = LogFile(Path(logger.target), rules)
-        fd = _handed_on_sinks.pop(logger.target, None)
-        if fd is None:
+        if logger.target in _handed_on_sinks:
+            output = LogOutput(_handed_on_sinks[logger.target], is_shared=False)
+        else:
             output = file.output()
             file.truncate(output)
-        else:
-            output = LogOutput(fd, is_shared=False)
-            os.close(fd)
         sink = _sinks[logger, rules] = Sink(logger.name, output, file=file)
     assert sink.file is not None
     if not sink.file.is_open(sink.output):
@@ -302,6 +300,8 @@ def use_loggers(
     used = {id(sink) for sink in (*sinks, *request_sinks)}
     for what in [what for what, sink in _sinks.items() if id(sink) not in used]:
         _sinks.pop(what).output.close()
+    while _handed_on_sinks:
+        os.close(_handed_on_sinks.popitem()[1])  # those that are in use have a descriptor of their own
     _routes = _request_routes = None
     if request_sinks:
         named = [sink for sink in sinks if sink.name]
@@ -405,7 +405,7 @@ def hand_on_log() -> None:
 
 
 def _files() -> list[tuple[LogFile, LogOutput]]:
-    """Return the log's files with what writes to them."""
+    """Return the log's files with what writes to them; a fifo or a device is one, too."""
     files = [] if _file is None or _output is None else [(_file, _output)]
     return files + [(sink.file, sink.output) for sink in _sinks.values() if sink.file is not None]
 

@@ -108,11 +108,13 @@ class LogFile:
         return 0 < self._next_size < self.size()
 
     def rotate(self) -> None:
-        """Give the file another name.
+        """Give the file another name; a fifo or a device keeps its own.
 
         Raises:
             OSError: It cannot be renamed; it is not full again before it has grown by as much once more.
         """
+        if not self.path.is_file():
+            return
         self._next_size = self.size() + self.rules.max_size if self.rules.max_size else 0
         self.path.rename(self.rules.backup or self._name_with_time())
         self._next_size = self.rules.max_size
