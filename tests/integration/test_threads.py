@@ -204,6 +204,19 @@ def test_threads_and_greenlets_at_once_are_refused(serve: Serve) -> None:
             Server(APPLICATION, "--threads", "4", *option)
 
 
+def test_an_application_that_patches_the_library_itself_has_greenlets(serve: Serve) -> None:
+    server = serve("from gevent import monkey\nmonkey.patch_all()\n" + APPLICATION.read_text(), "--threads", "4")
+    server.wait_for_log("--threads 4: .* its threads are greenlets")
+    clients = [RawClient.open(server.port, "/echo") for _ in range(3)]
+    for client in clients:
+        client.send_text("x")
+    for client in clients:
+        client.expect_text("x")
+        client.finish()
+        client.close()
+    assert float(get(server, "/interval")) > 0
+
+
 def test_a_stop_ends_the_applications_of_websockets_in_order(serve: Serve) -> None:
     server = serve(APPLICATION, "--threads", "4")
     with RawClient.open(server.port, "/echo") as client:

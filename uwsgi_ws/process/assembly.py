@@ -232,6 +232,8 @@ def load_applications(options: Options) -> Applications:
         if options.need_app:
             raise BootError("no application: give --wsgi-file FILE or --module MODULE (--need-app)", 22)
         say("*** no app loaded. every request is answered with 500 ***")
+    if options.threads and monkey.is_module_patched("threading"):
+        say(f"*** --threads {options.threads}: the application patches threading, so its threads are greenlets ***")
     if options.chdir2 is not None:
         os.chdir(options.chdir2)
     hooks.run(options, "post-app")
@@ -297,6 +299,8 @@ def make_server(
     router = equipment.router
     if router is not None:
         router.start(loop.poller, loop.timers)
+    # A native thread that waits in a patched library waits in a loop of its own, or stops ours.
+    has_threads = not options.gevent and not monkey.is_module_patched("threading")
     concurrency = Concurrency(
         loop,
         options.places,
@@ -312,13 +316,13 @@ def make_server(
             compressors=_make_compressors(options),
         ),
         stats,
-        threads=options.threads > 0 or (options.is_serial and not monkey.is_module_patched("threading")),
+        threads=has_threads,
         serial=options.is_serial,
     )
     environ = EnvironBase(
         api.VERSION,
         options.places,
-        multithread=options.threads > 0,
+        multithread=options.threads > 0 and has_threads,
         multiprocess=options.processes > 1,
         add_for_websocket=add_for_websocket,
     )
