@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long coverage lint types compliance bench wheel clean
+.PHONY: run test long libraries coverage lint types compliance bench wheel clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -24,6 +24,10 @@ test: $(VENV)/.installed-test
 # Soak and stress tests, which `make test` leaves out; they print what they have measured.
 long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -s -m long $(ARGS)
+
+# Other people's libraries on our server.
+libraries: $(VENV)/.installed-libraries
+	$(BIN)/python -m pytest -q $(SPREAD) -m libraries $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
@@ -69,6 +73,9 @@ $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,test,[test])
+
+$(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+	$(call install,test other libraries,[libraries])
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])
