@@ -74,8 +74,9 @@ $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,test,[test])
 
-$(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+$(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT) tests/libraries.txt
 	$(call install,test other libraries,[libraries])
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/libraries.txt
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])
