@@ -7,11 +7,10 @@ import types
 
 import flask
 import flask.app
-from flask.sansio.scaffold import setupmethod
 
 if os.environ["LIBRARY"] == "flask_uwsgi_websocket":  # it looks for what Python 3.11 and Flask 3 have no longer
     asyncio.coroutine = types.coroutine
-    flask.app.setupmethod = setupmethod
+    flask.app.setupmethod = importlib.import_module("flask.sansio.scaffold").setupmethod  # type: ignore[attr-defined]
 
 library = importlib.import_module(os.environ["LIBRARY"])
 
