@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from queue import Queue
 
 import pytest
 from support.eventually import eventually
-from support.peers import require_module, require_program
+from support.peers import require_module
+from support.redis_server import redis_server
 from support.server import APPLICATIONS, Server
 from support.socketio_client import connected, refuses, serves_pages_beside, serves_socketio
 from support.tls import Authority, https
@@ -68,27 +68,14 @@ def test_socketio_polls_in_its_other_modes(serve: Serve, mode: str, option: str)
     serves_pages_beside(server)
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[str]:
-    """The address of a Redis server of this test's."""
-    program = require_program("redis-server")
-    require_module("redis")
-    path = tmp_path / "redis.sock"
-    command = [program, "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        eventually(path.exists)
-        yield f"unix://{path}"
-        process.terminate()
-
-
-def test_rooms_reach_all_workers_by_redis(serve_many: Serve, redis: str) -> None:
+def test_rooms_reach_all_workers_by_redis(serve_many: Serve, tmp_path: Path) -> None:
     """A WebSocket stays with its worker; of polling each request might come to another one.
 
     The manager makes itself a name when it is imported, and ignores messages that are from that name: with one import
     for all workers, as uWSGI's default is, none would hear another.
     """
-    server = serve_many(APPLICATION, "--reuse-port", "--lazy-apps", processes=4, env={"QUEUE": redis})
-    with ExitStack() as stack:
+    with redis_server(tmp_path) as path, ExitStack() as stack:
+        server = serve_many(APPLICATION, "--reuse-port", "--lazy-apps", processes=4, env={"QUEUE": f"unix://{path}"})
         clients = [stack.enter_context(connected(server.url(), ["websocket"])) for _ in range(8)]
         assert len({client.call("join", "room", timeout=10) for client in clients}) > 1
 
