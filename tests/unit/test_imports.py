@@ -20,7 +20,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # Who may import whom: a module may import those of its own room and of the floors below. A room is a folder; a module
 # at the top is a room of its own.
 FLOORS = (
-    ("errors", "files", "log", "loggers", "stats", "addresses", "certificates", "users", "_build", "shared"),
+    (
+        *("errors", "files", "log", "loggers", "stats", "addresses", "certificates", "crontab", "users", "_build"),
+        "shared",
+    ),
     ("hub",),
     ("protocol", "options"),
     ("net",),
@@ -309,6 +312,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws.addresses",
         "uwsgi_ws.certificates",
         "uwsgi_ws.loggers",
+        "uwsgi_ws.crontab",
         "uwsgi_ws.hub.own",
         "uwsgi_ws.shared",
         "uwsgi_ws.shared.cache",

@@ -28,7 +28,7 @@ from uwsgi_ws.options.setting import Findings, Setting
 from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict, settings_of
 from uwsgi_ws.options.texts import help_text, ini_text
 from uwsgi_ws.options.uwsgi_only import REFUSED
-from uwsgi_ws.options.values import TYPES, DaemonSpec, Dialect, Hook, Mount, Origin, Type, Variable
+from uwsgi_ws.options.values import TYPES, CronSpec, DaemonSpec, Dialect, Hook, Mount, Origin, Type, Variable
 
 __all__ = [
     "BY_NAME",
@@ -37,6 +37,7 @@ __all__ = [
     "REFUSED",
     "ROWS",
     "TYPES",
+    "CronSpec",
     "DaemonSpec",
     "Dialect",
     "Hook",

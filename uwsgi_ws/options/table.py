@@ -21,6 +21,7 @@ from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
 from uwsgi_ws.options.values import (
     CheaperAlgorithm,
+    CronSpec,
     DaemonSpec,
     Dialect,
     Expiry,
@@ -29,6 +30,7 @@ from uwsgi_ws.options.values import (
     HeaderMap,
     HeaderName,
     Hook,
+    KeyedCron,
     KeyedDaemon,
     Leniency,
     Mount,
@@ -37,6 +39,7 @@ from uwsgi_ws.options.values import (
     TouchCommand,
     TouchHook,
     Umask,
+    UniqueCron,
     Variable,
 )
 from uwsgi_ws.shared import MAX_WORKERS
@@ -1254,6 +1257,27 @@ class Options:
         group="Process",
         help="The same by keys: command, pidfile, freq, stopsignal, reloadsignal.",
     )
+    cron: tuple[CronSpec, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="Have the master run a command at times of the day, by local time; -1 is any, -5 each that can be divided "
+        "by 5, Sunday is 0 or 7.",
+    )
+    cron2: tuple[KeyedCron, ...] = option(
+        (),
+        keeps="$",
+        needs_master=True,
+        group="Process",
+        help="The same by keys: minute, hour, day, month, week, each -1 by default, unique=1, harakiri=SECONDS.",
+    )
+    unique_cron: tuple[UniqueCron, ...] = option(
+        (), keeps="$", needs_master=True, group="Process", help="The same, but not while it still runs."
+    )
+    cron_harakiri: float = option(
+        0.0, unit="s", group="Process", help="Kill a command of --cron that takes longer; 0 is never."
+    )
     no_orphans: bool = option(
         False, needs_master=True, group="Process", help="Have workers stop when their master is gone."
     )
@@ -1377,6 +1401,11 @@ class Options:
         """The programs to attach."""
         ending = tuple(spec._replace(ends_with_us=True) for spec in self.smart_attach_daemon2)
         return (*self.attach_daemon, *self.smart_attach_daemon, *ending, *self.attach_daemon2)
+
+    @property
+    def crons(self) -> tuple[CronSpec, ...]:
+        """The commands that have times."""
+        return (*self.cron, *self.cron2, *self.unique_cron)
 
     @property
     def caches(self) -> tuple[CacheShape, ...]:

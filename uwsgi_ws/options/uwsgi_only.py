@@ -347,9 +347,7 @@ _NO_QUEUE = "There is no queue here: use Redis, or a message broker."
 _NO_SPOOLER = "There is no spooler here: use a task queue such as Celery, RQ or Huey, started on its own."
 _NO_MULE = "There are no mules here: start the program as a service of its own, or by --attach-daemon."
 _NO_LEGION = "There is no legion here: use the service manager's or the cluster's own."
-_NO_CRON = (
-    "There is no cron here: use cron, a systemd timer, or a scheduler such as APScheduler as a service of its own."
-)
+_NO_CURL = "Nothing is fetched by a cron here: give --cron2 with curl as its command."
 _NO_SUBSCRIPTION = "Servers do not announce themselves here: name the workers' addresses to the proxy."
 _CONTAINED = "A service manager or a container does this: see systemd.exec(5)."
 _NO_SIGNALS = "There are no uWSGI signals on the command line: use gevent's timers in the application."
@@ -407,14 +405,12 @@ REFUSED = (
         "signal signal-bufsize signals-bufsize signal-timer timer signal-rbtimer rbtimer rpc-max fs-signal"
         " touch-signal",
     ),
-    *_refused(
-        _NO_CRON,
-        "cron cron2 unique-cron cron-harakiri legion-cron cron-legion unique-legion-cron unique-cron-legion"
-        " cron-curl cron-curl-legion curl-cron curl-cron-legion legion-cron-curl legion-curl-cron",
-    ),
+    *_refused(_NO_CURL, "cron-curl curl-cron"),
     *_refused(
         _NO_LEGION,
-        "legion legion-mcast legion-node legion-freq legion-tolerance legion-death-on-lord-error"
+        "legion-cron cron-legion unique-legion-cron unique-cron-legion cron-curl-legion curl-cron-legion"
+        " legion-cron-curl legion-curl-cron"
+        " legion legion-mcast legion-node legion-freq legion-tolerance legion-death-on-lord-error"
         " legion-skew-tolerance legion-lord legion-unlord legion-setup legion-death legion-join"
         " legion-node-joined legion-node-left legion-quorum legion-scroll legion-scroll-max-size"
         " legion-scroll-list-max-size legion-attach-daemon legion-smart-attach-daemon"

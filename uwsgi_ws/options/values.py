@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NewType
 
 from uwsgi_ws.addresses import parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
+from uwsgi_ws.crontab import CronTime
 from uwsgi_ws.loggers import (
     parse_encoder,
     parse_logger,
@@ -22,6 +23,7 @@ from uwsgi_ws.options.memories import parse_area, parse_cache, parse_metric
 __all__ = [
     "TYPES",
     "CheaperAlgorithm",
+    "CronSpec",
     "DaemonSpec",
     "Dialect",
     "Expiry",
@@ -30,6 +32,7 @@ __all__ = [
     "HeaderMap",
     "HeaderName",
     "Hook",
+    "KeyedCron",
     "KeyedDaemon",
     "Leniency",
     "Mount",
@@ -39,6 +42,7 @@ __all__ = [
     "TouchHook",
     "Type",
     "Umask",
+    "UniqueCron",
     "Variable",
 ]
 
@@ -132,6 +136,30 @@ class SmartDaemon(DaemonSpec):
 
 class KeyedDaemon(DaemonSpec):
     """A program described by ``KEY=VALUE,...``."""
+
+
+class CronSpec(NamedTuple):
+    """A command to be run at times of the day.
+
+    Attributes:
+        time: When.
+        command: For the shell.
+        unique: Whether it is left out while it still runs.
+        harakiri: Seconds that it may take; 0 is no limit, None the one for all.
+    """
+
+    time: CronTime
+    command: str
+    unique: bool = False
+    harakiri: int | None = None
+
+
+class UniqueCron(CronSpec):
+    """A command that is left out while it still runs."""
+
+
+class KeyedCron(CronSpec):
+    """A command whose times are ``KEY=VALUE,...`` before it."""
 
 
 class Umask(int):
@@ -281,6 +309,37 @@ def _keyed_daemon(text: str) -> KeyedDaemon:
     return KeyedDaemon(**values)
 
 
+def _cron(text: str, kind: type[CronSpec] = CronSpec) -> CronSpec:
+    words = text.split(None, 5)
+    if len(words) < 6 or not all(re.fullmatch("[+-]?[0-9]{1,4}", word) for word in words[:5]):
+        hint = ": write -1 for *, and -5 for */5" if "*" in "".join(words[:5]) else ""
+        raise ValueError(f"{text!r} is not of the form 'MINUTE HOUR DAY MONTH WEEKDAY COMMAND'{hint}")
+    return kind(CronTime(*map(int, words[:5])), words[5], unique=kind is UniqueCron)
+
+
+def _unique_cron(text: str) -> CronSpec:
+    return _cron(text, UniqueCron)
+
+
+def _keyed_cron(text: str) -> KeyedCron:
+    first, _, rest = text.strip().partition(" ")
+    keys, command = (first, rest.strip()) if "=" in first else ("", text.strip())
+    values: dict[str, int] = {}
+    for pair in keys.split(",") if keys else ():
+        key, equals, value = pair.partition("=")
+        if key == "legion":
+            raise ValueError(f"{pair!r} is not done here: there is no legion")
+        if key not in (*CronTime._fields, "unique", "harakiri") or not equals:
+            raise ValueError(f"{pair!r} is none of {', '.join(CronTime._fields)}, unique, harakiri, with =VALUE")
+        if not re.fullmatch("[+-]?[0-9]{1,9}", value):
+            raise ValueError(f"{pair!r} is no number")
+        values[key] = int(value)
+    if not command:
+        raise ValueError(f"{text!r} has no command")
+    unique, harakiri = bool(values.pop("unique", 0)), values.pop("harakiri", None)
+    return KeyedCron(CronTime(**values), command, unique, harakiri)
+
+
 def _umask(text: str) -> Umask:
     if not re.fullmatch("[0-7]{1,4}", text):
         raise ValueError(f"{text!r} is not of the form 022: octal digits")
@@ -412,6 +471,9 @@ TYPES = {
     "DaemonSpec": Type(_daemon, "COMMAND"),
     "SmartDaemon": Type(_smart_daemon, "'PIDFILE [SECONDS] COMMAND'"),
     "KeyedDaemon": Type(_keyed_daemon, "KEY=VALUE,..."),
+    "CronSpec": Type(_cron, "'MINUTE HOUR DAY MONTH WEEKDAY COMMAND'"),
+    "UniqueCron": Type(_unique_cron, "'MINUTE HOUR DAY MONTH WEEKDAY COMMAND'"),
+    "KeyedCron": Type(_keyed_cron, "'[KEY=VALUE,...] COMMAND'"),
     "Umask": Type(_umask, "MODE"),
     "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
     "MetricSpec": Type(parse_metric, "NAME"),

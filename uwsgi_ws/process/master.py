@@ -44,6 +44,7 @@ from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_no
 from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
+from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, WORKER_DELAYS, Generation, Life, WorkerProcess
@@ -150,7 +151,7 @@ class Master:
         )
         self._statistics = StatsServer(self._options)
         #: Children beside the workers; a further kind is one more here.
-        self._kinds: list[ChildKind] = [Daemons(self._options)]
+        self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options)]
         self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
         self._safe_pidfile.reserve()

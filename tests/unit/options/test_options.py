@@ -18,6 +18,7 @@ from support.tracing import not_traced
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import CertificateFiles, NamedCertificate, Redirect, SecureAddress
+from uwsgi_ws.crontab import CronTime
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.loggers import LogEncoder, Logger, LogRoute, SocketLogger, SyslogLogger
 from uwsgi_ws.options import (
@@ -40,14 +41,17 @@ from uwsgi_ws.options import (
     rows_of,
 )
 from uwsgi_ws.options.values import (
+    CronSpec,
     DaemonSpec,
     Expiry,
     Header,
     Hook,
+    KeyedCron,
     KeyedDaemon,
     SmartDaemon,
     TouchCommand,
     TouchHook,
+    UniqueCron,
 )
 from uwsgi_ws.shared.areas import AreaSpec
 from uwsgi_ws.shared.cache import CacheShape
@@ -93,6 +97,9 @@ SAMPLES = {  # a good value for each type
     "LogEncoder": ("json:app ${msg}", LogEncoder("json", "app", "${msg}")),
     "LogRoute": ("app a b", LogRoute("app", "a b")),
     "LogPattern": ("a.*b", "a.*b"),
+    "CronSpec": ("-5 0 1 2 7 sleep 1", CronSpec(CronTime(-5, 0, 1, 2, 7), "sleep 1")),
+    "UniqueCron": ("0 0 -1 -1 -1 sleep 1", UniqueCron(CronTime(0, 0), "sleep 1", unique=True)),
+    "KeyedCron": ("hour=2,unique=1,harakiri=5 sleep 1", KeyedCron(CronTime(hour=2), "sleep 1", True, 5)),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 
@@ -601,7 +608,7 @@ class TestUwsgisOptions:
             (["--emperor", "/x"], "systemd template"),
             (["--spooler", "/x"], "task queue"),
             (["--mule"], "service of its own"),
-            (["--cron", "0 0 * * * x"], "systemd timer"),
+            (["--legion-cron", "x 0 0 * * * x"], "service manager"),
             (["--legion", "x"], "service manager"),
             (["--php-docroot", "/x"], "Python only"),
             (["-Q", "/x"], "task queue"),
