@@ -9,6 +9,7 @@ from uwsgi_ws.api.cache import Caches
 from uwsgi_ws.api.harakiri import UserHarakiri
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.metrics import Metrics, is_counted
+from uwsgi_ws.api.rpc import Rpc
 from uwsgi_ws.api.sharedarea import SharedAreas
 from uwsgi_ws.options import Options
 from uwsgi_ws.shared.locks import SharedLocks
@@ -38,5 +39,5 @@ def shared_functions(options: Options, instance: Instance) -> dict[str, Callable
         areas = SharedAreas(options.sharedarea, locks, instance)
     except (OSError, ValueError, OverflowError) as exc:
         raise options.error("sharedarea", str(exc)) from exc
-    functions = {function.__name__: function for function in (*caches.functions, *metrics.functions)}
+    functions = {function.__name__: function for function in (*caches.functions, *metrics.functions, *Rpc().functions)}
     return {**functions, **areas.functions, "set_user_harakiri": UserHarakiri(instance).set_user_harakiri}
