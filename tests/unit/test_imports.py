@@ -240,6 +240,7 @@ PURE_OF_OTHERS = [
     "shared.cache",
     "shared.metrics",
     "shared.areas",
+    "shared.signals",
 ]
 
 
@@ -291,6 +292,7 @@ EARLY = [
     "shared.cache",
     "shared.metrics",
     "shared.areas",
+    "shared.signals",
     "__main__",
 ]
 EARLY += [module for module in MODULES if module.split(".")[0] == "options"]

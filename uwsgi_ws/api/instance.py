@@ -18,6 +18,7 @@ from typing import Any
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
+from uwsgi_ws.api.signals import Signals
 from uwsgi_ws.hub.hub_calls import in_hub, is_hub_here
 from uwsgi_ws.hub.own import keep_descriptor
 from uwsgi_ws.server.server import Server
@@ -42,6 +43,8 @@ class Instance:
         self._worker_id = 0
         self._server: Server | None = None
         self._statuses: Callable[[], Iterable[WorkerStatus]] = lambda: ()
+        #: Those of the application; one that has a master gets others.
+        self.signals = Signals(self.worker_id)
 
     def enter(self, worker_id: int) -> None:
         """This process is a worker from now on, 1 to N."""

@@ -40,4 +40,5 @@ def shared_functions(options: Options, instance: Instance) -> dict[str, Callable
     except (OSError, ValueError, OverflowError) as exc:
         raise options.error("sharedarea", str(exc)) from exc
     functions = {function.__name__: function for function in (*caches.functions, *metrics.functions, *Rpc().functions)}
-    return {**functions, **areas.functions, "set_user_harakiri": UserHarakiri(instance).set_user_harakiri}
+    functions.update({**areas.functions, **instance.signals.functions})
+    return {**functions, "set_user_harakiri": UserHarakiri(instance).set_user_harakiri}

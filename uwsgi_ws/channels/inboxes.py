@@ -25,7 +25,7 @@ from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
 from uwsgi_ws.shared import MAX_WORKERS
 
-__all__ = ["MAX_SEATS", "Inboxes"]
+__all__ = ["MAX_SEATS", "Inboxes", "raise_descriptor_limit"]
 
 #: Two for each worker: 1.1 GiB of address space, of which only what is used takes memory. For each worker asked for
 #: there are two seats, so fewer take less.
@@ -54,7 +54,7 @@ class Inboxes:
             raise BootError(f"channels connect {MAX_WORKERS} workers at most")
         self.seats = seats
         self._ends: list[tuple[int, int]] = []
-        _raise_descriptor_limit(2 * seats)
+        raise_descriptor_limit(2 * seats)
         try:
             # Anonymous and shared: forked processes see the same pages, and no others do.
             self._memory = mmap.mmap(-1, InterestMap.size(seats))
@@ -89,7 +89,8 @@ class Inboxes:
                 os.close(end)
 
 
-def _raise_descriptor_limit(needed: int) -> None:
+def raise_descriptor_limit(needed: int) -> None:
+    """Have this process be allowed so many descriptors more than it has, and some to spare, if it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = len(os.listdir("/proc/self/fd")) + needed + _SPARE
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -35,6 +35,8 @@ from uwsgi_ws.options.values import (
     Leniency,
     Mount,
     Origin,
+    SignalFile,
+    SignalTimer,
     SmartDaemon,
     TouchCommand,
     TouchHook,
@@ -1277,6 +1279,25 @@ class Options:
     )
     cron_harakiri: float = option(
         0.0, unit="s", group="Process", help="Kill a command of --cron that takes longer; 0 is never."
+    )
+    timer: tuple[SignalTimer, ...] = option(
+        (),
+        aliases=("signal-timer",),
+        needs_master=True,
+        group="Process",
+        help="Raise a signal each time that so many seconds have passed; uwsgi.register_signal says who handles it.",
+    )
+    rbtimer: tuple[SignalTimer, ...] = option(
+        (), aliases=("signal-rbtimer",), needs_master=True, group="Process", help="The same."
+    )
+    touch_signal: tuple[SignalFile, ...] = option(
+        (), needs_master=True, group="Process", help="Raise a signal when this file changes."
+    )
+    fs_signal: tuple[SignalFile, ...] = option(
+        (),
+        needs_master=True,
+        group="Process",
+        help="Raise a signal when this file changes, or any file of this directory, or what is in it.",
     )
     no_orphans: bool = option(
         False, needs_master=True, group="Process", help="Have workers stop when their master is gone."

@@ -190,6 +190,13 @@ IGNORED = (
     _ignored("cache-expire-freq", "An item is gone at the moment it expires.", metavar="SECONDS"),
     _ignored("cache-report-freed-items", "An item is gone at the moment it expires."),
     _ignored("cache-use-last-modified", "Nobody is told when a cache was changed last."),
+    _ignored(
+        "signal-bufsize",
+        "Up to 1,000 signals of a number wait for their workers.",
+        "signals-bufsize",
+        metavar="BYTES",
+    ),
+    _ignored("rpc-max", "There may be any number of functions to call.", metavar="N"),
     _ignored("persistent-ipcsem", "Locks are no semaphores of System V."),
     _ignored("mem-collector-freq", "Memory is looked at once a second.", metavar="SECONDS"),
     _ignored(
@@ -350,7 +357,7 @@ _NO_LEGION = "There is no legion here: use the service manager's or the cluster'
 _NO_CURL = "Nothing is fetched by a cron here: give --cron2 with curl as its command."
 _NO_SUBSCRIPTION = "Servers do not announce themselves here: name the workers' addresses to the proxy."
 _CONTAINED = "A service manager or a container does this: see systemd.exec(5)."
-_NO_SIGNALS = "There are no uWSGI signals on the command line: use gevent's timers in the application."
+_NO_SIGNALS = "A running instance takes no signals from outside: touch a file that --touch-signal names."
 _NO_C = "There are no hooks into C code here: do it in Python, where the application is loaded."
 _NO_DIALECT = "That protocol is not spoken here: give --http-socket or --uwsgi-socket."
 _STANDS = "That is a command for a running instance: send it a signal, or an order by --master-fifo."
@@ -400,11 +407,7 @@ REFUSED = (
         "Give --sharedarea size=BYTES: uwsgi.sharedarea_object gives it, shared by all workers.",
         "py-sharedarea",
     ),
-    *_refused(
-        _NO_SIGNALS,
-        "signal signal-bufsize signals-bufsize signal-timer timer signal-rbtimer rbtimer rpc-max fs-signal"
-        " touch-signal",
-    ),
+    *_refused(_NO_SIGNALS, "signal"),
     *_refused(_NO_CURL, "cron-curl curl-cron"),
     *_refused(
         _NO_LEGION,

@@ -37,6 +37,8 @@ __all__ = [
     "Leniency",
     "Mount",
     "Origin",
+    "SignalFile",
+    "SignalTimer",
     "SmartDaemon",
     "TouchCommand",
     "TouchHook",
@@ -160,6 +162,20 @@ class UniqueCron(CronSpec):
 
 class KeyedCron(CronSpec):
     """A command whose times are ``KEY=VALUE,...`` before it."""
+
+
+class SignalTimer(NamedTuple):
+    """A signal of uWSGI's, and how often it is raised, in seconds."""
+
+    number: int
+    seconds: int
+
+
+class SignalFile(NamedTuple):
+    """A signal of uWSGI's that is raised when a file changes."""
+
+    path: str
+    number: int
 
 
 class Umask(int):
@@ -340,6 +356,20 @@ def _keyed_cron(text: str) -> KeyedCron:
     return KeyedCron(CronTime(**values), command, unique, harakiri)
 
 
+def _signal_timer(text: str) -> SignalTimer:
+    found = re.fullmatch(r"\s*([0-9]{1,3})\s+([0-9]{1,9})\s*", text)
+    if found is None or int(found[1]) > 255:
+        raise ValueError(f"{text!r} is not of the form 'SIGNAL SECONDS', with a signal of 0 to 255")
+    return SignalTimer(int(found[1]), int(found[2]))
+
+
+def _signal_file(text: str) -> SignalFile:
+    path, _, number = text.strip().rpartition(" ")
+    if not path or not re.fullmatch("[0-9]{1,3}", number) or int(number) > 255:
+        raise ValueError(f"{text!r} is not of the form 'FILE SIGNAL', with a signal of 0 to 255")
+    return SignalFile(path.strip(), int(number))
+
+
 def _umask(text: str) -> Umask:
     if not re.fullmatch("[0-7]{1,4}", text):
         raise ValueError(f"{text!r} is not of the form 022: octal digits")
@@ -474,6 +504,8 @@ TYPES = {
     "CronSpec": Type(_cron, "'MINUTE HOUR DAY MONTH WEEKDAY COMMAND'"),
     "UniqueCron": Type(_unique_cron, "'MINUTE HOUR DAY MONTH WEEKDAY COMMAND'"),
     "KeyedCron": Type(_keyed_cron, "'[KEY=VALUE,...] COMMAND'"),
+    "SignalTimer": Type(_signal_timer, "'SIGNAL SECONDS'"),
+    "SignalFile": Type(_signal_file, "'FILE SIGNAL'"),
     "Umask": Type(_umask, "MODE"),
     "CacheShape": Type(parse_cache, "KEY=VALUE,..."),
     "MetricSpec": Type(parse_metric, "NAME"),

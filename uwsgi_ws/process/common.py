@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.inboxes import Inboxes, raise_descriptor_limit
+from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
 from uwsgi_ws.shared.scoreboard import Scoreboard
+from uwsgi_ws.shared.signals import SignalTable
 from uwsgi_ws.shared.websockets import OpenWebSockets
 
 __all__ = ["Common", "Notice", "NoticeKind", "Order"]
@@ -30,17 +32,23 @@ class NoticeKind(IntEnum):
     READY = 3  #: it accepts clients
     SPENT = 4  #: it has reached a limit, and wants to be replaced
     CEASED = 5  #: it accepts no client any more, as it has been told
+    SIGNALLED = 6  #: it, or its fork server, raises a signal of uWSGI's
 
 
 class Notice(NamedTuple):
-    """A worker's, or its fork server's, word to the master."""
+    """A worker's, or its fork server's, word to the master.
+
+    Attributes:
+        number: The signal's that it raises.
+    """
 
     kind: int
     seat: int
     pid: int
+    number: int = 0
 
 
-_NOTICE = struct.Struct("=III")
+_NOTICE = struct.Struct("=HIIH")
 
 
 class Order(NamedTuple):
@@ -109,6 +117,16 @@ class Common:
             memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes
         )
         self._notices = Ends.open()
+        #: What locks of signal tables are on. See ``shared.locks``.
+        self.signal_lock = os.memfd_create("uwsgi_ws.signals", os.MFD_CLOEXEC)
+        raise_descriptor_limit(2 * processes)
+        try:
+            # Each is readable while its worker has to look for signals of uWSGI's.
+            self._wakes = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2 * processes)]
+        except OSError as exc:
+            raise BootError(f"cannot make what the signals of {processes} workers need: {exc.strerror}") from exc
+        for fd in self._wakes:
+            keep_descriptor(fd)
         # Nothing is ever written into it. The master alone has its writing end: the others see when it is gone.
         self._lifeline = Ends.open()
 
@@ -120,6 +138,14 @@ class Common:
         self.open_websockets.vacate(seat)
         if self.inboxes is not None:
             self.inboxes.vacate(seat)
+
+    def new_signals(self) -> SignalTable:
+        """Return a table for signals of uWSGI's, for workers that are still to be forked."""
+        return SignalTable(memoryview(mmap.mmap(-1, SignalTable.size(self.processes))), self.processes)
+
+    def wake(self, seat: int) -> None:
+        """Have a worker look for signals of uWSGI's."""
+        os.eventfd_write(self._wakes[seat], 1)
 
     @property
     def notices(self) -> int:
@@ -150,9 +176,14 @@ class Common:
         """A descriptor that becomes readable when the master is gone."""
         return self._lifeline.read
 
-    def notify(self, kind: NoticeKind, seat: int, pid: int) -> None:
+    def notify(self, kind: NoticeKind, seat: int, pid: int, number: int = 0) -> bool:
         """Tell the master something. It is lost when 5,000 notices wait already, or no master is left."""
         try:
-            os.write(self._notices.write, _NOTICE.pack(kind, seat, pid))
+            os.write(self._notices.write, _NOTICE.pack(kind, seat, pid, number))
         except (BlockingIOError, BrokenPipeError):
-            pass
+            return False
+        return True
+
+    def wakes_of(self, seat: int) -> int:
+        """Return the descriptor that is readable when the worker of a seat has been woken."""
+        return self._wakes[seat]

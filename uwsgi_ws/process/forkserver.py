@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from uwsgi_ws.api.instance import Instance
     from uwsgi_ws.net.pem import Contents
     from uwsgi_ws.options import Options
+    from uwsgi_ws.shared.signals import SignalTable
     from uwsgi_ws.wsgi.applications import Applications
 
 __all__ = ["LOADED", "run"]
@@ -50,6 +51,7 @@ def run(
     control: socket.socket,
     read_options: Callable[[bool], Options],
     started_in: str,
+    signals: SignalTable,
     *,
     is_a_reload: bool,
 ) -> NoReturn:
@@ -62,6 +64,7 @@ def run(
         control: Where orders come from, and ``LOADED`` goes to; its end is the fork server's.
         read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
         started_in: The directory that relative paths start in.
+        signals: Where the application's signals of uWSGI's are registered.
         is_a_reload: Whether there have been workers before.
     """
 
@@ -72,7 +75,7 @@ def run(
         go_back(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
         options = replace(read_options(is_a_reload), processes=common.processes)
-        server = _ForkServer(common, sockets, keys, control, options, started_in, is_a_reload)
+        server = _ForkServer(common, sockets, keys, control, options, started_in, signals, is_a_reload)
         control.send(LOADED)
         server.take_orders()
         return 0
@@ -89,6 +92,7 @@ class _ForkServer:
         control: socket.socket,
         options: Options,
         started_in: str,
+        signals: SignalTable,
         is_a_reload: bool,
     ) -> None:
         self._common = common
@@ -105,10 +109,18 @@ class _ForkServer:
             tell_notes(options)
         # Not before: it imports what must be patched.
         from uwsgi_ws.api.instance import Instance
+        from uwsgi_ws.api.signals import Signals
         from uwsgi_ws.hub.shield import shield_signals
         from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
+        from uwsgi_ws.shared.locks import SharedLock
 
         self._instance: Instance = Instance(common.master_pid, threads=not options.gevent)
+        self._instance.signals = Signals(
+            self._instance.worker_id,
+            signals,
+            SharedLock(common.signal_lock, 0),
+            lambda number: common.notify(NoticeKind.SIGNALLED, 0, os.getpid(), number),
+        )
         shield_signals()
         install_api(options, sockets, self._instance, is_a_reload=is_a_reload)
         import_for_requests(options)

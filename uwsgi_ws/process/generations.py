@@ -9,6 +9,7 @@ from enum import Enum, auto
 from time import monotonic
 
 from uwsgi_ws.process.common import Order
+from uwsgi_ws.shared.signals import SignalTable
 
 __all__ = ["CEASING", "GRACE", "MIN_UPTIME", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
 
@@ -43,8 +44,10 @@ class Generation:
         control: Our end of the connection to the fork server; None once that has been told to end.
         is_loaded: Whether the fork server can take orders.
         kill_at: When a fork server that does not end is killed.
+        signals: The application's signals of uWSGI's.
     """
 
+    signals: SignalTable
     pid: int = 0
     control: socket.socket | None = None
     is_loaded: bool = False

@@ -43,6 +43,7 @@ from uwsgi_ws.process import forkserver, hooks, systemd
 from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
+from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
@@ -164,6 +165,7 @@ class Master:
         # Not before: what is watched may be the directory that they are in.
         self._touched = FileWatch(self._options.touch_reload)
         self._fs_watch = TreeWatch(self._options.fs_reload)
+        self._clock = Clock(self._options)
         self._touch_orders = self._orders_of_touches()
         # Workers are not our own children (see ``forkserver``), but shall become so.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -202,6 +204,8 @@ class Master:
             self._kill_overdue()
             for kind in self._kinds:
                 kind.look()
+            if not self._is_stopping and self._clock.tick():
+                self._wake_workers()
             self._statistics.serve(self._common.scoreboard)
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
@@ -229,6 +233,7 @@ class Master:
         due += [
             max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
         ]
+        due += [math.inf if self._is_stopping else self._clock.due]
         due += [generation.kill_at for generation in self._generations]
         due += [backoff.next_at for backoff in self._backoffs.values() if backoff.next_at > monotonic()]
         left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
@@ -293,7 +298,7 @@ class Master:
 
     def _begin_generation(self) -> None:
         """Have the application loaded, and workers forked that have it."""
-        self._coming = Generation()
+        self._coming = Generation(self._common.new_signals())
         self._start_fork_server(self._coming)
 
     def _start_fork_server(self, generation: Generation) -> None:
@@ -312,6 +317,7 @@ class Master:
                 its,
                 self._read_options,
                 self._started_in,
+                generation.signals,
                 is_a_reload=is_a_reload,
             )
         its.close()
@@ -330,6 +336,8 @@ class Master:
     def _promote(self) -> None:
         """All workers of the coming generation accept clients: those before them may leave."""
         before, self._current, self._coming = self._current, self._coming, None
+        assert self._current is not None, "it has workers"
+        self._clock.follow(self._current.signals)
         if before is not None:
             before.retire()
         for backoff in self._backoffs.values():
@@ -346,9 +354,12 @@ class Master:
                 say("*** cheap mode: workers are started when a client comes ***")
         systemd.ready(f"{len(self._wanted)} workers serve")
         if before is not None:
+            for number in before.signals.close():
+                self._clock.raise_signal(number)
             for kind in self._kinds:
                 kind.renew()
             say("*** reloaded: new workers serve, the old ones leave ***")
+        self._wake_workers()
         if self._wants_reload:
             self._wants_reload = False
             self._reload()
@@ -480,7 +491,29 @@ class Master:
             say("*** a client has come, workers are started ***")
             self._wanted.update(range(1, self._options.first_workers + 1))
 
+    def _raise_signal(self, notice: Notice) -> None:
+        """Raise a signal of uWSGI's: in the generation that serves, or that whose application is still loaded."""
+        coming = self._coming
+        if coming is not None and (
+            self._current is None
+            or coming.pid == notice.pid
+            or any(worker.pid == notice.pid and worker.generation is coming for worker in self._workers)
+        ):
+            coming.signals.raise_signal(notice.number)
+        elif self._current is not None:
+            self._clock.raise_signal(notice.number)
+            self._wake_workers()
+
+    def _wake_workers(self) -> None:
+        """Have the workers that serve look for signals of uWSGI's."""
+        for worker in self._workers:
+            if worker.generation is self._current and worker.life is not Life.ORDERED:
+                self._common.wake(worker.order.seat)
+
     def _take_notice(self, notice: Notice) -> None:
+        if notice.kind == NoticeKind.SIGNALLED:
+            self._raise_signal(notice)
+            return
         for worker in self._workers:
             if worker.order.seat == notice.seat:
                 break

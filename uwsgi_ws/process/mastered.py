@@ -75,6 +75,9 @@ class MasteredWorker(Worker):
         keep_signal(signals.REPORT)
         if self._options.no_orphans:
             self._leave_with_the_master()
+        loop: Any = gevent.get_hub().loop
+        self._woken = loop.io(self._common.wakes_of(self._ordered.seat), 1, ref=False)
+        self._woken.start(self._look_for_signals)
         orders: dict[int, str] = {signals.LEAVE: RELOAD, signals.STOP: STOP, signals.HURRY: HURRY}
         self.leave(self.serve(orders, self._be_ready))
         self.finish(lambda: end(0))
@@ -113,6 +116,13 @@ class MasteredWorker(Worker):
             self._is_spent = True
             say(f"{self} asks to be replaced: {reason}")
             self._tell(NoticeKind.SPENT)
+
+    def _look_for_signals(self) -> None:
+        try:
+            os.eventfd_read(self._common.wakes_of(self._ordered.seat))
+        except BlockingIOError:
+            pass  # the worker before had this seat, too
+        self._instance.signals.look()
 
     def _leave_with_the_master(self) -> None:
         loop: Any = gevent.get_hub().loop

@@ -36,6 +36,7 @@ from uwsgi_ws.process.assembly import Equipment, make_bus, make_server
 from uwsgi_ws.process.attend_log import attend_log
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
+from uwsgi_ws.process.own_clock import OwnClock
 from uwsgi_ws.process.signals import ignore_terminal
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol.websocket.frames import CloseCode
@@ -169,7 +170,16 @@ class Worker:
             if self._post.spawns == 1:
                 hooks.run(self._options, f"{step}-once")
         ready()
+        self._handle_signals()
         return self._order.get() or STOP
+
+    def _handle_signals(self) -> None:
+        """Call the application's handlers of uWSGI's signals from now on."""
+        signals = self._instance.signals
+        if signals.has_clock:
+            self._clock = OwnClock(self._options, signals, self._server.hub)
+        self._server.wait_for(lambda: signals.is_busy)
+        signals.serve(self._server.hub, self._server.call_function, self._options.harakiri)
 
     def stop_accepting(self) -> None:
         """Accept no client any more, and close idle connections."""
@@ -185,6 +195,7 @@ class Worker:
             keep_sockets: Leave the listening sockets open: clients that connect meanwhile wait in the kernel.
         """
         self.stop_accepting()
+        self._instance.signals.stop()
         if not keep_sockets:
             self._sockets.close()
         rate = self._options.websockets_drain_rate / self._options.processes

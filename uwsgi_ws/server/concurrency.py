@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.base import Request
@@ -43,19 +45,23 @@ class Concurrency:
         serial: bool = False,
     ) -> None:
         self.call: Call = run
+        #: Calls a function of the application's that belongs to no request, and does not raise, where requests run;
+        #: the greenlet that asks for it waits.
+        self.call_function: Callable[[Callable[[], None]], None] = _call
         self.has_threads = threads
         self.is_serial = serial
         if threads:
             hub_calls = HubCalls(loop.hub)
             use_hub_calls(hub_calls)
-            self.call = ThreadPool(slots, hub_calls).run
+            pool = ThreadPool(slots, hub_calls)
+            self.call, self.call_function = pool.run, pool.call
             self.acceptor: Acceptor = ThreadAcceptor(websocket, loop.poller, loop.timers, stats, hub_calls)
         else:
             self.acceptor = Acceptor(websocket, loop.poller, loop.timers, stats)
         self._serial: SerialExecutor | None = None
         if serial:
             self._serial = SerialExecutor(self.call)
-            self.call = self._serial.run
+            self.call, self.call_function = self._serial.run, self._serial.call
             self.acceptor.on_accept = self._serial.pass_on
 
     @property
@@ -66,3 +72,7 @@ class Concurrency:
     def is_waiting(self, request: Request) -> bool:
         """Return whether a request waits for those before it to be answered."""
         return self._serial is not None and self._serial.is_waiting(request)
+
+
+def _call(function: Callable[[], None]) -> None:
+    function()

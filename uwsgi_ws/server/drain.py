@@ -38,6 +38,8 @@ class Drain:
         self._clients = clients
         self._websocket_of = websocket_of
         self._deadline = math.inf
+        #: Tells whether something beside the clients is to be waited for.
+        self.is_busy: Callable[[], bool] = lambda: False
 
     def shorten(self, timeout: float) -> None:
         """Have ``run``, also one in progress, end within ``timeout`` seconds from now; never later than planned."""
@@ -72,7 +74,7 @@ class Drain:
                 websocket.close(code, _REASONS.get(code, ""))
             # An application that returns at once leaves its connection in the closing handshake.
             closing = [websocket for websocket in closing + batch if not websocket.is_ended]
-            if not self._clients and not closing:
+            if not self._clients and not closing and not self.is_busy():
                 return
             gevent.sleep(_STEP)
         # What is left is dropped, but each WebSocket is told before.

@@ -175,6 +175,15 @@ class Server:
         """Have a ``drain``, also one in progress, end within ``timeout`` seconds from now; never later than planned."""
         self._drain.shorten(timeout)
 
+    def wait_for(self, is_busy: Callable[[], bool]) -> None:
+        """Have ``drain`` wait, beside the clients, for something else."""
+        self._drain.is_busy = is_busy
+
+    @property
+    def call_function(self) -> Callable[[Callable[[], None]], None]:
+        """Calls a function of the application's that belongs to no request. See Concurrency."""
+        return self._concurrency.call_function
+
     def drain(self, code: int, timeout: float, rate: float) -> None:
         """Stop accepting, close WebSockets with ``code``, at ``rate`` a second, and wait for the rest. See Drain."""
         self.stop_accepting()

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from queue import SimpleQueue
 
 from gevent.event import AsyncResult
@@ -80,6 +81,30 @@ class ThreadPool:
                 if not self._hub_calls.interrupt(job.thread, exc):
                     self._go_on_without(job)
                     return False
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function that does not raise, in a thread of its own, while this greenlet waits.
+
+        Clients' requests may have all threads for long, so it takes none of theirs. An exception for this greenlet is
+        raised in the thread if it waits for something of ours; this greenlet waits on.
+
+        Raises:
+            RuntimeError: there is no thread left.
+        """
+        done: AsyncResult[None] = AsyncResult()
+
+        def work() -> None:
+            function()
+            self._hub_calls.post(done.set)
+
+        thread = threading.Thread(target=work, name="uwsgi_ws signal", daemon=True)
+        thread.start()
+        while not done.ready():
+            try:
+                done.get()
+            except BaseException as exc:
+                if thread.ident is None or not self._hub_calls.interrupt(thread.ident, exc):
+                    _log.error("a signal's handler cannot be ended, its thread does something else: %r", exc)
 
     def _start_thread(self) -> bool:
         # A daemon: at the end the process does not wait for one that cannot be ended.

@@ -11,6 +11,7 @@ too, or the first 256 KiB of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 
 from gevent.lock import Semaphore
@@ -62,6 +63,11 @@ class SerialExecutor:
             return (self._run_websocket if asks_for_websocket else run)(application, request)
         finally:
             self._pass_on(environ)
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function in its turn among the requests."""
+        with self._lock:
+            function()
 
     def pass_on(self, request: Request) -> None:
         """Let the next request run, as this one has become a WebSocket. Called in the hub's thread."""

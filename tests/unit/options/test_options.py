@@ -48,6 +48,8 @@ from uwsgi_ws.options.values import (
     Hook,
     KeyedCron,
     KeyedDaemon,
+    SignalFile,
+    SignalTimer,
     SmartDaemon,
     TouchCommand,
     TouchHook,
@@ -100,6 +102,8 @@ SAMPLES = {  # a good value for each type
     "CronSpec": ("-5 0 1 2 7 sleep 1", CronSpec(CronTime(-5, 0, 1, 2, 7), "sleep 1")),
     "UniqueCron": ("0 0 -1 -1 -1 sleep 1", UniqueCron(CronTime(0, 0), "sleep 1", unique=True)),
     "KeyedCron": ("hour=2,unique=1,harakiri=5 sleep 1", KeyedCron(CronTime(hour=2), "sleep 1", True, 5)),
+    "SignalTimer": ("7 60", SignalTimer(7, 60)),
+    "SignalFile": ("/x 7", SignalFile("/x", 7)),
     "KeyedDaemon": ("cmd=sleep 1,freq=3,stopsignal=2", KeyedDaemon("sleep 1", "", 3.0, 2)),
 }
 

@@ -15,6 +15,7 @@ from uwsgi_ws.process.generations import Generation, Life, WorkerProcess
 from uwsgi_ws.process.signals import REPORT
 from uwsgi_ws.process.watchdog import Watchdog
 from uwsgi_ws.shared.scoreboard import Scoreboard
+from uwsgi_ws.shared.signals import SignalTable
 from uwsgi_ws.shared.status import WorkerStatus
 
 NONE = signal.SIGTERM  # what the test itself sends at last; of signals that wait, the others come first
@@ -28,7 +29,9 @@ def start() -> WorkerProcess:
             signal.signal(number, signal.SIG_DFL)
         while True:
             signal.pause()
-    return WorkerProcess(Order(1, 0, 1), Generation(), Life.SERVING, pid)
+    return WorkerProcess(
+        Order(1, 0, 1), Generation(SignalTable(memoryview(bytearray(SignalTable.size(1))), 1)), Life.SERVING, pid
+    )
 
 
 @pytest.fixture
