@@ -104,7 +104,7 @@ class Signals:
 
     # What applications call
 
-    def register_signal(self, number: int, target: str, handler: Handler, /) -> None:
+    def register_signal(self, number: int, target: str, handler: Callable[[int], object], /) -> None:
         """Have a function called with its number for each signal of a number.
 
         ``""`` and ``worker`` mean any one worker, ``workers`` and ``active-workers`` all, ``worker2`` the second.

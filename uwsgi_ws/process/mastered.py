@@ -76,7 +76,7 @@ class MasteredWorker(Worker):
         if self._options.no_orphans:
             self._leave_with_the_master()
         loop: Any = gevent.get_hub().loop
-        self._woken = loop.io(self._common.wakes_of(self._ordered.seat), 1, ref=False)
+        self._woken = loop.io(self._common.wakes_of(self._post.seat), 1, ref=False)
         self._woken.start(self._look_for_signals)
         orders: dict[int, str] = {signals.LEAVE: RELOAD, signals.STOP: STOP, signals.HURRY: HURRY}
         self.leave(self.serve(orders, self._be_ready))
@@ -119,7 +119,7 @@ class MasteredWorker(Worker):
 
     def _look_for_signals(self) -> None:
         try:
-            os.eventfd_read(self._common.wakes_of(self._ordered.seat))
+            os.eventfd_read(self._common.wakes_of(self._post.seat))
         except BlockingIOError:
             pass  # the worker before had this seat, too
         self._instance.signals.look()
@@ -130,7 +130,7 @@ class MasteredWorker(Worker):
 
         def stop() -> None:
             orphaned.stop()
-            say(f"{self}: the master is gone, and nobody shall outlive it")
+            say(f"{self}: the master is gone, so this worker ends, too")
             self.order(STOP)
 
         orphaned.start(stop)
