@@ -120,6 +120,7 @@ def test_the_modules_are_those_of_uwsgi_ws(shared: Server) -> None:
     assert evaluate(shared, "sorted(worker['id'] for worker in uwsgi.workers())") == [1, 2]
     assert evaluate(shared, "uwsgi.worker_id()") in (1, 2)
     assert evaluate(shared, "environ['RAW_URI'], environ['wsgi.multiprocess']") == ("/eval", True)
+    assert evaluate(shared, "__import__('subprocess').run(['true']).returncode") == 0
     assert evaluate(shared, "environ['SERVER_SOFTWARE']").startswith("gunicorn/")
     with Lobby(shared) as lobby:
         lobby.fill(2)

@@ -47,7 +47,10 @@ def environ_step(cfg: Any) -> Step:
 
     def settle(request: Request, otherwise: Handler) -> None:
         environ = request.environ
-        environ["RAW_URI"] = environ.get("REQUEST_URI", "")
+        try:
+            environ["RAW_URI"] = environ["REQUEST_URI"]
+        except KeyError:
+            environ["RAW_URI"] = ""  # a front server need not say it
         environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
         for name in names:
             if name in environ:

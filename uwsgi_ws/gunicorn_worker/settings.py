@@ -102,9 +102,10 @@ def _words(cfg: Any) -> Iterator[str]:
     if not is_default(cfg, "websocket_max_message_size"):
         yield f"--websockets-max-size={max(cfg.websocket_max_message_size // 1024, 1)}"
     if not (is_default(cfg, "limit_request_line") and is_default(cfg, "limit_request_field_size")):
+        size = BY_NAME["buffer-size"]
         largest = head_limits(cfg)["target_size"] + max(cfg.limit_request_field_size, _LONGEST_LINE)
-        if largest > BY_NAME["buffer-size"].default:
-            yield f"--buffer-size={largest}"
+        if largest > size.default:
+            yield f"--buffer-size={min(largest, size.at_most)}"
 
 
 def _each(option: str, networks: list[str]) -> Iterator[str]:
