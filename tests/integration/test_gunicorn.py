@@ -274,7 +274,6 @@ def test_channels_connect_workers_that_come_later_and_that_replace_killed_ones(s
         os.kill(second, signal.SIGKILL)
         lobby.members.pop(second).expect_end()
         wait_for_workers(server, 3)
-        # Nobody counts those of the dead one.
         assert eventually(lambda: get(server, "/count").text == "1")
         lobby.hears("two")
         lobby.fill(2)
@@ -282,6 +281,20 @@ def test_channels_connect_workers_that_come_later_and_that_replace_killed_ones(s
         os.kill(server.pid, signal.SIGTTOU)  # the oldest goes
         is_closed(lobby.members.pop(first), 1012, "server restarts")
         lobby.hears("four")
+
+
+def test_nobody_counts_the_members_of_a_killed_worker_that_has_no_successor(start: Start) -> None:
+    server = start(workers=2)
+    with Lobby(server) as lobby:
+        lobby.fill(2)
+        oldest = int(server.wait_for_log(r"Booting worker with pid: (\d+)")[1])
+        os.kill(oldest, signal.SIGSTOP)  # it cannot leave in order
+        os.kill(server.pid, signal.SIGTTOU)
+        server.wait_for_log("Handling signal: ttou")
+        os.kill(oldest, signal.SIGKILL)
+        lobby.members.pop(oldest).expect_end()
+        assert eventually(lambda: get(server, "/count").text == "1")
+        lobby.hears("alone")
 
 
 def test_a_reload_closes_with_1012_and_loses_no_request(start: Start) -> None:
