@@ -102,6 +102,8 @@ def kept(ws: Any) -> None:
         globals()["told"][ws.path] = outcomes = []
         ended, client = globals()["ws"], globals()["client"]
         for one in (ended, client.ws):
+            while one.environ is not None:
+                time.sleep(0.01)  # the client may know of the end before the server is done with the request
             one.close()
             outcomes.append(f"{one.closed} {one.path} {one.environ} {one.handler.server.clients}")
     globals().update(client=ws.handler.active_client)
