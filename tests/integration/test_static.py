@@ -299,3 +299,46 @@ def test_a_directory_that_is_not_there_is_said_at_the_start_and_may_come_later(
     later.mkdir()
     (later / "a.txt").write_bytes(b"later")
     assert get(server, "/s/a.txt").body == b"later"
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--static-gzip-all", "--static-gzip=/a\\.", "--static-gzip-prefix={}", "--static-gzip-suffix=.css"],
+)
+def test_a_client_that_understands_it_gets_what_is_compressed_beside_a_file(
+    serve: Callable[..., Server], tmp_path: Path, option: str
+) -> None:
+    for name, content in {
+        "a.css": b"p{}", "a.css.gz": b"zip", "b.txt": b"other", "b.txt.gz": b"zip", "c.css": b"c{}", "d.css": b"d{}",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+        os.utime(tmp_path / name, (MODIFIED, MODIFIED))
+    (tmp_path / "c.css.gz").symlink_to("a.css.gz")
+    server = serve(APPLICATION, "--static-map", f"/static={tmp_path}", option.format(f"{tmp_path}/a"))
+
+    def get(name: str, accepted: str | None, *more: tuple[str, str]) -> Response:
+        headers = [*more, *([] if accepted is None else [("Accept-Encoding", accepted)])]
+        return fetch(server.addresses[0], f"/static/{name}", headers)
+
+    for accepted in ("gzip", "deflate, GZIP;q=0.5", "br, gzip"):
+        answer = get("a.css", accepted)
+        assert (answer.body, answer.get("Content-Encoding"), answer.get("Vary")) == (b"zip", "gzip", "Accept-Encoding")
+        assert answer.get("Content-Type") == "text/css"
+        assert answer.get("Content-Length") == "3"
+    compressed = answer.get("ETag")
+    for accepted_or_not in (None, "", "gzip;q=0", "gzip; q=0.00", "identity", "x-gzip2", "*"):
+        answer = get("a.css", accepted_or_not)
+        assert (answer.body, answer.get("Content-Encoding"), answer.get("Vary")) == (b"p{}", None, "Accept-Encoding")
+    plain = answer.get("ETag")
+    assert plain != compressed  # of the same size and time
+    assert get("a.css", "gzip", ("If-None-Match", str(compressed))).status == 304
+    assert get("a.css", None, ("If-None-Match", str(compressed))).status == 200
+    assert get("a.css", None, ("If-None-Match", str(plain))).status == 304
+    assert get("a.css", "gzip", ("Range", "bytes=1-")).body == b"ip"
+    assert (get("b.txt", "gzip").body == b"zip") is ("all" in option)
+    assert get("c.css", "gzip").body == b"c{}"  # a link may lead anywhere
+    assert get("d.css", "gzip").body == b"d{}"
+    (tmp_path / "a.css.br").write_bytes(b"brotli")
+    assert get("a.css", "gzip, br").get("Content-Encoding") == "br"
+    answer = get("b.txt.gz", "gzip")
+    assert (answer.body, answer.get("Vary")) == (b"zip", None)

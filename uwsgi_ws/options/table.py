@@ -26,6 +26,7 @@ from uwsgi_ws.options.values import (
     Dialect,
     Expiry,
     FileMode,
+    FilePattern,
     Header,
     HeaderMap,
     HeaderName,
@@ -677,6 +678,28 @@ class Options:
     )
     static_safe: tuple[str, ...] = option(
         (), metavar="DIR", group="Static files", help="Symbolic links may lead here from the directories above."
+    )
+    static_gzip_all: bool = option(
+        False,
+        group="Static files",
+        help="Send FILE.br or FILE.gz in place of FILE, where there is one and the client understands it.",
+    )
+    static_gzip: tuple[FilePattern, ...] = option(
+        (), group="Static files", help="The same for files whose path in the file system has this pattern in it."
+    )
+    static_gzip_dir: tuple[str, ...] = option(
+        (),
+        aliases=("static-gzip-prefix",),
+        metavar="PREFIX",
+        group="Static files",
+        help="The same for files whose path begins so.",
+    )
+    static_gzip_ext: tuple[str, ...] = option(
+        (),
+        aliases=("static-gzip-suffix",),
+        metavar="SUFFIX",
+        group="Static files",
+        help="The same for files whose path ends so.",
     )
     static_expires: tuple[Expiry, ...] = option(
         (),

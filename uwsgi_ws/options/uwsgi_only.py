@@ -131,16 +131,6 @@ IGNORED = (
     _ignored("body-read-warning", "A body is read as the application asks for it.", metavar="MEGABYTES"),
     _ignored("disable-sendfile", "The kernel sends files where it can; their bytes are the same."),
     _ignored("honour-range", "Ranges of static files are always honoured."),
-    _ignored("static-gzip-all", "Static files are sent as they are, which every client understands."),
-    _ignored(
-        "static-gzip",
-        "Static files are sent as they are, which every client understands.",
-        "static-gzip-dir",
-        "static-gzip-prefix",
-        "static-gzip-ext",
-        "static-gzip-suffix",
-        metavar="PATTERN",
-    ),
     _ignored(
         "static-cache-paths",
         "Files are looked up by the kernel, which has a cache of its own.",

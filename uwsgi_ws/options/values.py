@@ -28,6 +28,7 @@ __all__ = [
     "Dialect",
     "Expiry",
     "FileMode",
+    "FilePattern",
     "Header",
     "HeaderMap",
     "HeaderName",
@@ -178,6 +179,10 @@ class SignalFile(NamedTuple):
     number: int
 
 
+class FilePattern(str):
+    """A regular expression for paths."""
+
+
 class Umask(int):
     """Permissions that new files do not get."""
 
@@ -247,6 +252,14 @@ def _expiry(text: str) -> Expiry:
     except re.error as exc:
         raise ValueError(f"{text!r}: {exc}") from None
     return Expiry(pattern.strip(), int(seconds))
+
+
+def _file_pattern(text: str) -> FilePattern:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"{text!r}: {exc}") from None
+    return FilePattern(text)
 
 
 #: Actions of hooks; uWSGI has more.
@@ -487,6 +500,7 @@ TYPES = {
     "NamedCertificate": Type(parse_named_certificate, "'NAME CERT,KEY'"),
     "FileMode": Type(_mode, "MODE"),
     "CheaperAlgorithm": Type(_algorithm, "NAME", _algorithm_of_file),
+    "FilePattern": Type(_file_pattern, "REGEX"),
     "HeaderMap": Type(_header_map, "drop|keep|refuse"),
     "Mount": Type(_mount, lenient=_mount_of_file),
     "Variable": Type(_variable, "NAME=VALUE"),

@@ -46,7 +46,7 @@ from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
 from uwsgi_ws.request.mounts import run_mounted
-from uwsgi_ws.request.static import Expiries, Rule, StaticFiles
+from uwsgi_ws.request.static import Compressed, Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
 from uwsgi_ws.routing.backend import Timeouts
 from uwsgi_ws.routing.router import Router, RouteSettings
@@ -271,6 +271,7 @@ def make_server(
             safe=options.static_safe,
             skipped=options.static_skip_ext,
             expiries=_expiries(options),
+            compressed=_compressed(options),
         )
     selection = Selection(
         client_errors=options.log_4xx,
@@ -363,6 +364,18 @@ def make_server(
             keeps_alive=not options.closes_connections and (not options.is_serial or options.processes == 1),
         ),
         stats=stats,
+    )
+
+
+def _compressed(options: Options) -> Compressed | None:
+    """Return which static files may be sent compressed; None for no file."""
+    if not (options.static_gzip_all or options.static_gzip or options.static_gzip_dir or options.static_gzip_ext):
+        return None
+    return Compressed(
+        everything=options.static_gzip_all,
+        prefixes=options.static_gzip_dir,
+        suffixes=options.static_gzip_ext,
+        patterns=options.static_gzip,
     )
 
 

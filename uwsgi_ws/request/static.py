@@ -16,7 +16,7 @@ from uwsgi_ws.request.answers import respond_status, status_line
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
 
-__all__ = ["Directory", "File", "StaticFiles", "send_file"]
+__all__ = ["Compressed", "Directory", "File", "StaticFiles", "send_file"]
 
 
 class File(NamedTuple):
@@ -102,6 +102,7 @@ class StaticFiles:
         safe: Directories that links may lead to.
         skipped: Endings of paths that are the application's.
         expiries: How long clients may keep files; None to not say.
+        compressed: Which files may have others beside them that are sent in their place; None for no file.
     """
 
     def __init__(
@@ -114,20 +115,27 @@ class StaticFiles:
         safe: tuple[str, ...] = (),
         skipped: tuple[str, ...] = (),
         expiries: Expiries | None = None,
+        compressed: Compressed | None = None,
     ) -> None:
         self._maps = [(mount.rstrip("/"), Directory(directory, indexes, safe), False) for mount, directory in maps]
         self._maps += [(mount.rstrip("/"), Directory(folder, indexes, safe), True) for mount, folder in whole_maps]
         self._checks = [Directory(directory, indexes, safe) for directory in checks]
         self._skipped = skipped
         self._expiries = expiries
+        self._compressed = compressed
 
     def answer(self, request: Request, otherwise: Handler) -> None:
         """Answer the request if it names a file here; a step."""
         file = self._find(request.environ)
         if file is None:
             otherwise(request)
+            return
+        more = () if self._expiries is None else self._expiries.headers(request, file)
+        if self._compressed is None or not self._compressed.has(file):
+            send_file(request, file, more)
         else:
-            send_file(request, file, () if self._expiries is None else self._expiries.headers(request, file))
+            encoding, variant = self._compressed.choose(request, file)
+            send_file(request, variant, (*more, ("Vary", "Accept-Encoding")), encoding)
 
     def _find(self, environ: dict[str, Any]) -> File | None:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -191,13 +199,81 @@ class Expiries:
         return ()
 
 
-def send_file(request: Request, file: File, more: Headers = ()) -> None:
+#: Encodings, the best first, and what their files' names end with.
+_ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
+
+
+class Compressed:
+    """Finds what a client may get in place of a file: ``FILE.br`` or ``FILE.gz`` beside it.
+
+    Args:
+        everything: Whether any file may have one.
+        prefixes: What paths of files begin with that may.
+        suffixes: What they end with.
+        patterns: What they match.
+
+    Source: uWSGI's core/static.c (``uwsgi_static_want_gzip``).
+    """
+
+    def __init__(
+        self,
+        *,
+        everything: bool = False,
+        prefixes: tuple[str, ...] = (),
+        suffixes: tuple[str, ...] = (),
+        patterns: tuple[str, ...] = (),
+    ) -> None:
+        self._everything = everything
+        self._prefixes = (*prefixes, *map(os.path.realpath, prefixes))
+        self._suffixes = suffixes
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+
+    def has(self, file: File) -> bool:
+        """Return whether what is sent for a file depends on what the client understands."""
+        if mimetypes.guess_type(file.path)[1] is not None:
+            return False  # it is compressed itself
+        return (
+            self._everything
+            or file.path.startswith(self._prefixes)
+            or file.path.endswith(self._suffixes)
+            or any(pattern.search(file.path) for pattern in self._patterns)
+        )
+
+    def choose(self, request: Request, file: File) -> tuple[str, File]:
+        """Return an encoding, empty for none, and the file that is sent."""
+        accepted = str(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+        for encoding, ending in _ENCODINGS:
+            if _accepts(accepted, encoding):
+                try:
+                    # A link is none: it might lead out of the directory.
+                    info = os.stat(file.path + ending, follow_symlinks=False)
+                except OSError:
+                    continue
+                if stat.S_ISREG(info.st_mode):
+                    return encoding, File(file.path + ending, info)
+        return "", file
+
+
+def _accepts(accepted: str, encoding: str) -> bool:
+    """Return whether a client takes an encoding, by its name: ``*`` alone is too vague for one that few know.
+
+    Source: RFC 9110 12.5.3.
+    """
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == encoding:
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False
+
+
+def send_file(request: Request, file: File, more: Headers = (), encoding: str = "") -> None:
     """Answer a request with a file, with a part of it, or with 304, 412 or 416, as the request's conditions ask.
 
     Args:
         request: The request.
         file: The file found for it.
         more: Headers beside the usual ones, also of a 304.
+        encoding: How the file holds what is meant, whose own name is without the ending; empty for as it is.
     """
     try:
         # Links have been followed already; one that was made since is not.
@@ -206,17 +282,18 @@ def send_file(request: Request, file: File, more: Headers = ()) -> None:
         respond_status(request, 403)
         return
     try:
-        _send(request, file.path, fd, more)
+        _send(request, file.path, fd, more, encoding)
     except OSError:
         request.abandon()
     finally:
         os.close(fd)
 
 
-def _send(request: Request, path: str, fd: int, more: Headers) -> None:
+def _send(request: Request, path: str, fd: int, more: Headers, encoding: str) -> None:
     info = os.fstat(fd)  # of the open file, as the name may mean another one by now
     modified, size = int(info.st_mtime), info.st_size
-    etag = f'"{info.st_mtime_ns:x}-{size:x}"'
+    # Each form of what is meant has a tag of its own (RFC 9110 8.8.3).
+    etag = f'"{info.st_mtime_ns:x}-{size:x}{"-" if encoding else ""}{encoding}"'
     status, start, length = select(request.environ, etag, modified, size)
     about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag), *more]
     if status == 304:
@@ -227,7 +304,7 @@ def _send(request: Request, path: str, fd: int, more: Headers) -> None:
     elif status == 416:
         respond_status(request, 416, [("Content-Range", f"bytes */{size}")])
     else:
-        headers = [*about, ("Accept-Ranges", "bytes"), *_kind(path), ("Content-Length", str(length))]
+        headers = [*about, ("Accept-Ranges", "bytes"), *_kind(path, encoding), ("Content-Length", str(length))]
         if status == 206:
             headers.append(("Content-Range", f"bytes {start}-{start + length - 1}/{size}"))
         request.write_head(status_line(status), headers, length)
@@ -235,7 +312,8 @@ def _send(request: Request, path: str, fd: int, more: Headers) -> None:
         request.finish()
 
 
-def _kind(path: str) -> Headers:
-    kind, encoding = mimetypes.guess_type(path)
+def _kind(path: str, encoding: str) -> Headers:
+    kind, own_encoding = mimetypes.guess_type(os.path.splitext(path)[0] if encoding else path)
     headers = [("Content-Type", kind or "application/octet-stream")]
-    return headers if encoding is None else [*headers, ("Content-Encoding", encoding)]
+    encoding = encoding or own_encoding or ""
+    return [*headers, ("Content-Encoding", encoding)] if encoding else headers

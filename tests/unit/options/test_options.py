@@ -93,6 +93,7 @@ SAMPLES = {  # a good value for each type
     "CacheShape": ("name=a,items=5,lru=1", CacheShape("a", 5, blocks=5, purge_lru=True)),
     "MetricSpec": ("name=a,initial_value=5", MetricSpec("a", 5)),
     "AreaSpec": ("size=5000", AreaSpec(2)),
+    "FilePattern": (r"\.css$", r"\.css$"),
     "Logger": ("app file:/a", Logger("file", "app", "/a")),
     "SyslogLogger": ("site", SyslogLogger("syslog", "", "/dev/log", text="site")),
     "SocketLogger": ("127.0.0.1:99", SocketLogger("socket", "", "127.0.0.1", 99)),
