@@ -52,6 +52,7 @@ def test_flask_socketio_is_served_over_tls(serve: Serve, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("mode", "option"), [("gevent", "--gevent"), ("threading", "--threads")])
-def test_flask_socketio_polls_in_its_other_modes(serve: Serve, mode: str, option: str) -> None:
+def test_flask_socketio_has_its_other_modes(serve: Serve, mode: str, option: str) -> None:
     server = serve(APPLICATION, "--callable", "app", option, "50", env={"ASYNC_MODE": mode})
-    serves_socketio(server.url(), ["polling"], mode)
+    for transports in (["websocket"], ["polling"], None):
+        serves_socketio(server.url(), transports, mode)

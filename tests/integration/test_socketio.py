@@ -61,11 +61,22 @@ def test_socketio_is_served_over_tls(serve: Serve, tmp_path: Path) -> None:
         serves_socketio(f"https://127.0.0.1:{server.port}", transports, "gevent_uwsgi", str(authority.path))
 
 
-@pytest.mark.parametrize(("mode", "option"), [("gevent", "--gevent"), ("threading", "--threads")])
-def test_socketio_polls_in_its_other_modes(serve: Serve, mode: str, option: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "option"), [("gevent", "--gevent"), ("threading", "--threads"), ("threading", "--gevent")]
+)
+def test_socketio_has_its_other_modes(serve: Serve, mode: str, option: str) -> None:
     server = serve(APPLICATION, option, "50", env={"ASYNC_MODE": mode})
-    serves_socketio(server.url(), ["polling"], mode)
+    for transports in TRANSPORTS:
+        serves_socketio(server.url(), transports, mode)
     serves_pages_beside(server)
+    eventually(lambda: server.log.count("gone: transport close") + server.log.count("gone: client disconnect") >= 3)
+    assert "Traceback" not in server.log
+
+
+def test_websockets_need_neither_greenlets_nor_threads_of_the_options(serve: Serve) -> None:
+    """A client that polls would have the worker to itself."""
+    server = serve(APPLICATION, env={"ASYNC_MODE": "threading"}, concurrency=())
+    serves_socketio(server.url(), ["websocket"], "threading")
 
 
 def test_rooms_reach_all_workers_by_redis(serve_many: Serve, tmp_path: Path) -> None:

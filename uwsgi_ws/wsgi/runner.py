@@ -97,8 +97,8 @@ def run(application: Application, request: Request) -> bool:
             return True
         if request.websocket is not None and isinstance(exc, ConnectionClosed):
             return True  # the usual end of a receive loop that has no `except`: not an error, no traceback
-        if isinstance(exc, StopIteration) and isinstance(request.websocket, HandedOver):
-            close_code = _DONE  # a library's word to gunicorn that it has used the client's socket
+        if type(exc) in (StopIteration, ConnectionError) and isinstance(request.websocket, HandedOver):
+            close_code = _DONE  # a library's word to gunicorn, or to Werkzeug, that it has used the client's socket
             return True
         fail(request)
         return False
