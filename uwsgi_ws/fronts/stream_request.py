@@ -177,9 +177,10 @@ class StreamRequest(Request):
         """Read the rest of the request's body; False when it is too long or does not come in time."""
         left = _DRAIN_LIMIT
         deadline = monotonic() + self._front.settings.io_timeout
-        if self._content_length > left:
-            return False
         try:
+            # An application that has read all of a body by its length has not met its end yet.
+            if self._content_length > left and self.read_body_now() != b"":
+                return False
             while left >= 0 and monotonic() < deadline:
                 piece = self.read_body()
                 if not piece:
