@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgi_ws.api.typed import accept, count, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
-    from uwsgi_ws.channels.subscription import Subscription
+    from uwsgi_ws.channels.subscription import Gap, Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
@@ -24,6 +24,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "Error",
+    "Gap",
     "HandshakeError",
     "InvalidState",
     "Subscription",
@@ -40,6 +41,7 @@ _HOMES = {
     "Connection": "uwsgi_ws.websocket.connection",
     "ConnectionClosed": "uwsgi_ws.errors",
     "Error": "uwsgi_ws.errors",
+    "Gap": "uwsgi_ws.channels.subscription",
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
     "Subscription": "uwsgi_ws.channels.subscription",

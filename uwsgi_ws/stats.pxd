@@ -3,6 +3,7 @@ cdef class Stats:
     cdef public double busy_seconds
     cdef public Py_ssize_t channel_deliveries
     cdef public Py_ssize_t channel_drops
+    cdef public Py_ssize_t channel_gaps
     cdef public Py_ssize_t channel_messages
     cdef public Py_ssize_t exceptions
     cdef public Py_ssize_t requests

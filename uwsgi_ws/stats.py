@@ -19,6 +19,7 @@ class Stats:
         "bytes_sent",
         "channel_deliveries",
         "channel_drops",
+        "channel_gaps",
         "channel_messages",
         "exceptions",
         "requests",
@@ -39,6 +40,7 @@ class Stats:
         self.channel_messages = 0
         self.channel_deliveries = 0
         self.channel_drops = 0
+        self.channel_gaps = 0
         self.started_at = time()
 
     def begin(self) -> int:

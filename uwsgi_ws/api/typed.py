@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from uwsgi_ws.channels.bus import current_bus
 from uwsgi_ws.channels.overflow import Slow
-from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
+from uwsgi_ws.channels.subscription import MAX_WAITING, Gap, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
@@ -76,7 +76,17 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
     current_bus().publish(channel, opcode, payload, exclude)
 
 
-def subscribe(*channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING) -> Subscription:
+@overload
+def subscribe(
+    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: Literal[False] = False
+) -> Subscription: ...
+@overload
+def subscribe(
+    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: Literal[True]
+) -> Subscription[str | bytes | Gap]: ...
+def subscribe(
+    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: bool = False
+) -> Subscription[Any]:
     """Receive the messages of channels in this greenlet rather than have them sent to a client.
 
         with uwsgi_ws.subscribe("prices") as messages:
@@ -87,12 +97,13 @@ def subscribe(*channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING
         slow: What is given up when ``max_bytes`` wait: ``close`` the subscription, and ``recv`` raises ChannelError;
             ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
         max_bytes: Bytes that may wait, 136 counted for each message beside its payload.
+        gaps: Have ``recv`` return a ``Gap`` where messages may be missing: what they told must be looked up elsewhere.
 
     Raises:
         InvalidState: this process is no worker.
         ValueError: no such ``slow``, or a name that is too long.
     """
-    subscription = Subscription(current_bus(), max_bytes)
+    subscription: Subscription[Any] = Subscription(current_bus(), max_bytes, gaps=gaps)
     try:
         for channel in channels:
             subscription.join(channel, slow)
@@ -103,7 +114,7 @@ def subscribe(*channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING
 
 
 def count(channel: str) -> int:
-    """Return how many WebSockets and subscriptions are on a channel now, in all workers.
+    """Return how many WebSockets and subscriptions are on a channel now, in all workers of this instance.
 
     Raises:
         InvalidState: this process is no worker.

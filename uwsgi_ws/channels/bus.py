@@ -5,7 +5,7 @@ queues of ``Subscription`` objects, and to the backend. All of that may be done 
 one is inside ``recv`` on the same connection; and from a native thread, whose message the hub takes over.
 
 Delivery: at most once; the messages of one publisher on one channel in order; a publisher that is subscribed gets its
-own. Each loss is counted.
+own. Each loss is counted. Where the backend knows that a subscriber may have missed messages, that is a *gap*.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from gevent import monkey
 from gevent.hub import Hub
 
 from uwsgi_ws.channels.backend import Backend
-from uwsgi_ws.channels.overflow import Overflow, Slow
+from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
 from uwsgi_ws.channels.records import encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import post
 from uwsgi_ws.hub.own import in_copies
+from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 
@@ -40,6 +41,9 @@ class Joined(Protocol):
     def offer(self, prepared: Prepared, overflow: Overflow) -> bool:
         """Send a message soon, without waiting; return whether it was taken. It counts what it refuses."""
 
+    def close(self, code: int | None, reason: str) -> None:
+        """End it, without waiting."""
+
 
 class Bus:
     """The channels of one worker.
@@ -51,7 +55,17 @@ class Bus:
         max_message_size: Bytes allowed in a message.
     """
 
-    __slots__ = ("_backend", "_connections", "_hub", "_max_message_size", "_subscriptions", "_thread", "stats")
+    __slots__ = (
+        "_backend",
+        "_closed_on_gaps",
+        "_connections",
+        "_echoes",
+        "_hub",
+        "_max_message_size",
+        "_subscriptions",
+        "_thread",
+        "stats",
+    )
 
     def __init__(self, backend: Backend, hub: Hub, stats: Stats, *, max_message_size: int) -> None:
         self._backend = backend
@@ -61,7 +75,10 @@ class Bus:
         self._max_message_size = max_message_size
         self._connections: Registry[Any, Overflow] = Registry()
         self._subscriptions: Registry[Subscription, Overflow] = Registry()
-        backend.start(self._deliver)
+        #: Those of the connections that end rather than miss something.
+        self._closed_on_gaps: Registry[Any, None] = Registry()
+        self._echoes = backend.echoes
+        backend.start(self._deliver, self._tell_gap)
 
     # Publishing
 
@@ -89,26 +106,45 @@ class Bus:
 
     def _publish(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None) -> None:
         self.stats.channel_messages += 1
-        self._backend.publish(channel, opcode, payload)
-        self._deliver(channel, opcode, payload, exclude)
+        excluded = 0 if exclude is None else id(exclude)
+        self._backend.publish(channel, opcode, payload, excluded)
+        if not self._echoes:
+            self._deliver(channel, opcode, payload, excluded)
 
-    def _deliver(self, channel: str, opcode: int, payload: bytes, exclude: Joined | None = None) -> None:
+    def _deliver(self, channel: str, opcode: int, payload: bytes, excluded: int = 0, /) -> None:
         """Hand a message to the subscribers here."""
         delivered = 0
         connections = self._connections.subscribers(channel)
+        if excluded:
+            # Where the one meant has ended meanwhile, another one may have its id. That has joined since the message
+            # was published, so it need not get it.
+            connections = tuple(each for each in connections if id(each[0]) != excluded)
         if connections:
             prepared = Prepared(opcode, payload)
             for connection, overflow in connections:
-                if connection is not exclude:
-                    delivered += connection.offer(prepared, overflow)
+                delivered += connection.offer(prepared, overflow)
         for subscription, overflow in self._subscriptions.subscribers(channel):
-            delivered += subscription.offer((opcode, payload), overflow)
+            if subscription.offer((opcode, payload), overflow):
+                delivered += 1
+            elif overflow is Overflow.DROP:
+                subscription.tell_gap(channel)
         self.stats.channel_deliveries += delivered
+
+    def _tell_gap(self, channel: str) -> None:
+        """Tell the subscribers here that they may have missed messages."""
+        subscriptions = self._subscriptions.subscribers(channel)
+        self.stats.channel_gaps += self._connections.count(channel) + len(subscriptions)
+        for connection, _ in self._closed_on_gaps.subscribers(channel):
+            connection.close(CloseCode.SERVICE_RESTART, "messages may be missing")
+        for subscription, _ in subscriptions:
+            subscription.tell_gap(channel)
 
     # Subscribing
 
-    def join(self, channel: str, subscriber: Joined | Subscription, slow: Slow = "close") -> None:
-        """Have a channel's messages given to a subscriber; one that has joined already only changes ``slow``.
+    def join(
+        self, channel: str, subscriber: Joined | Subscription, slow: Slow = "close", on_gap: GapPolicy = "ignore"
+    ) -> None:
+        """Have a channel's messages given to a subscriber; one that has joined already only changes its terms.
 
         Args:
             channel: Any name.
@@ -116,20 +152,28 @@ class Bus:
             slow: What is given up when messages come faster than they are taken, and as much waits as may: ``close``
                 the subscriber, a WebSocket with 1008; ``drop`` the new message; or ``conflate``: drop those that wait,
                 so that the new one takes their place.
+            on_gap: What becomes of a WebSocket that may have missed messages: ``close`` it with 1012, or ``ignore``.
 
         Raises:
-            ValueError: the channel's name is too long, or no such ``slow``.
+            ValueError: the channel's name is too long, or no such ``slow`` or ``on_gap``.
         """
         channel = plain_name(channel)
         encode_name(channel)
+        if on_gap not in ("close", "ignore"):
+            raise ValueError(f"{on_gap!r} is not a valid on_gap")
         if self._registry(subscriber).add(channel, subscriber, Overflow(slow)):
             self._backend.subscribe(channel)
+        if on_gap == "close":
+            self._closed_on_gaps.add(channel, subscriber, None)
+        else:
+            self._closed_on_gaps.remove(channel, subscriber)
 
     def leave(self, channel: str, subscriber: Joined | Subscription) -> None:
         """Undo ``join``; without effect when it is undone already."""
         channel = plain_name(channel)
         if self._registry(subscriber).remove(channel, subscriber):
             self._backend.unsubscribe(channel)
+            self._closed_on_gaps.remove(channel, subscriber)
 
     def leave_all(self, subscriber: Joined | Subscription) -> None:
         """Have a subscriber leave all of its channels."""
@@ -140,7 +184,7 @@ class Bus:
         return self._subscriptions if isinstance(subscriber, Subscription) else self._connections
 
     def count(self, channel: str) -> int:
-        """Return how many WebSockets and subscriptions of all processes are subscribed to a channel."""
+        """Return how many WebSockets and subscriptions of all workers are subscribed to a channel."""
         channel = plain_name(channel)
         here = self._connections.count(channel) + self._subscriptions.count(channel)
         return here + self._backend.count_elsewhere(channel)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Literal
 
-__all__ = ["Overflow", "Slow"]
+__all__ = ["GapPolicy", "Overflow", "Slow"]
 
 #: Its values, as applications give them.
 Slow = Literal["close", "drop", "conflate"]
+#: What becomes of a WebSocket that may have missed messages.
+GapPolicy = Literal["close", "ignore"]
 
 
 class Overflow(Enum):

@@ -16,7 +16,7 @@ from typing import Any
 
 from gevent.hub import Hub
 
-from uwsgi_ws.channels.backend import Backend, OnMessage
+from uwsgi_ws.channels.backend import Backend, OnGap, OnMessage
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.interest import Interest
 from uwsgi_ws.channels.records import (
@@ -191,7 +191,7 @@ class PipeBackend(Backend):
         loop: Any = hub.loop
         self._watcher: Any = loop.io(self._inbox, _READ)
 
-    def start(self, on_message: OnMessage) -> None:
+    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
         """Read the inbox from now on."""
         self._on_message = on_message
         self._watcher.start(self._read)
@@ -212,7 +212,7 @@ class PipeBackend(Backend):
         """Return for each seat how many messages did not reach it because its worker was too slow."""
         return [outlet.dropped for outlet in self._outlets]
 
-    def publish(self, channel: str, opcode: int, payload: bytes) -> None:
+    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
         """Send a message to the subscribers in other processes; one whose queue is full is passed over and counted."""
         name = encode_name(channel)
         wanted = self._inboxes.interest.wanted(name)

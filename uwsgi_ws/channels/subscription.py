@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from gevent.event import Event
 
@@ -19,10 +20,30 @@ from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message
 from uwsgi_ws.stats import Stats
 
-__all__ = ["MAX_WAITING", "Subscription"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Item = TypeVar("Item", default=str | bytes)
+else:
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
+
+__all__ = ["MAX_WAITING", "Gap", "Subscription"]
 
 #: Bytes of messages that may wait by default: as many as one message may have by default.
 MAX_WAITING = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Comes in the place of messages that may be missing: the connection to Redis was lost, or too much waited.
+
+    Attributes:
+        channel: Where.
+    """
+
+    channel: str
 
 
 class Joins(Protocol):
@@ -40,22 +61,25 @@ class Joins(Protocol):
         """Take it out of all its channels."""
 
 
-class Subscription:
+class Subscription(Generic[Item]):
     """Messages of some channels that wait to be taken, ``max_bytes`` of them at most.
 
     A context manager: its end is the subscription's.
 
     Args:
         max_bytes: Bytes that may wait, ``MESSAGE_OVERHEAD`` counted for each message beside its payload.
+        gaps: Whether a ``Gap`` comes where messages may be missing.
 
     Attributes:
         dropped: Messages lost so far because too much waited.
     """
 
-    def __init__(self, bus: Joins, max_bytes: int) -> None:
+    def __init__(self, bus: Joins, max_bytes: int, *, gaps: bool = False) -> None:
         self._bus = bus
         self._max_bytes = max_bytes
-        self._messages: deque[Message] = deque()
+        self._gaps = gaps
+        self._messages: deque[Message | Gap] = deque()
+        self._waiting_gaps: dict[str, int] = {}  # how many of each channel are among them
         self._size = 0
         self._has_news = Event()  # set while there is something to learn
         self._end = ""  # why there will be no more messages
@@ -84,20 +108,45 @@ class Subscription:
             if overflow is not Overflow.CONFLATE or size > self._max_bytes:
                 self._count_drops(1)
                 return False
-            self._count_drops(len(self._messages))
+            gaps = dict(self._waiting_gaps)  # these stay
+            self._count_drops(len(self._messages) - sum(gaps.values()))
             self._messages.clear()
+            self._waiting_gaps.clear()
             self._size = 0
+            for channel in gaps:
+                self._append_gap(channel)
         self._messages.append(message)
         self._size += size
         self._has_news.set()
         return True
 
+    def tell_gap(self, channel: str) -> None:
+        """Take note that messages may be missing here. Called by the bus."""
+        if not self._gaps:
+            return
+        # Where too much waits already, one for each channel says enough: what comes after it is incomplete.
+        if channel in self._waiting_gaps and self._size + MESSAGE_OVERHEAD > self._max_bytes:
+            return
+        if not self._messages or self._messages[-1] != Gap(channel):
+            self._append_gap(channel)
+            self._has_news.set()
+
+    def _append_gap(self, channel: str) -> None:
+        self._messages.append(Gap(channel))
+        self._waiting_gaps[channel] = self._waiting_gaps.get(channel, 0) + 1
+        self._size += MESSAGE_OVERHEAD
+
+    def _forget_gap(self, channel: str) -> None:
+        self._waiting_gaps[channel] -= 1
+        if not self._waiting_gaps[channel]:
+            del self._waiting_gaps[channel]
+
     def _count_drops(self, count: int) -> None:
         self.dropped += count
         self._bus.stats.channel_drops += count
 
-    def recv(self, timeout: float | None = None) -> str | bytes | None:
-        """Return the next message: str if it was published as text, else bytes.
+    def recv(self, timeout: float | None = None) -> Item | None:
+        """Return the next message: str if it was published as text, else bytes; or a ``Gap``, where asked for.
 
         Args:
             timeout: Seconds to wait; None waits for ever, 0 only looks.
@@ -108,17 +157,19 @@ class Subscription:
         Raises:
             ChannelError: the subscription is closed, and what came before has been taken.
         """
-        message = self.recv_message(timeout)
-        if message is None:
-            return None
-        opcode, payload = message
-        return payload.decode() if opcode == TEXT else payload
+        item: Any = in_hub(self._take, timeout)
+        if type(item) is tuple:
+            opcode, payload = item
+            item = payload.decode() if opcode == TEXT else payload
+        return item  # type: ignore[no-any-return]  # a Gap only where gaps are asked for
 
     def recv_message(self, timeout: float | None = None) -> Message | None:
-        """Return the next message as opcode and bytes; see ``recv``."""
-        return in_hub(self._recv_message, timeout)
+        """Return the next message as opcode and bytes; see ``recv``. For a subscription without gaps."""
+        message = in_hub(self._take, timeout)
+        assert not isinstance(message, Gap), "it has none"
+        return message
 
-    def _recv_message(self, timeout: float | None) -> Message | None:
+    def _take(self, timeout: float | None) -> Message | Gap | None:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._messages:
             if self._end:
@@ -129,10 +180,14 @@ class Subscription:
             self._has_news.clear()
             self._has_news.wait(left)
         message = self._messages.popleft()
-        self._size -= len(message[1]) + MESSAGE_OVERHEAD
+        self._size -= MESSAGE_OVERHEAD
+        if isinstance(message, Gap):
+            self._forget_gap(message.channel)
+        else:
+            self._size -= len(message[1])
         return message
 
-    def __iter__(self) -> Iterator[str | bytes]:
+    def __iter__(self) -> Iterator[Item]:
         """Yield messages as they come, for ever; raises as ``recv``."""
         while True:
             message = self.recv()
@@ -148,7 +203,7 @@ class Subscription:
         self._bus.leave_all(self)
         self._has_news.set()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Subscription[Item]:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

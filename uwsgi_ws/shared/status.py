@@ -65,6 +65,9 @@ class WorkerStatus(NamedTuple):
     channel_drops: Annotated[
         int, Row("Channels' messages that a worker or a subscription did not get.", "counter", stats="channel_drops")
     ] = 0
+    channel_gaps: Annotated[
+        int, Row("Times that a subscriber may have missed a channel's messages.", "counter", stats="channel_gaps")
+    ] = 0
     rss: Annotated[int, Row("Resident memory in bytes.", "gauge")] = 0
     vsz: Annotated[int, Row("Virtual memory in bytes.", "gauge")] = 0
 

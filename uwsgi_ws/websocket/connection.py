@@ -14,7 +14,7 @@ from typing import Any
 from gevent.exceptions import BlockingSwitchOutError
 
 from uwsgi_ws.channels.bus import current_bus
-from uwsgi_ws.channels.overflow import Slow
+from uwsgi_ws.channels.overflow import GapPolicy, Slow
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
@@ -243,22 +243,24 @@ class Connection(LiveConnection):
 
     # Channels
 
-    def join(self, channel: str, *, slow: Slow = "close") -> None:
+    def join(self, channel: str, *, slow: Slow = "close", on_gap: GapPolicy = "ignore") -> None:
         """Have a channel's messages sent to the peer from now on, whatever the application does.
 
-        Without effect when it has been joined already, but for ``slow``. It is left when the connection ends.
+        Without effect when it has been joined already, but for the terms. It is left when the connection ends.
 
         Args:
             channel: Any name; a channel exists as long as it has subscribers.
             slow: What is given up when a peer does not take them in time, as in ``broadcast``.
+            on_gap: What becomes of the connection when messages for this worker may have been lost: ``close`` it with
+                1012, so that the peer comes back and asks for what it needs, or ``ignore``.
 
         Raises:
             ConnectionClosed: the connection has ended.
-            ValueError: the name is longer than 65,535 bytes, or no such ``slow``.
+            ValueError: the name is longer than 65,535 bytes, or no such ``slow`` or ``on_gap``.
         """
         self._check_is_open()
         bus = current_bus()
-        bus.join(channel, self, slow)
+        bus.join(channel, self, slow, on_gap)
         self._bus = bus
 
     def leave(self, channel: str) -> None:

@@ -8,10 +8,10 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from uwsgi_ws.channels.backend import Alone, OnMessage
+from uwsgi_ws.channels.backend import Alone, OnGap, OnMessage
 from uwsgi_ws.channels.bus import Bus, current_bus, use_bus
 from uwsgi_ws.channels.overflow import Overflow
-from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.channels.subscription import Gap, Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -21,12 +21,14 @@ from uwsgi_ws.stats import Stats
 class Backend(Alone):
     """Keeps what it is told; ``bring`` is what another process publishes."""
 
+    bring: OnMessage
+    lose: OnGap
+
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
-        self.bring: OnMessage = lambda channel, opcode, payload: None
 
-    def start(self, on_message: OnMessage) -> None:
-        self.bring = on_message
+    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
+        self.bring, self.lose = on_message, on_gap
 
     def subscribe(self, channel: str) -> None:
         self.told.append(("subscribe", channel))
@@ -34,7 +36,7 @@ class Backend(Alone):
     def unsubscribe(self, channel: str) -> None:
         self.told.append(("unsubscribe", channel))
 
-    def publish(self, channel: str, opcode: int, payload: bytes) -> None:
+    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
         self.told.append(("publish", channel, opcode, payload))
 
     def count_elsewhere(self, channel: str) -> int:
@@ -50,6 +52,10 @@ class WebSocket:
     def __init__(self, takes: bool = True) -> None:
         self.takes = takes
         self.offered: list[tuple[Prepared, Overflow]] = []
+        self.closed_with: list[tuple[int | None, str]] = []
+
+    def close(self, code: int | None, reason: str) -> None:
+        self.closed_with.append((code, reason))
 
     def offer(self, prepared: Prepared, overflow: Overflow) -> bool:
         self.offered.append((prepared, overflow))
@@ -95,6 +101,66 @@ def test_one_may_be_left_out(bus: Bus) -> None:
     bus.publish("a", TEXT, b"x", exclude=sender)
     assert not sender.offered
     assert other.offered
+
+
+class Echo(Backend):
+    """Brings back what it is given, when it is told to."""
+
+    echoes = True
+
+    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
+        self.told.append((channel, opcode, payload, excluded))
+
+    def come_back(self) -> None:
+        for channel, opcode, payload, excluded in self.told:
+            self.bring(channel, opcode, payload, excluded)  # type: ignore[arg-type]
+
+
+def test_subscribers_wait_for_a_backend_that_echoes_and_one_may_be_left_out() -> None:
+    backend = Echo()
+    bus = Bus(backend, get_hub(), Stats(), max_message_size=10)
+    sender, other = WebSocket(), WebSocket()
+    backend.subscribe = lambda channel: None  # type: ignore[method-assign]
+    bus.join("a", sender)
+    bus.join("a", other)
+    bus.publish("a", TEXT, b"x", exclude=sender)
+    assert not other.offered
+    backend.come_back()
+    assert [prepared.payload for prepared, _ in other.offered] == [b"x"]
+    assert not sender.offered
+    assert bus.stats.channel_messages == bus.stats.channel_deliveries == 1
+
+
+def test_a_gap_is_told_to_all_subscribers_of_its_channel_and_counted(bus: Bus, backend: Backend) -> None:
+    strict, patient, elsewhere = WebSocket(), WebSocket(), WebSocket()
+    bus.join("a", strict, on_gap="close")
+    bus.join("a", patient)
+    bus.join("b", elsewhere, on_gap="close")
+    with Subscription[str | bytes | Gap](bus, 1_000, gaps=True) as told, Subscription(bus, 1_000) as untold:
+        told.join("a")
+        untold.join("a")
+        backend.lose("a")
+        bus.publish("a", TEXT, b"x")
+        assert [told.recv(0), told.recv(0), told.recv(0)] == [Gap("a"), "x", None]
+        assert [untold.recv(0), untold.recv(0)] == ["x", None]
+    assert strict.closed_with == [(1012, "messages may be missing")]
+    assert not patient.closed_with
+    assert not elsewhere.closed_with
+    assert bus.stats.channel_gaps == 4
+
+
+def test_who_closes_on_gaps_may_think_better_of_it(bus: Bus, backend: Backend) -> None:
+    websocket = WebSocket()
+    bus.join("a", websocket, on_gap="close")
+    bus.join("a", websocket)
+    backend.lose("a")
+    bus.join("a", websocket, on_gap="close")
+    bus.leave("a", websocket)
+    backend.lose("a")
+    assert not websocket.closed_with
+    with pytest.raises(ValueError, match="'wait' is not a valid on_gap"):
+        bus.join("a", websocket, on_gap="wait")
+    assert bus.count("a") == 10
 
 
 def test_messages_and_those_who_took_them_are_counted(bus: Bus) -> None:

@@ -9,7 +9,7 @@ from gevent import get_hub
 from uwsgi_ws.channels.backend import Alone
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.overflow import Overflow
-from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.channels.subscription import Gap, Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
@@ -78,6 +78,37 @@ def test_or_ends_the_subscription_once_what_waits_has_been_taken(bus: Bus) -> No
         subscription.recv()
     with pytest.raises(InvalidState, match="not taken in time"):
         subscription.join("b")
+
+
+def test_what_is_dropped_leaves_a_gap_in_its_place_once(bus: Bus) -> None:
+    with Subscription[str | bytes | Gap](bus, ROOM, gaps=True) as subscription:
+        subscription.join("a", "drop")
+        for number in range(5):
+            bus.publish("a", TEXT, b"%d" % number)
+        assert [subscription.recv(0) for _ in range(4)] == ["0", "1", Gap("a"), None]
+        bus.publish("a", TEXT, b"5")
+        assert subscription.recv(0) == "5"
+
+
+def test_gaps_alone_take_no_more_room_than_messages(bus: Bus) -> None:
+    with Subscription[str | bytes | Gap](bus, ROOM, gaps=True) as subscription:
+        for _ in range(100):
+            for channel in "ab":
+                subscription.tell_gap(channel)
+        waiting = []
+        while (item := subscription.recv(0)) is not None:
+            waiting.append(item)
+        assert waiting == [Gap("a"), Gap("b")]
+        assert all(subscription.offer((TEXT, b"x"), Overflow.DROP) for _ in range(2)), "the room is free again"
+
+
+def test_a_gap_that_waits_outlives_the_messages_that_give_way(bus: Bus) -> None:
+    with Subscription[str | bytes | Gap](bus, ROOM, gaps=True) as subscription:
+        subscription.offer((TEXT, b"1"), Overflow.CONFLATE)
+        subscription.tell_gap("a")
+        subscription.offer((TEXT, b"2"), Overflow.CONFLATE)
+        assert [subscription.recv(0) for _ in range(3)] == [Gap("a"), "2", None]
+        assert subscription.dropped == 1
 
 
 def test_its_end_wakes_who_waits(bus: Bus) -> None:
