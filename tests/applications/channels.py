@@ -60,9 +60,14 @@ def subscribe(ws, *channels, **options):
 
 
 def flood(ws, count, size, slow):
-    with uwsgi_ws.subscribe("flood", slow=slow, max_bytes=10 * (size + 136)) as messages:
+    with (
+        uwsgi_ws.subscribe("flood", slow=slow, max_bytes=10 * (size + 136)) as messages,
+        uwsgi_ws.subscribe("flood") as witness,
+    ):
         for number in range(count):
             uwsgi_ws.publish("flood", str(number).ljust(size))
+        for _ in range(count):
+            witness.recv(timeout=10)  # it has joined later: what it has got, the other one has been offered
         came: list[object] = []
         try:
             while (message := messages.recv(timeout=0)) is not None:

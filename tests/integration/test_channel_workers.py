@@ -7,10 +7,11 @@ import os
 import signal
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.engines import running
 from support.eventually import eventually
 from support.server import Server
 from support.websocket_client import CLOSE, RawClient
@@ -107,9 +108,11 @@ class Publisher(Peer):
                 pass
 
 
-@pytest.fixture
-def server(serve: Serve, tmp_path: Path) -> Server:
-    return serve(APPLICATION, "--processes", "4", "--gevent", "100", "--channel-socket", str(tmp_path / "bus.sock"))
+@pytest.fixture(params=["pipes", "redis"])
+def server(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    options = ("--processes", "4", "--gevent", "100", "--channel-socket", str(tmp_path / "bus.sock"))
+    with running(request.param) as engine:
+        yield serve(APPLICATION, *options, *engine.options)
 
 
 def count(server: Server) -> int:

@@ -55,11 +55,14 @@ def _prefix(publisher: Worker) -> str:
 
 
 class Workers:
-    """``seats`` workers on one bus; a context manager."""
+    """``seats`` workers on one bus, of pipes unless a URL says otherwise; a context manager."""
 
-    def __init__(self, seats: int, *, queue_size: int = 8 << 20, max_message_size: int = 1 << 20) -> None:
+    def __init__(
+        self, seats: int, *, queue_size: int = 8 << 20, max_message_size: int = 1 << 20, url: str = ""
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="uwsgi_ws-test-")
         command = [sys.executable, str(PROGRAM), self._folder.name, *map(str, (seats, queue_size, max_message_size))]
+        command += [url] if url else []
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

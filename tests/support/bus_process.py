@@ -1,6 +1,6 @@
 """Run by support.bus: forks workers that only use the channels, and has each answer on a unix socket.
 
-    python bus_process.py FOLDER SEATS QUEUE_SIZE MAX_MESSAGE_SIZE
+    python bus_process.py FOLDER SEATS QUEUE_SIZE MAX_MESSAGE_SIZE [URL]
 
 Each line of stdin is a seat in which to start a (further) worker; each line of stdout says ``SEAT PID``. At the end of
 stdin all workers are killed.
@@ -15,7 +15,7 @@ import sys
 from typing import Any, NoReturn
 
 
-def main(folder: str, seats: int, queue_size: int, max_message_size: int) -> None:
+def main(folder: str, seats: int, queue_size: int, max_message_size: int, url: str = "") -> None:
     from uwsgi_ws.channels.inboxes import Inboxes
 
     inboxes = Inboxes(seats)
@@ -24,7 +24,7 @@ def main(folder: str, seats: int, queue_size: int, max_message_size: int) -> Non
         seat = int(line)
         pid = os.fork()
         if pid == 0:
-            work(inboxes, folder, seat, queue_size, max_message_size)
+            work(inboxes, folder, seat, queue_size, max_message_size, url)
         children.append(pid)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -32,34 +32,47 @@ def main(folder: str, seats: int, queue_size: int, max_message_size: int) -> Non
         os.waitpid(pid, 0)
 
 
-def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size: int) -> NoReturn:
+def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size: int, url: str) -> NoReturn:
     import gevent
     import gevent.socket
     from gevent.server import StreamServer
 
     from uwsgi_ws.channels.bus import Bus
     from uwsgi_ws.channels.pipes import PipeBackend
-    from uwsgi_ws.channels.subscription import Subscription
+    from uwsgi_ws.channels.subscription import Gap, Subscription
     from uwsgi_ws.hub.cork import Cork
     from uwsgi_ws.protocol.websocket.frames import TEXT
     from uwsgi_ws.stats import Stats
 
     hub = gevent.get_hub()
     stats = Stats()
-    backend = PipeBackend(
-        inboxes, seat, hub, Cork(hub.loop), stats, queue_size=queue_size, max_message_size=max_message_size
-    )
+    backend: Any
+    if url:
+        from uwsgi_ws.channels.redis.backend import RedisBackend
+        from uwsgi_ws.channels.redis.engine import Engine
+
+        backend = RedisBackend(
+            Engine(url), inboxes, seat, hub, stats, queue_size=queue_size, max_message_size=max_message_size
+        )
+    else:
+        backend = PipeBackend(
+            inboxes, seat, hub, Cork(hub.loop), stats, queue_size=queue_size, max_message_size=max_message_size
+        )
     bus = Bus(backend, hub, stats, max_message_size=max_message_size)
     received: dict[str, list[str]] = {}
-    subscriptions: dict[str, Subscription] = {}
+    subscriptions: dict[str, Subscription[Any]] = {}
 
-    def collect(subscription: Subscription, into: list[str]) -> None:
+    def collect(subscription: Subscription[Any], into: list[str]) -> None:
         for message in subscription:
-            assert isinstance(message, str)
-            into.append(message.partition(" ")[0])  # without its padding
+            if isinstance(message, Gap):
+                into.append("gap")
+            elif isinstance(message, str):
+                into.append(message.partition(" ")[0])  # without its padding
+            else:
+                into.append(repr(message))
 
     def subscribe(channel: str) -> None:
-        subscription = subscriptions[channel] = Subscription(bus, 1 << 30)
+        subscription = subscriptions[channel] = Subscription(bus, 1 << 30, gaps=True)
         subscription.join(channel)
         gevent.spawn(collect, subscription, received.setdefault(channel, []))
 
@@ -80,7 +93,7 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
         "publish_in_background": lambda *arguments: gevent.spawn(publish, *arguments) and None,
         "received": lambda channel: received.get(channel, []),
         "count_received": lambda channel, prefix: sum(text.startswith(prefix) for text in received.get(channel, [])),
-        "drops": backend.drops,
+        "drops": lambda: backend.drops(),
         "count": bus.count,
         "stats": lambda: {name: getattr(stats, name) for name in Stats.__slots__},
         "close": bus.close,
@@ -103,4 +116,4 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:])

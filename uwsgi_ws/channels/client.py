@@ -23,10 +23,10 @@ _PAUSE = 0.01
 
 
 def publish_to(address: str, channel: str, message: Sendable, *, timeout: float = 5.0) -> None:
-    """Publish a message on a running server; returns once a worker has it.
+    """Publish a message on a running server; returns once a worker, or Redis, has it.
 
     Args:
-        address: What the server was given as ``--channel-socket``.
+        address: What the server was given as ``--channel-socket``, or as ``--channels``.
         channel: Any name.
         message: ``str`` as text, anything bytes-like as binary.
         timeout: Seconds for each step.
@@ -37,6 +37,9 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         TypeError: the message is neither.
         ValueError: the channel's name is too long.
     """
+    if "://" in address:
+        _publish_to_engine(address, channel, message, timeout)
+        return
     record = encode_record(encode_name(channel), *as_message(message))
     target = "\0" + address[1:] if address.startswith("@") else address
     try:
@@ -52,6 +55,21 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         raise ChannelError(f"cannot publish to {address}: {exc.strerror or exc}") from exc
     if answer != "ok":
         raise ChannelError(f"cannot publish to {address}: {answer.removeprefix('error ') or 'it gave no answer'}")
+
+
+def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float) -> None:
+    try:
+        from uwsgi_ws.channels.redis.engine import Engine
+    except ModuleNotFoundError as exc:
+        raise ChannelError(f"this needs the package {exc.name}: pip install 'uwsgi_ws[redis]'") from exc
+    from uwsgi_ws.channels.redis.wire import encode
+
+    engine = Engine(url, timeout)
+    name = encode_name(engine.prefix) + encode_name(channel)
+    try:
+        engine.publish(name, encode(*as_message(message)))
+    except ChannelError as exc:
+        raise ChannelError(f"cannot publish to {engine.name}: {exc}") from exc
 
 
 def _connect(sock: socket.socket, target: str, timeout: float) -> None:
@@ -83,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m uwsgi_ws publish", description="Publish a message to all who have joined a channel."
     )
-    parser.add_argument("--to", required=True, metavar="ADDRESS", help="the server's --channel-socket")
+    parser.add_argument("--to", required=True, metavar="ADDRESS", help="the server's --channel-socket or --channels")
     parser.add_argument("--binary", action="store_true", help="as a binary message; without it as text")
     parser.add_argument("channel", metavar="CHANNEL")
     parser.add_argument("message", metavar="MESSAGE", help="the message, or - to read it from standard input")

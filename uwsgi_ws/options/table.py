@@ -649,13 +649,26 @@ class Options:
         help="Let programs of the same user publish here: the path of a unix socket, or @NAME. See python -m uwsgi_ws "
         "publish --help.",
     )
+    channels: str = option(
+        "pipes",
+        metavar="URL",
+        group="Channels",
+        help="Share channels with all instances that use the same Redis or Valkey: redis://, rediss:// or unix:// "
+        "(also of a Cluster), redis+sentinel://HOST:PORT/SERVICE. By default only the workers of this instance do, by "
+        "pipes.",
+    )
+    channels_optional: bool = option(
+        False,
+        group="Channels",
+        help="Start even though the --channels cannot be reached, and connect when they can be.",
+    )
     channel_queue: int = option(
         8_192,
         unit="KiB",
         at_least=64,
         group="Channels",
-        help="What may wait in a worker for each other worker that does not take its messages; past it they are "
-        "dropped.",
+        help="What may wait in a worker for each other worker, or Redis server, that does not take its messages; past "
+        "it they are dropped.",
     )
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
@@ -29,7 +29,7 @@ from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.pipes import PipeBackend
-from uwsgi_ws.errors import BootError
+from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
 from uwsgi_ws.hub import own
 from uwsgi_ws.log import say
@@ -62,6 +62,9 @@ from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.kept import keeping_bodies
 
+if TYPE_CHECKING:
+    from uwsgi_ws.channels.redis.engine import Engine
+
 #: Of other packages: they import these inside functions.
 _NEEDED_BY_REQUESTS = (
     "encodings.idna",
@@ -91,6 +94,7 @@ class Equipment:
         certificates: Of the addresses where TLS is spoken.
         router: None without routes.
         proxies: None unless some are named.
+        engine: What channels go through; None for pipes.
         steps: Another program's, whose child a worker is; they come first.
         access_log: Such a program's, in place of the options'.
         head_limits: Limits of a request's head that no option says, by their name in ``http1.Limits``.
@@ -99,6 +103,7 @@ class Equipment:
     certificates: Mapping[SecureAddress, Certificates]
     router: Router | None
     proxies: Proxies | None
+    engine: Engine | None
     steps: tuple[Step, ...] = ()
     access_log: AccessLog | None = None
     head_limits: Mapping[str, Any] = field(default_factory=dict)
@@ -123,7 +128,28 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     proxies = None
     if options.forwarded_allow_from:
         proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
-    return Equipment(_load_certificates(options, sockets, keys), router, proxies)
+    return Equipment(_load_certificates(options, sockets, keys), router, proxies, _find_engine(options))
+
+
+def _find_engine(options: Options) -> Engine | None:
+    """Return what channels go through, and see whether they do."""
+    if options.channels == "pipes":
+        return None
+    if find_spec("redis") is None or find_spec("hiredis") is None:
+        raise options.error("channels", "Redis needs the packages redis and hiredis: pip install 'uwsgi_ws[redis]'")
+    from uwsgi_ws.channels.redis.engine import Engine
+
+    try:
+        engine = Engine(options.channels)
+    except ChannelError as exc:
+        raise options.error("channels", str(exc)) from None  # what is below may show the password
+    try:
+        engine.check()
+    except ChannelError as exc:
+        if not options.channels_optional:
+            raise options.error("channels", str(exc)) from exc
+        say(f"*** channels: {exc}; serving without them until they can be reached (--channels-optional) ***")
+    return engine
 
 
 def _proxies(rules: tuple[Trusted, ...]) -> Proxies:
@@ -405,17 +431,30 @@ def _make_compressors(options: Options) -> Compressors | None:
     return Compressors(settings, None if options.gevent else monkey.get_original("_thread", "allocate_lock")())
 
 
-def make_bus(options: Options, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:
+def make_bus(options: Options, engine: Engine | None, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:
     """Return a worker's channels; in the worker's own process, as ``make_server``.
 
     Args:
         options: Checked already.
+        engine: Made of them, before the fork.
         server: Whose hub the channels run in, and whose counters they count in.
         inboxes: Shared with other workers; None when there are none.
         seat: Whose inbox is this worker's.
     """
     backend: Backend = Alone()
-    if inboxes is not None:
+    if engine is not None:
+        from uwsgi_ws.channels.redis.backend import RedisBackend
+
+        backend = RedisBackend(
+            engine,
+            inboxes,
+            seat,
+            server.hub,
+            server.stats,
+            queue_size=options.channel_queue * 1024,
+            max_message_size=options.max_message_size,
+        )
+    elif inboxes is not None:
         backend = PipeBackend(
             inboxes,
             seat,

@@ -117,7 +117,7 @@ class Worker:
         self._server = make_server(
             options, equipment, applications, post.worker_id, Stats(), post.open_websockets, post.seat
         )
-        self._bus = make_bus(options, self._server, post.inboxes, post.seat)
+        self._bus = make_bus(options, equipment.engine, self._server, post.inboxes, post.seat)
         use_bus(self._bus)
         self._channel_sockets: list[ChannelSocket] = []
         self.heartbeat = Heartbeat(self._server, post.worker_id, post.spawns)

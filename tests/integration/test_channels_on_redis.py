@@ -1,0 +1,320 @@
+"""Channels of two instances of two workers over real engines, while these stop, die, move, and refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support.bus import Worker, Workers
+from support.engines import HOST, Engine, running
+from support.eventually import eventually
+
+import uwsgi_ws
+
+_probes = itertools.count(1_000_000)
+#: What a server may be silent, where a test makes it silent.
+QUICK = "?socket_timeout=1"
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Engine]:
+    with running("redis") as engine:
+        yield engine
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Engine]:
+    """One for a test that does it harm."""
+    with running("redis") as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def instances(url: str, count: int = 2, **settings: int) -> Iterator[list[Worker]]:
+    """Run instances of two workers each; yield all workers."""
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(Workers(2, url=url, **settings)) for _ in range(count)]
+        yield [worker for workers in started for worker in workers.workers]
+
+
+def subscribe_all(workers: list[Worker], channel: str = "lobby") -> None:
+    """Subscribe, and wait until the engine has it."""
+    for worker in workers:
+        worker.ask("subscribe", channel)
+    wait_until_live(workers, channel)
+
+
+def wait_until_live(workers: list[Worker], channel: str = "lobby") -> None:
+    """Publish until a message of the first has come to all."""
+    attempts = 0
+    for number in _probes:
+        workers[0].ask("publish", channel, number, 1, 20, 1)
+        try:
+            eventually(lambda n=number: all(has(worker, workers[0], n, channel) for worker in workers), 0.5)
+        except AssertionError:
+            attempts += 1
+            assert attempts < 30, "a worker hears nothing"
+        else:
+            return
+
+
+def has(worker: Worker, publisher: Worker, number: int, channel: str = "lobby") -> bool:
+    return number in worker.numbers(channel, publisher)
+
+
+def received(worker: Worker, channel: str = "lobby") -> list[str]:
+    """What has come, but for what ``wait_until_live`` has sent."""
+    return [each for each in worker.ask("received", channel) if ":1000" not in each]
+
+
+def stat(worker: Worker, name: str) -> int:
+    return int(worker.ask("stats")[name])
+
+
+def assert_no_duplicate_or_reordering(worker: Worker) -> None:
+    by_publisher: dict[str, list[int]] = {}
+    for text in received(worker):
+        publisher, _, number = text.partition(":")
+        if number:
+            by_publisher.setdefault(publisher, []).append(int(number))
+    for numbers in by_publisher.values():
+        assert all(before < after for before, after in itertools.pairwise(numbers))
+
+
+@pytest.mark.parametrize("name", ["redis", "valkey", "sentinel", "cluster"])
+def test_all_subscribers_everywhere_get_all_messages_in_one_order(name: str) -> None:
+    with running(name) as engine, instances(engine.url) as workers:
+        subscribe_all(workers)
+        for worker in workers:
+            worker.ask("publish_in_background", "lobby", 0, 500, 60, 7)
+        for worker in workers:
+            eventually(lambda w=worker: len(received(w)) == 2_000, 20)
+        first, *others = [received(worker) for worker in workers]
+        assert "gap" not in first
+        assert others == [first] * 3
+        assert [stat(worker, "channel_drops") for worker in workers] == [0] * 4
+        assert_no_duplicate_or_reordering(workers[0])
+
+
+def test_messages_of_a_megabyte_and_of_no_byte_come_whole(redis: Engine) -> None:
+    with instances(redis.url, queue_size=32 << 20) as workers:
+        subscribe_all(workers[::3])
+        workers[0].ask("publish", "lobby", 0, 5, 1_000_000, 1)
+        for worker in workers[::3]:
+            eventually(lambda w=worker: len(received(w)) == 5, 10)
+
+
+def test_the_engine_is_asked_only_for_channels_with_subscribers_by_the_first_and_the_last(redis: Engine) -> None:
+    server = redis.servers[0]
+    with instances(redis.url + "?prefix=only:", 1) as (one, two):
+        one.ask("subscribe", "a")
+        one.ask("subscribe", "b")
+        two.ask("subscribe", "b")
+        eventually(lambda: sorted(server.ask("PUBSUB", "CHANNELS", "only:*")) == ["only:a", "only:b"])
+        assert server.ask("PUBSUB", "NUMSUB", "only:a", "only:b") == ["only:a", 1, "only:b", 2]
+        assert (one.ask("count", "b"), two.ask("count", "a")) == (2, 1)
+        one.ask("unsubscribe", "a")
+        one.ask("unsubscribe", "b")
+        eventually(lambda: server.ask("PUBSUB", "NUMSUB", "only:a", "only:b") == ["only:a", 0, "only:b", 1])
+        two.ask("close")
+        eventually(lambda: server.ask("PUBSUB", "CHANNELS", "only:*") == [])
+        assert one.ask("count", "b") == 0
+
+
+def test_other_programs_publish_by_a_plain_command(redis: Engine) -> None:
+    client = redis.servers[0]
+    with instances(redis.url, 1) as (worker, _):
+        subscribe_all([worker])
+        for data in (
+            "Grüße".encode(),
+            b"",
+            b"\xff\x00",
+            b"\x00wsbbinary",
+            b"\x00wsttext",
+            b"\x00wsg",
+            b"\x00ws?",
+            b"\x00",
+        ):
+            client.ask("PUBLISH", "uwsgi_ws:lobby", data)
+        expected = ["Grüße", "", r"b'\xff\x00'", "b'binary'", "text", "gap", "gap", "\x00"]
+        eventually(lambda: received(worker) == expected)
+        assert stat(worker, "channel_drops") == 1, "what has a head that nobody knows"
+        client.ask("PUBLISH", "uwsgi_ws:lobby", "x" * ((1 << 20) + 1))
+        eventually(lambda: stat(worker, "channel_drops") == 2)
+        uwsgi_ws.publish_to(redis.url, "lobby", "from outside")
+        uwsgi_ws.publish_to(redis.url, "lobby", b"bytes")
+        eventually(lambda: received(worker)[-2:] == ["from", "b'bytes'"])
+
+
+def test_a_killed_engine_costs_what_is_counted_and_every_subscriber_is_told(own_redis: Engine) -> None:
+    [server] = own_redis.servers
+    with instances(own_redis.url) as workers:
+        subscribe_all(workers)
+        workers[0].ask("publish", "lobby", 0, 100, 40, 10)
+        for worker in workers:
+            eventually(lambda w=worker: len(received(w)) == 100)
+        server.stop()
+        for worker in workers:
+            worker.ask("publish_in_background", "lobby", 100, 50, 40, 1)
+        server.start()
+        wait_until_live(workers)
+        workers[0].ask("publish", "lobby", 200, 10, 40, 1)
+        for worker in workers:
+            eventually(lambda w=worker: w.numbers("lobby", workers[0])[-1] == 209, 10)
+            assert "gap" in received(worker)
+            assert stat(worker, "channel_gaps") >= 1
+            assert_no_duplicate_or_reordering(worker)
+            come = received(worker)
+            assert come.index("gap") > 99, "what came before is whole"
+            assert come[:100] == come[:100][:1] + come[1:100]
+        assert "gap" not in come[come.index(f"0.{workers[0].pid}:200") :]
+
+
+def test_a_stopped_engine_is_noticed_though_its_kernel_takes_everything(own_redis: Engine) -> None:
+    [server] = own_redis.servers
+    with instances(own_redis.url + QUICK, 1) as workers:
+        subscribe_all(workers)
+        server.signal(signal.SIGSTOP)
+        workers[0].ask("publish", "lobby", 0, 20, 40, 1)
+        eventually(lambda: stat(workers[0], "channel_drops") == 20, 5)
+        workers[0].ask("publish", "lobby", 20, 20, 40, 1)
+        server.signal(signal.SIGCONT)
+        for worker in workers:
+            # What was under way came or not; what waited here comes.
+            eventually(lambda w=worker: w.numbers("lobby", workers[0])[-20:] == list(range(20, 40)), 10)
+            eventually(lambda w=worker: "gap" in received(w))
+            assert_no_duplicate_or_reordering(worker)
+
+
+def test_what_the_queue_has_no_room_for_is_dropped_and_signalled(own_redis: Engine) -> None:
+    [server] = own_redis.servers
+    with instances(own_redis.url, queue_size=100_000, max_message_size=10_000) as workers:
+        subscribe_all(workers)
+        server.signal(signal.SIGSTOP)
+        for first in range(0, 4_000, 1_000):
+            workers[0].ask("publish", "lobby", first, 1_000, 5_000, 10)
+        drops = stat(workers[0], "channel_drops")
+        assert drops > 0
+        server.signal(signal.SIGCONT)
+        for worker in workers:
+            eventually(lambda w=worker: w.count("lobby", workers[0]) >= 4_000 - drops, 10)
+            eventually(lambda w=worker: received(w)[-1] == "gap")
+            assert len(received(worker)) == 4_000 - drops + 1
+            assert_no_duplicate_or_reordering(worker)
+
+
+class Relay:
+    """A relay to a server whose connections can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server((HOST, 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection((HOST, self._target))
+                self._open += [client, server]
+                for source, sink in ((client, server), (server, client)):
+                    thread = threading.Thread(target=self._copy, args=(source, sink))
+                    self._threads.append(thread)
+                    thread.start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1_000):
+                sink.sendall(data)
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for sock in self._open:
+            sock.close()
+
+
+def test_a_cut_connection_tears_no_message_and_is_a_gap_for_its_worker_and_its_readers(redis: Engine) -> None:
+    with (
+        Relay(redis.servers[0].port) as relay,
+        instances(f"redis://{HOST}:{relay.port}", 1) as (cut, _),
+        instances(redis.url, 1) as (whole, _),
+    ):
+        subscribe_all([cut, whole])
+        for number in range(5):
+            cut.ask("publish_in_background", "lobby", number * 100, 100, 20_000, 5)
+            eventually(lambda n=number: whole.numbers("lobby", cut)[-1:] >= [n * 100 + 10], 10)
+            relay.cut()
+            wait_until_live([cut, whole])
+        for worker in (cut, whole):
+            assert_no_duplicate_or_reordering(worker)
+            assert "gap" in received(worker), "one lost its connection, the other what came over that"
+        assert stat(whole, "channel_drops") == 0
+
+
+def test_a_reader_that_the_engine_cuts_off_as_too_slow_is_told(own_redis: Engine) -> None:
+    [server] = own_redis.servers
+    server.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 200000 0 0")
+    with instances(own_redis.url, 1) as (publisher, sleeper):
+        subscribe_all([publisher, sleeper])
+        sleeper.send(signal.SIGSTOP)
+        for first in range(0, 4_000, 100):
+            publisher.ask("publish", "lobby", first, 100, 5_000, 5)
+            eventually(lambda f=first: publisher.count("lobby", publisher) > f)
+        sleeper.send(signal.SIGCONT)
+        wait_until_live([publisher, sleeper])
+        assert "gap" in received(sleeper)
+        assert len(received(sleeper)) < 4_000
+        assert_no_duplicate_or_reordering(sleeper)
+
+
+def test_a_failover_by_sentinel_is_followed() -> None:
+    with running("sentinel") as engine, instances(engine.url + QUICK) as workers:
+        master, replica, _ = engine.servers
+        eventually(lambda: master.ask("INFO", "replication")["slave0"]["state"] == "online", 10)
+        subscribe_all(workers)
+        master.signal(signal.SIGSTOP)  # for Sentinel the same as dead; for its clients worse
+        eventually(lambda: replica.ask("ROLE")[0] == "master", 20)
+        wait_until_live(workers)
+        assert replica.ask("PUBSUB", "NUMSUB", "uwsgi_ws:lobby") == ["uwsgi_ws:lobby", 4]
+        for worker in workers:
+            assert "gap" in received(worker)
+            assert_no_duplicate_or_reordering(worker)
+
+
+def test_a_channel_that_moves_within_a_cluster_is_followed() -> None:
+    with running("cluster") as engine, instances(engine.url) as workers:
+        subscribe_all(workers)
+        slot = engine.servers[0].ask("CLUSTER", "KEYSLOT", "uwsgi_ws:lobby")
+        [home] = [s for s in engine.servers if s.ask("PUBSUB", "SHARDCHANNELS")]
+        target = next(server for server in engine.servers if server is not home)
+        node = target.ask("CLUSTER", "MYID")
+        for server in (target, home, *engine.servers):
+            server.ask("CLUSTER", "SETSLOT", slot, "NODE", node)
+        wait_until_live(workers)
+        assert target.ask("PUBSUB", "SHARDNUMSUB", "uwsgi_ws:lobby") == ["uwsgi_ws:lobby", 4]
+        for worker in workers:
+            assert "gap" in received(worker)
+            assert_no_duplicate_or_reordering(worker)

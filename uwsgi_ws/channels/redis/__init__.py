@@ -1,0 +1,1 @@
+"""Channels of several instances, through Redis or Valkey: ``--channels redis://…``."""

@@ -1,0 +1,71 @@
+"""How a message looks inside Redis; ``docs/channels-on-redis.md`` tells other programs.
+
+Text is published as it is, so that any program reads it and writes it. Whatever that cannot say has a *head*: binary
+messages, those that one connection does not get, and gaps.
+
+Pure: bytes in, messages out.
+"""
+
+from __future__ import annotations
+
+from uwsgi_ws.errors import ChannelError
+from uwsgi_ws.protocol.plain import is_text
+
+__all__ = ["EXCLUDED_SIZE", "GAP", "PREFIX", "decode", "encode", "encode_gap"]
+
+#: What a Redis channel's name has before ours, unless the URL has another ``prefix``.
+PREFIX = "uwsgi_ws:"
+#: Bytes that name the connection which does not get a message: 8 for its process, 8 for itself.
+EXCLUDED_SIZE = 16
+#: The opcode of what is no message: some may be missing here.
+GAP = 0
+
+_TEXT, _BINARY = 1, 2  # RFC 6455 11.8
+_MAGIC = b"\0ws"  # begins no text of a sensible program
+_BODY = len(_MAGIC) + 1
+_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP}
+_KINDS_EXCLUDING = {b"T": _TEXT, b"B": _BINARY}
+
+
+def encode(opcode: int, payload: bytes, excluded: bytes = b"") -> bytes:
+    """Return what is published for a message.
+
+    Args:
+        opcode: 1 for text, 2 for binary.
+        payload: The message.
+        excluded: ``EXCLUDED_SIZE`` bytes for the connection that does not get it, if any.
+    """
+    if excluded:
+        return b"".join((_MAGIC, b"T" if opcode == _TEXT else b"B", excluded, payload))
+    if opcode == _BINARY:
+        return _MAGIC + b"b" + payload
+    return _MAGIC + b"t" + payload if payload.startswith(_MAGIC) else payload
+
+
+def encode_gap() -> bytes:
+    """Return what is published where messages have been lost."""
+    return _MAGIC + b"g"
+
+
+def decode(data: bytes) -> tuple[int, bytes, bytes]:
+    """Return opcode, payload and excluded connection of what was published, by whatever program.
+
+    What has no head is text, or binary if it is not in UTF-8.
+
+    Raises:
+        ChannelError: the head, or what follows, is none of ours.
+    """
+    if not data.startswith(_MAGIC):
+        return (_TEXT if is_text(data) else _BINARY), data, b""
+    kind = data[_BODY - 1 : _BODY]
+    begin = _BODY
+    opcode = _KINDS.get(kind)
+    if opcode is None:
+        opcode = _KINDS_EXCLUDING.get(kind)
+        begin += EXCLUDED_SIZE
+        if opcode is None or len(data) < begin:
+            raise ChannelError(f"not a message: it begins with {data[:_BODY]!r}")
+    payload = data[begin:]
+    if opcode == _TEXT and not is_text(payload):
+        raise ChannelError("not a message: text that is not in UTF-8")
+    return opcode, payload, data[_BODY:begin]
