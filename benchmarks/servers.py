@@ -108,6 +108,8 @@ _OWN_COMMANDS = {
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
 
+_THROUGH_REDIS = _own("channels_uwsgi_ws.py", "--processes 4 --channels unix://$REDIS_SOCKET")
+
 #: As many threads as there are connections, where a thread serves one.
 _THREADS = "--threads {slots}"
 _OWN_THREADS = {application: _own("wsgi_app.py", places=_THREADS) for application in ("echo", "http")}
@@ -120,6 +122,11 @@ _GUNICORN = (
 SERVERS = (
     Server("floor", {"echo": "{floor} {port}"}),
     Server("uwsgi_ws", _OWN_COMMANDS),
+    Server(
+        "uwsgi_ws + redis",
+        {"channels": f"{{python}} with_redis.py sh -c 'exec {_THROUGH_REDIS}'"},
+        ("redis", "hiredis"),
+    ),
     Server("uwsgi_ws pure", _OWN_COMMANDS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
     Server(
         "uwsgi",
