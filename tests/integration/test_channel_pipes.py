@@ -19,6 +19,19 @@ def assert_in_order(numbers: list[int]) -> None:
     assert all(before < after for before, after in itertools.pairwise(numbers))
 
 
+def assert_holes_are_signalled(reader: Worker, publisher: Worker) -> None:
+    """No message is missing but between one that came before a gap, and one that came after it."""
+    expected = 0
+    may_miss = False
+    for text in reader.ask("received", "lobby"):
+        if text == "gap":
+            may_miss = True
+        elif text.startswith(f"{publisher.seat}.{publisher.pid}:"):
+            number = int(text.partition(":")[2])
+            assert number == expected or may_miss, f"{number} came when {expected} was due"
+            expected, may_miss = number + 1, False
+
+
 def subscribe_all(workers: list[Worker], channel: str = "lobby") -> None:
     for worker in workers:
         worker.ask("subscribe", channel)
@@ -96,6 +109,8 @@ def test_a_worker_that_stands_still_loses_what_is_counted_and_nothing_else() -> 
         assert dropped[sleeper.seat] > 0
         assert dropped[other.seat] == 0
         assert len(came) + dropped[sleeper.seat] == 8_001
+        assert_holes_are_signalled(sleeper, publisher)
+        assert "gap" not in other.ask("received", "lobby")
         assert publisher.ask("stats")["channel_drops"] == dropped[sleeper.seat]
     assert f"channel messages dropped: the worker in seat {sleeper.seat} does not read" in bus.log
     assert bus.log.count("channel messages dropped") <= took + 2, "at once, then once a second, and at the end"
@@ -133,6 +148,7 @@ def test_a_killed_publisher_tears_one_message_at_most_and_it_is_counted() -> Non
         assert came == list(range(len(came)))
         assert len(came) < 4
         assert reader.ask("stats")["channel_drops"] == 1
+        assert reader.ask("received", "lobby").index("gap") == len(came)
 
 
 @pytest.mark.parametrize("number", [16, pytest.param(64, marks=pytest.mark.long)])
@@ -192,10 +208,13 @@ def nemesis(pause: float, rounds: int) -> None:
             assert len(came) + losses == published, f"{publisher.seat} to {reader.seat}: {losses} counted as lost"
             if reader is not sleeper:
                 assert losses == 0
+            assert_holes_are_signalled(reader, publisher)
         for reader in (one, two, sleeper):
             per_process: dict[str, list[int]] = {}
             for text in reader.ask("received", "lobby"):
                 process, _, number_text = text.partition(":")
+                if text == "gap":
+                    continue
                 per_process.setdefault(process, []).append(int(number_text))
             for numbers in per_process.values():
                 assert_in_order(numbers)

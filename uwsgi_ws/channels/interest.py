@@ -94,6 +94,10 @@ class Interest:
         if self.generation > 1:
             shared.vacate(seat)
 
+    def names(self) -> list[bytes]:
+        """Return the channels with subscribers in this worker."""
+        return list(self._names)
+
     def add(self, name: bytes) -> None:
         """Take note that a channel has one subscriber more in this worker."""
         count = self._names.get(name, 0) + 1

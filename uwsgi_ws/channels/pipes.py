@@ -21,9 +21,11 @@ from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.interest import Interest
 from uwsgi_ws.channels.records import (
     BODY_SIZE,
+    GAP,
     OVERHEAD,
     PACKET_SIZE,
     Assembler,
+    decode_name,
     encode_name,
     encode_packet,
     encode_record,
@@ -43,8 +45,9 @@ _log = logging.getLogger("uwsgi_ws.channels")
 class Outlet:
     """Where one worker writes what another one is to get: a stream of records into that worker's inbox.
 
-    Bounded to ``limit`` bytes. Records are dropped before their first byte is written, so the stream stays whole. When
-    the reader dies its queue is cleared: its subscribers are gone, so nothing counts as lost.
+    Bounded to ``limit`` bytes. Records are dropped before their first byte is written, so the stream stays whole; a gap
+    follows in their place. When the reader dies its queue is cleared: its subscribers are gone, so nothing counts as
+    lost.
 
     Args:
         writer: This worker's seat and generation.
@@ -62,6 +65,7 @@ class Outlet:
         "_limit",
         "_log_at",
         "_loop",
+        "_lossy",
         "_reader_generation",
         "_seat",
         "_stream",
@@ -79,6 +83,7 @@ class Outlet:
         self._loop: Any = hub.loop
         self._limit = limit
         self._stream = bytearray()
+        self._lossy: dict[bytes, None] = {}  # the channels of dropped records, until there is room to say so
         self._reader_generation = 0  # the one that what is in the stream is for
         self._watcher: Any = None  # while the inbox is full
         self._unlogged = 0
@@ -90,20 +95,36 @@ class Outlet:
         """Whether there is something to write already, and ``flush`` will be called."""
         return bool(self._stream)
 
-    def put(self, record: bytes) -> bool:
-        """Take a record; False when it had to be dropped."""
+    def put(self, name: bytes, record: bytes) -> bool:
+        """Take a record of a channel; False when it had to be dropped."""
         self._forget_for_predecessor()
         if len(self._stream) + len(record) > self._limit:
+            self._lossy[name] = None
             self.dropped += 1
             self._unlogged += 1
             self._report()
             return False
+        if name in self._lossy:
+            del self._lossy[name]
+            self._stream += encode_record(name, GAP, b"")
         self._stream += record
         return True
 
     def flush(self) -> None:
         """Write what the inbox takes; the rest follows when it takes more."""
         self._forget_for_predecessor()
+        self._write()
+        if self._lossy and not self._stream:
+            for name in self._lossy:
+                self._stream += encode_record(name, GAP, b"")
+            self._lossy.clear()
+            self._write()
+        if self._stream:
+            self._wait()
+        else:
+            self._stop_waiting()
+
+    def _write(self) -> None:
         stream = self._stream
         sent = 0
         try:
@@ -116,16 +137,13 @@ class Outlet:
         except BlockingIOError:
             pass
         del stream[:sent]
-        if stream:
-            self._wait()
-        else:
-            self._stop_waiting()
 
     def _forget_for_predecessor(self) -> None:
         generation = self._generations[self._seat]
         if generation != self._reader_generation:
             self._reader_generation = generation
             self._stream.clear()
+            self._lossy.clear()
 
     def _wait(self) -> None:
         if self._watcher is None:
@@ -194,6 +212,7 @@ class PipeBackend(Backend):
     def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
         """Read the inbox from now on."""
         self._on_message = on_message
+        self._on_gap = on_gap
         self._watcher.start(self._read)
 
     def subscribe(self, channel: str) -> None:
@@ -225,7 +244,7 @@ class PipeBackend(Backend):
             record = record or encode_record(name, opcode, payload)
             outlet = self._outlets[seat]
             was_waiting = outlet.is_waiting
-            if not outlet.put(record):
+            if not outlet.put(name, record):
                 self._stats.channel_drops += 1
             elif not was_waiting:
                 self._cork.touch(outlet)
@@ -242,7 +261,10 @@ class PipeBackend(Backend):
             try:
                 for record in self._assembler.feed(packet):
                     budget -= 1
-                    self._on_message(*record)
+                    if record.opcode == GAP:
+                        self._on_gap(record.channel)
+                    else:
+                        self._on_message(*record)
             except Exception:
                 # Ours: a worker writes nothing but records, and a delivery raises nothing. The worker goes on.
                 _log.exception("a message from another worker could not be delivered")
@@ -251,9 +273,16 @@ class PipeBackend(Backend):
                 _log.error("what another worker sends is no stream of records any more: %s", self._assembler.error)
                 self._stats.channel_drops += 1
                 self._assembler.error = None
+                self._tell_gaps()
             if self._assembler.torn:
                 self._stats.channel_drops += self._assembler.torn
                 self._assembler.torn = 0
+                self._tell_gaps()
+
+    def _tell_gaps(self) -> None:
+        """Tell all subscribers here: what was lost may have been on any channel."""
+        for name in self._interest.names():
+            self._on_gap(decode_name(name))
 
     def close(self) -> None:
         """Leave the bus: no other worker sends here any more."""

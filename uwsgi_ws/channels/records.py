@@ -22,11 +22,13 @@ from uwsgi_ws.protocol.plain import plain_str
 
 __all__ = [
     "BODY_SIZE",
+    "GAP",
     "OVERHEAD",
     "PACKET_SIZE",
     "Assembler",
     "Decoder",
     "Record",
+    "decode_name",
     "encode_name",
     "encode_packet",
     "encode_record",
@@ -39,6 +41,9 @@ PACKET_SIZE = 4_096
 _RECORD = Struct("<BHI")  # opcode, bytes of the name, bytes of the payload
 _PACKET = Struct("<HII")  # the writer's seat, its generation, the reader's generation
 _OPCODES = (1, 2)  # of text and of binary messages (RFC 6455 11.8)
+#: The opcode of a record that is no message, but says that some of its channel may be missing here. Workers alone write
+#: such records.
+GAP = 0
 _MAX_NAME = 65_535
 
 #: Bytes of a record beside its payload, at most.
@@ -48,7 +53,7 @@ BODY_SIZE = PACKET_SIZE - _PACKET.size
 
 
 class Record(NamedTuple):
-    """A published message: opcode 1 for text, in UTF-8, or 2 for binary."""
+    """A published message: opcode 1 for text, in UTF-8, or 2 for binary; or a ``GAP``."""
 
     channel: str
     opcode: int
@@ -83,7 +88,12 @@ def encode_name(channel: str) -> bytes:
     return name
 
 
-def _decode_name(name: bytes) -> str:
+def decode_name(name: bytes) -> str:
+    """Undo ``encode_name``.
+
+    Raises:
+        ChannelError: it is no such name.
+    """
     try:
         return name.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -95,7 +105,7 @@ def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
 
     Args:
         name: Of ``encode_name``.
-        opcode: 1 or 2.
+        opcode: 1, 2 or ``GAP``.
         payload: Of any length; the reader has a limit.
     """
     return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
@@ -113,14 +123,16 @@ class Decoder:
 
     Args:
         max_size: Bytes allowed in a payload.
+        has_gaps: Whether records may be gaps.
 
     Attributes:
         error: What makes it no stream of records, once that has come; nothing behind it is looked at.
     """
 
-    __slots__ = ("_buffer", "_max_size", "_needed", "error")
+    __slots__ = ("_buffer", "_max_size", "_needed", "_opcodes", "error")
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: int, *, has_gaps: bool = False) -> None:
+        self._opcodes = (*_OPCODES, GAP) if has_gaps else _OPCODES
         self._buffer = bytearray()
         self._needed = _RECORD.size  # bytes without which there is nothing to be done
         self._max_size = max_size
@@ -162,7 +174,7 @@ class Decoder:
         with memoryview(buffer) as view:
             while size - begin >= _RECORD.size:
                 opcode, name_size, payload_size = _RECORD.unpack_from(view, begin)
-                if opcode not in _OPCODES:
+                if opcode not in self._opcodes:
                     raise ChannelError(f"not a record: opcode {opcode}")
                 if payload_size > self._max_size:
                     raise ChannelError(f"message of {payload_size} bytes, {self._max_size} allowed")
@@ -171,7 +183,7 @@ class Decoder:
                 if end > size:
                     self._needed = end - begin
                     break
-                name = _decode_name(bytes(view[begin + _RECORD.size : name_end]))
+                name = decode_name(bytes(view[begin + _RECORD.size : name_end]))
                 records.append(Record(name, opcode, bytes(view[name_end:end])))
                 begin = end
             else:
@@ -213,7 +225,7 @@ class Assembler:
         if known != generation:
             if decoder is not None and not decoder.is_idle:
                 self.torn += 1
-            decoder = Decoder(self._max_size)
+            decoder = Decoder(self._max_size, has_gaps=True)
             self._streams[writer] = (generation, decoder)
         if decoder is None:
             self.stale += 1

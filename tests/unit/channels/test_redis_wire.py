@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, GAP, decode, encode, encode_gap
+from uwsgi_ws.channels.records import GAP
+from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, decode, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 

@@ -22,10 +22,10 @@ from gevent.hub import Hub
 
 from uwsgi_ws.channels.backend import Backend, OnGap, OnMessage
 from uwsgi_ws.channels.inboxes import Inboxes
-from uwsgi_ws.channels.records import OVERHEAD, encode_name
+from uwsgi_ws.channels.records import GAP, OVERHEAD, encode_name
 from uwsgi_ws.channels.redis.engine import Engine, Layout, Node
 from uwsgi_ws.channels.redis.link import Link, in_thread_unless_patched
-from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, GAP, decode, encode, encode_gap
+from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, decode, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.shared.counts import SeatCounts
 from uwsgi_ws.stats import Stats

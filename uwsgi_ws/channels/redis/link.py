@@ -125,6 +125,9 @@ class Link:
         if self._size + len(command) > self._limit:
             self._lose(name, self._dropped)
             return
+        if name in self._dropped:
+            gap = {name: self._dropped.pop(name)}
+            self._waiting.extend(self._gaps_of(gap))
         self._enqueue(_PUBLISH, name, command)
 
     def subscribe(self, name: bytes, *, has_gap: bool) -> None:

@@ -8,17 +8,16 @@ Pure: bytes in, messages out.
 
 from __future__ import annotations
 
+from uwsgi_ws.channels.records import GAP
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.plain import is_text
 
-__all__ = ["EXCLUDED_SIZE", "GAP", "PREFIX", "decode", "encode", "encode_gap"]
+__all__ = ["EXCLUDED_SIZE", "PREFIX", "decode", "encode", "encode_gap"]
 
 #: What a Redis channel's name has before ours, unless the URL has another ``prefix``.
 PREFIX = "uwsgi_ws:"
 #: Bytes that name the connection which does not get a message: 8 for its process, 8 for itself.
 EXCLUDED_SIZE = 16
-#: The opcode of what is no message: some may be missing here.
-GAP = 0
 
 _TEXT, _BINARY = 1, 2  # RFC 6455 11.8
 _MAGIC = b"\0ws"  # begins no text of a sensible program
