@@ -17,7 +17,7 @@ def application(environ, start_response):
                 pass
             time.sleep(60)
             os._exit(0)
-        body = b"%d" % child
+        body = b"%d %d" % (child, os.getpid())
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
     if path == "/publish":

@@ -102,13 +102,16 @@ def test_a_copy_of_a_worker_holds_no_connection_and_workers_leave_none(serve: Se
     [engine] = own_redis.servers
     server = serve(APPLICATION, "--gevent", "20", "--processes", "2", *own_redis.options)
     eventually(lambda: connected(engine) == 2, 10)
-    child = int(get(server, "/fork"))
+    child, worker = map(int, get(server, "/fork").split())
     try:
         with join(server) as client:
             client.send_text("still here")
             client.expect_text("still here")
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: server.log.count("spawned uwsgi_ws worker ") == 3, 20)
+        eventually(lambda: connected(engine) == 2, 10)
         os.kill(server.pid, signal.SIGHUP)
-        eventually(lambda: server.log.count("spawned uwsgi_ws worker ") == 4, 20)
+        eventually(lambda: server.log.count("spawned uwsgi_ws worker ") == 5, 20)
         eventually(lambda: connected(engine) == 2, 10)
         server.stop()
         eventually(lambda: connected(engine) == 0)
