@@ -103,7 +103,7 @@ class Equipment:
     certificates: Mapping[SecureAddress, Certificates]
     router: Router | None
     proxies: Proxies | None
-    engine: Engine | None
+    engine: Engine | None = None
     steps: tuple[Step, ...] = ()
     access_log: AccessLog | None = None
     head_limits: Mapping[str, Any] = field(default_factory=dict)
