@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import random
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
-from support.bus import Worker, Workers
-from support.engines import HOST, Engine, running
+from support.bus import Worker, Workers, silent_holes
+from support.engines import HOST, Engine, EngineServer, running
 from support.eventually import eventually
 
 import uwsgi_ws
@@ -223,7 +225,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((HOST, self._target))
+                try:
+                    server = socket.create_connection((HOST, self._target))
+                except ConnectionError:  # it is down just now
+                    client.close()
+                    continue
                 self._open += [client, server]
                 for source, sink in ((client, server), (server, client)):
                     thread = threading.Thread(target=self._copy, args=(source, sink))
@@ -288,6 +294,91 @@ def test_a_reader_that_the_engine_cuts_off_as_too_slow_is_told(own_redis: Engine
         assert "gap" in received(sleeper)
         assert len(received(sleeper)) < 4_000
         assert_no_duplicate_or_reordering(sleeper)
+
+
+class Nemesis:
+    """Does harm to an engine, its connections and its workers, in an order that a seed draws."""
+
+    def __init__(self, seed: int, engine: EngineServer, relay: Relay, workers: list[Worker]) -> None:
+        self._random = random.Random(seed)
+        self._engine = engine
+        self._relay = relay
+        self._workers = workers
+        self.done: list[str] = []
+
+    def strike(self) -> None:
+        fault = self._random.choice([self.kill, self.stop, self.cut, self.expel, self.stand_still])
+        self.done.append(fault.__name__)
+        fault()
+
+    def kill(self) -> None:
+        self._engine.stop()
+        self._publish()
+        self._engine.start()
+
+    def stop(self) -> None:
+        self._engine.signal(signal.SIGSTOP)
+        self._publish()
+        time.sleep(self._random.choice([0.1, 1.5]))  # the fault: shorter, or longer, than it may be silent
+        self._engine.signal(signal.SIGCONT)
+
+    def cut(self) -> None:
+        self._relay.cut()
+
+    def expel(self) -> None:
+        self._engine.ask("CLIENT", "KILL", "TYPE", "pubsub")
+
+    def stand_still(self) -> None:
+        worker = self._random.choice(self._workers)
+        worker.send(signal.SIGSTOP)
+        time.sleep(0.1)  # the fault: it grows a backlog
+        worker.send(signal.SIGCONT)
+
+    def _publish(self) -> None:
+        for worker in self._workers:
+            worker.ask("publish_next", "lobby", 20, 60, 5)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("seed", "rounds"), [(1, 3), *(pytest.param(seed, 6, marks=pytest.mark.long) for seed in range(2, 20))]
+)
+def test_no_hole_is_silent_whatever_happens(own_redis: Engine, seed: int, rounds: int) -> None:
+    [server] = own_redis.servers
+    server.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 300000 0 0")
+    with (
+        Relay(server.port) as relay,
+        instances(f"redis://{HOST}:{relay.port}{QUICK}", 1, queue_size=100_000, max_message_size=10_000) as cut,
+        instances(own_redis.url + QUICK, 1, queue_size=100_000, max_message_size=10_000) as direct,
+    ):
+        workers = [*cut, *direct]
+        for worker in workers:
+            worker.ask("subscribe", "lobby")
+        eventually(lambda: server.ask("PUBSUB", "NUMSUB", "uwsgi_ws:lobby")[1] == len(workers))
+        nemesis = Nemesis(seed, server, relay, workers)
+        for _ in range(rounds):
+            for worker in workers:
+                worker.ask("publish_next_in_background", "lobby", 400, 600, 4)
+            nemesis.strike()
+        wait_for_end(workers)
+        holes = {
+            f"{reader.pid} of {publisher.pid}": found
+            for reader, publisher in itertools.product(workers, repeat=2)
+            if (found := silent_holes(reader, publisher))
+        }
+        assert holes == {}, f"after {nemesis.done}"
+
+
+def wait_for_end(workers: list[Worker]) -> None:
+    """Publish until everybody has got a message of everybody that was published after all that went before."""
+
+    def has_last() -> bool:
+        last = {worker: worker.ask("publish_next", "lobby", 1, 60, 1) for worker in workers}
+        for reader, publisher in itertools.product(workers, repeat=2):
+            eventually(lambda r=reader, p=publisher: last[p] in r.numbers("lobby", p), 2)
+        return True
+
+    eventually(has_last, 40)
 
 
 def test_a_failover_by_sentinel_is_followed() -> None:

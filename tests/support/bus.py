@@ -49,6 +49,26 @@ class Worker:
         return int(self.ask("count_received", channel, _prefix(publisher)))
 
 
+def silent_holes(reader: Worker, publisher: Worker, channel: str = "lobby", first: int = 0) -> list[str]:
+    """Return where messages are missing, or come twice or too late, without a gap in their place.
+
+    Args:
+        first: The number of the publisher's first message; greater ones follow without a hole.
+    """
+    expected = first
+    may_miss = False
+    found = []
+    for text in reader.ask("received", channel):
+        if text == "gap":
+            may_miss = True
+        elif text.startswith(_prefix(publisher)):
+            number = int(text.partition(":")[2])
+            if number < expected or (number > expected and not may_miss):
+                found.append(f"{number} came when {expected} was due")
+            expected, may_miss = number + 1, False
+    return found
+
+
 def _prefix(publisher: Worker) -> str:
     """Return what a publisher's messages begin with."""
     return f"{publisher.seat}.{publisher.pid}:"

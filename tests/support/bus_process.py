@@ -8,6 +8,7 @@ stdin all workers are killed.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -86,10 +87,24 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
             if (number + 1) % burst == 0:
                 gevent.sleep(0)
 
+    numbers = itertools.count()
+
+    def publish_next(channel: str, count: int, size: int, burst: int) -> int:
+        """Publish the next numbers, whoever else does so at the same time; return the last one."""
+        last = -1
+        for done in range(1, count + 1):
+            last = next(numbers)
+            publish(channel, last, 1, size, last + 2)
+            if done % burst == 0:
+                gevent.sleep(0)
+        return last
+
     commands = {
         "subscribe": subscribe,
         "unsubscribe": unsubscribe,
         "publish": publish,
+        "publish_next": publish_next,
+        "publish_next_in_background": lambda *arguments: gevent.spawn(publish_next, *arguments) and None,
         "publish_in_background": lambda *arguments: gevent.spawn(publish, *arguments) and None,
         "received": lambda channel: received.get(channel, []),
         "count_received": lambda channel, prefix: sum(text.startswith(prefix) for text in received.get(channel, [])),
