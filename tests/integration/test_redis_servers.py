@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.engines import HOST, Engine, EngineServer, free_port, running, single
 from support.eventually import eventually
+from support.peers import require_module
 from support.server import APPLICATIONS, ROOT, Server, ServerFailed
 from support.tls import Authority
 from support.websocket_client import CLOSE, RawClient
@@ -126,6 +127,7 @@ class OldServer(threading.Thread):
         super().__init__()
         self._answers = answers
         self._listener = socket.create_server((HOST, 0))
+        self._listener.settimeout(20)
         self.url = f"redis://{HOST}:{self._listener.getsockname()[1]}"
         self.start()
 
@@ -195,6 +197,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineServer]:
 
 
 def test_an_engine_that_is_too_old_is_refused() -> None:
+    require_module("redis")
     with OldServer(b"-ERR unknown command 'HELLO'\r\n") as old:
         assert "it is too old, channels need version 7 or newer" in refusal("--channels", old.url)
     with OldServer(fields(b"6.2.7"), b"+OK\r\n", b"-ERR\r\n", b"-ERR\r\n", fields(b"6.2.7")) as old:
