@@ -93,23 +93,22 @@ class Engine:
 
     def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         scheme, separator, rest = url.partition("://")
+        rest, mark, query = rest.partition("?")
         credentials, at, address = rest.rpartition("@")
-        self.name = f"{scheme}://{'***@' if at else ''}{address.partition('?')[0]}"
+        self.name = f"{scheme}://{'***@' if at else ''}{address}"
         if scheme not in _SCHEMES or not separator:
             raise ChannelError(f"{self.name}: a URL begins with {', '.join(f'{each}://' for each in _SCHEMES)}")
         base, _, self._is_sentinel = scheme.partition("+")
         hosts, slash, path = address.partition("/")
         self._service = ""
         if self._is_sentinel:
-            path, mark, query = path.partition("?")
-            self._service, _, database = path.partition("/")
-            path = f"{database}{mark}{query}"
+            self._service, _, path = path.partition("/")
             if not self._service:
                 raise ChannelError(f"{self.name}: the name of the service is missing: {scheme}://HOST:PORT/SERVICE")
         found = []
         for host in hosts.split(",") if base != "unix" else [hosts]:
             try:
-                found.append(parse_url(f"{base}://{credentials}{at}{host}{slash}{path}"))
+                found.append(parse_url(f"{base}://{credentials}{at}{host}{slash}{path}{mark}{query}"))
             except (ValueError, TypeError) as exc:
                 raise ChannelError(f"{self.name}: {exc}") from exc
         settings = found[0]
