@@ -23,6 +23,7 @@ class _Worker(TypedDict):
     channel_messages: int
     channel_deliveries: int
     channel_drops: int
+    channel_gaps: int
     rss: int
     vsz: int
     delta_requests: int

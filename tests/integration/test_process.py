@@ -360,7 +360,7 @@ def test_the_modules_attributes_have_uwsgis_types(module_server: Server, ask: An
 
 
 def test_what_is_not_offered_does_not_exist(ask: Any) -> None:
-    names = ["__file__", "mypid", "queue_push", "spool", "sharedarea_read", "register_signal", "mule_msg"]
+    names = ["__file__", "mypid", "queue_push", "spool", "sharedarea_read", "signal_wait", "mule_msg"]
     assert ask(f"[name for name in {names!r} if hasattr(uwsgi, name)]") == []
 
 

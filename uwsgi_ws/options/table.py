@@ -529,18 +529,29 @@ class Options:
     )
     websockets_deflate: bool = option(
         False,
+        aliases=("websocket-deflate",),
         group="WebSocket",
         help="Offer permessage-deflate (RFC 7692): messages go compressed to clients that ask for it, and come so. No "
         "message refers to earlier ones, so that an idle connection takes no memory for it.",
     )
     websockets_deflate_min_size: int = option(
-        128, unit="bytes", group="WebSocket", help="Send shorter messages as they are."
+        128,
+        unit="bytes",
+        aliases=("websocket-deflate-min-size",),
+        group="WebSocket",
+        help="Send shorter messages as they are.",
     )
     websockets_deflate_level: int = option(
-        6, at_least=1, at_most=9, group="WebSocket", help="Compress so well: 1 takes the least time, 9 the most."
+        6,
+        at_least=1,
+        at_most=9,
+        aliases=("websocket-deflate-level",),
+        group="WebSocket",
+        help="Compress so well: 1 takes the least time, 9 the most.",
     )
     websockets_deflate_takeover: bool = option(
         False,
+        aliases=("websocket-deflate-takeover",),
         group="WebSocket",
         help="Let messages refer to earlier ones of their connection, both ways: less on the wire, and some 32 KiB of "
         "memory for each connection that has sent and received.",
@@ -549,12 +560,14 @@ class Options:
         0,
         at_most=15,
         unit="bits",
+        aliases=("websocket-deflate-window",),
         group="WebSocket",
         help="Refer back so far, as a power of 2: 9 to 15; 0 is 15, and 12 with --websockets-deflate-takeover.",
     )
     websockets_deflate_memory: int = option(
         0,
         at_most=9,
+        aliases=("websocket-deflate-memory",),
         group="WebSocket",
         help="Compress with so much memory, zlib's level 1 to 9; 0 is 8, and 5 with --websockets-deflate-takeover.",
     )

@@ -94,7 +94,7 @@ def test_each_letter_does_what_it_orders_and_others_are_told_of(
     orders.carry_out()
     said = "".join(capfd.readouterr())
     assert "'+' has no effect, the number of workers is that of --processes" in said
-    assert "'x' has no effect, nobody knows what it means" in said
+    assert "'x' has no effect, it is not known" in said
     assert len(done) == 3
     orders.remove()
     assert not any(path.exists() for path in paths)

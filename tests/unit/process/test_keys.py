@@ -56,7 +56,7 @@ def test_of_a_folder_the_pairs_are_read_if_another_user_will_need_them(tmp_path:
 def test_what_is_handed_on_reaches_the_next_program_once_and_through_no_file() -> None:
     program = (
         "from uwsgi_ws.process.keys import handed_on_files as files, hand_on_files\n"
-        "import os; print(files(), files(), [name for name in os.environ if name.startswith('UWSGI_WS_')])"
+        "import os; print(files(), files(), [name for name in os.environ if name.startswith('UWSGI_WS_FILES')])"
     )
 
     handed_on = {"a": b"\x00\xff text", "b": b""}
