@@ -63,12 +63,12 @@ class Clock:
         self._given += [Source(Kind.FILE, given.number, path=os.fsencode(given.path)) for given in options.fs_signal]
         self._touched = [(FileWatch([given.path]), given.number) for given in options.touch_signal]
         self._next_look_at = 0.0
-        self._said: set[tuple[int, str]] = set()
+        self._said: set[tuple[SignalTable, int, str]] = set()
 
     def follow(self, table: SignalTable) -> None:
         """Go by another table from now on."""
         self._table, self._version = table, -1
-        self._said.clear()
+        self._said = {said for said in self._said if said[0] is table}
         self._read()
 
     @property
@@ -83,9 +83,15 @@ class Clock:
         """Whether there is nothing to look for."""
         return not self._tickers and not self._touched
 
-    def raise_signal(self, number: int, *, is_tick: bool = False) -> None:
-        """Have a signal wait for its workers; say it if that cannot be, once for each reason."""
-        table = self._table
+    def raise_signal(self, number: int, table: SignalTable | None = None, *, is_tick: bool = False) -> None:
+        """Have a signal wait for its workers; say it if that cannot be, once for each reason.
+
+        Args:
+            number: The signal's.
+            table: That of a generation that does not serve yet; None for the one that is followed.
+            is_tick: Whether it is dropped while one of it waits.
+        """
+        table = table or self._table
         assert table is not None, "it follows one"
         if table.raise_signal(number, is_tick=is_tick):
             return
@@ -96,8 +102,8 @@ class Clock:
             problem = f"it is for worker {target}, and there are only {table.workers}"
         else:
             problem = "its handlers are too slow, too many of it wait already"
-        if (number, problem) not in self._said:
-            self._said.add((number, problem))
+        if (table, number, problem) not in self._said:
+            self._said.add((table, number, problem))
             say(f"*** signal {number} is dropped: {problem}; not said again ***")
 
     def tick(self) -> bool:

@@ -499,7 +499,7 @@ class Master:
             or coming.pid == notice.pid
             or any(worker.pid == notice.pid and worker.generation is coming for worker in self._workers)
         ):
-            coming.signals.raise_signal(notice.number)
+            self._clock.raise_signal(notice.number, coming.signals)
         elif self._current is not None:
             self._clock.raise_signal(notice.number)
             self._wake_workers()

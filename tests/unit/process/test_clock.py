@@ -200,3 +200,14 @@ def test_what_cannot_be_raised_is_said_once(hands: Hands, capfd: pytest.CaptureF
 def test_nothing_is_due_before_there_is_a_table(hands: Hands) -> None:
     clock: Any = Clock(parse([]))
     assert (clock.tick(), clock.due) == (False, math.inf)
+
+
+def test_what_a_generation_raises_that_does_not_serve_yet_is_said_once_too(
+    hands: Hands, capfd: pytest.CaptureFixture[str]
+) -> None:
+    clock, _ = following()
+    coming = make_table()
+    clock.raise_signal(77, coming)
+    clock.follow(coming)
+    clock.raise_signal(77)
+    assert "".join(capfd.readouterr()).count("signal 77 is dropped: nobody has registered it") == 1
