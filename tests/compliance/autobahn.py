@@ -1,9 +1,9 @@
 """The Autobahn testsuite's fuzzing client against an echo server: ``python tests/compliance/autobahn.py``.
 
 Drives the suite's own case files with ``kosoku`` (the original runs on Python 2.7 only): all of groups 1 to 7, 9 and
-10; with ``--compression`` those of permessage-deflate, groups 12 and 13. A case passes when its behavior and its close are OK or INFORMATIONAL, and when a connection that had to end in
-an error carried exactly that error's close code; the suite itself is content with NON-STRICT answers and with close
-frames that have no code.
+10; with ``--compression`` those of permessage-deflate, groups 12 and 13. A case passes when its behavior and its close
+are OK or INFORMATIONAL, and when a connection that had to end in an error carried exactly that error's close code; the
+suite itself is content with NON-STRICT answers and with close frames that have no code.
 
 Exit status: 0 when every case passed, 1 when some did not, 2 when the suite could not run. A case that may fail is
 listed with its reason in ``expected.json``; one that is listed and passes is an error too.

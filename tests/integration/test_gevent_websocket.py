@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 from support.eventually import eventually
+from support.gunicorn import gunicorn_program
 from support.http_client import HttpClient
-from support.server import APPLICATIONS, Server, finish
+from support.server import APPLICATIONS, UWSGI_WS, Server, finish
 from support.tls import Authority, https
 from support.websocket_client import BINARY, PING, PONG, TEXT, RawClient, close_frame, frame, handshake, text
 
 Serve = Callable[..., Server]
 APPLICATION = APPLICATIONS / "gevent_websocket.py"
 MODES = [("--gevent", "20"), ("--threads", "20"), ()]
+GUNICORN = ("gunicorn",)
 
 
-@pytest.fixture(scope="module", params=MODES, ids=lambda mode: " ".join(mode) or "one at a time")
+@pytest.fixture(scope="module", params=[*MODES, GUNICORN], ids=lambda mode: " ".join(mode) or "one at a time")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with Server(APPLICATION, concurrency=request.param) as server:
+    program = gunicorn_program() if request.param == GUNICORN else UWSGI_WS
+    with Server(APPLICATION, program=program, concurrency=request.param) as server:
         yield server
         finish(server, allow_traceback=False)
 

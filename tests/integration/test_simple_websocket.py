@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from support.carriers import CARRIERS, Carrier
 from support.eventually import eventually
+from support.gunicorn import gunicorn_program
 from support.http_client import HttpClient
 from support.peers import require_module
-from support.server import APPLICATIONS, Server, finish
+from support.server import APPLICATIONS, UWSGI_WS, Server, finish
 from support.websocket_client import BINARY, CLOSE, PING, PONG, RawClient, close_frame, frame, handshake, text
 
 Serve = Callable[..., Server]
 APPLICATION = APPLICATIONS / "flask_sock_views.py"
 MODES = [("--gevent", "20"), ("--threads", "20"), ()]
+GUNICORN = ("gunicorn",)
 WAYS = {carry.__name__: carry for carry in CARRIERS if carry.__name__ in ("http1", "tls", "http2", "uwsgi_unix")}
 
 
@@ -28,9 +30,10 @@ def libraries() -> None:
     require_module("flask_sock")
 
 
-@pytest.fixture(scope="module", params=MODES, ids=lambda mode: " ".join(mode) or "one at a time")
+@pytest.fixture(scope="module", params=[*MODES, GUNICORN], ids=lambda mode: " ".join(mode) or "one at a time")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    with Server(APPLICATION, concurrency=request.param) as server:
+    program = gunicorn_program() if request.param == GUNICORN else UWSGI_WS
+    with Server(APPLICATION, program=program, concurrency=request.param) as server:
         yield server
         finish(server, allow_traceback=True)
 

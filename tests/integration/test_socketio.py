@@ -9,6 +9,7 @@ from queue import Queue
 
 import pytest
 from support.eventually import eventually
+from support.gunicorn import gunicorn_program
 from support.peers import require_module
 from support.redis_server import redis_server
 from support.server import APPLICATIONS, Server
@@ -59,6 +60,14 @@ def test_socketio_is_served_over_tls(serve: Serve, tmp_path: Path) -> None:
     server = serve(APPLICATION, program=https(authority.issue()))
     for transports in TRANSPORTS:
         serves_socketio(f"https://127.0.0.1:{server.port}", transports, "gevent_uwsgi", str(authority.path))
+
+
+@pytest.mark.parametrize("mode", ["", "gevent"])
+def test_socketio_is_served_under_gunicorn(serve: Serve, mode: str) -> None:
+    server = serve(APPLICATION, program=gunicorn_program(), env={"ASYNC_MODE": mode})
+    for transports in TRANSPORTS:
+        serves_socketio(server.url(), transports, mode or "gevent_uwsgi")
+    serves_pages_beside(server)
 
 
 @pytest.mark.parametrize(
