@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.carriers import CARRIERS
 from support.chromium import blank_site, chromium_page
 from support.peers import require_module
 from support.server import APPLICATIONS, Server
@@ -94,10 +96,15 @@ def test_a_bomb_ends_its_own_connection(serve: Serve, concurrency: list[str]) ->
         assert other.recv(timeout=LIMIT) == "still here"
 
 
-def test_what_goes_over_the_wire_is_short(serve: Serve) -> None:
-    server = serve(APPLICATION, "--websockets-deflate", "--gevent", "10")
-    with RawClient(server.port) as client:
-        answer = client.shake_hands(handshake("/", [OFFER])).headers["sec-websocket-extensions"]
+@pytest.mark.parametrize("way", ["http1", "tls", "http2", "uwsgi"])
+def test_what_goes_over_the_wire_is_short(serve: Serve, tmp_path: Path, way: str) -> None:
+    (carry,) = (each for each in CARRIERS if each.__name__ == way)
+
+    def start(*options: str) -> Server:
+        return serve(APPLICATION, "--websockets-deflate", "--gevent", "10", *options)
+
+    with carry(start, tmp_path) as carrier, carrier.open("/", dict([OFFER])) as client:
+        answer = client.response.headers["sec-websocket-extensions"]
         assert answer == "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
         client.send_text(MESSAGE)
         first, form = client.read(2)
