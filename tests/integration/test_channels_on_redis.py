@@ -143,8 +143,9 @@ def test_other_programs_publish_by_a_plain_command(redis: Engine) -> None:
             b"\x00",
         ):
             client.ask("PUBLISH", "uwsgi_ws:lobby", data)
-        expected = ["Grüße", "", r"b'\xff\x00'", "b'binary'", "text", "gap", "gap", "\x00"]
-        eventually(lambda: received(worker) == expected)
+        expected = ["Grüße", "", r"b'\xff\x00'", "b'binary'", "text", "gap", "\x00"]
+        # Of two gaps that nothing lies between a subscriber that has not taken the first gets one.
+        eventually(lambda: [each for each, _ in itertools.groupby(received(worker))] == expected)
         assert stat(worker, "channel_drops") == 1, "what has a head that nobody knows"
         client.ask("PUBLISH", "uwsgi_ws:lobby", "x" * ((1 << 20) + 1))
         eventually(lambda: stat(worker, "channel_drops") == 2)
