@@ -237,7 +237,10 @@ class GeventWorker(BaseWorker):  # type: ignore[misc]  # gunicorn has no types
     def _beat(self, status: WorkerStatus) -> None:
         """Tell gunicorn and the others that this worker lives; the event loop does so once a second."""
         assert self.company is not None
-        self.notify()
+        try:
+            self.notify()
+        except ValueError:
+            return  # gunicorn has closed the file: this process is about to end
         self.company.write(self.place, status)
         if self.alive:
             reason = reason_to_go(self._options, status, time.monotonic() - self._begun_at)
