@@ -284,13 +284,21 @@ class ThreadConnection(Connection):
 
     # Sending
 
-    def send_message(self, opcode: int, payload: bytes, compress: bool = True) -> None:
+    def send_message(self, opcode: int, payload: bytes) -> None:
         """Send a message, without the hub where the stream is a plain socket."""
         if self._stream.is_plain:
             with self._lock:
-                Connection.send_message(self, opcode, payload, compress)
+                Connection.send_message(self, opcode, payload)
         else:
-            self._in_hub(Connection.send_message, opcode, payload, compress)
+            self._in_hub(Connection.send_message, opcode, payload)
+
+    def send_uncompressed(self, opcode: int, payload: bytes) -> None:
+        """Send as ``send_message``, never compressed."""
+        if self._stream.is_plain:
+            with self._lock:
+                Connection.send_uncompressed(self, opcode, payload)
+        else:
+            self._in_hub(Connection.send_uncompressed, opcode, payload)
 
     # What the hub calls, and what needs the hub
 

@@ -192,16 +192,28 @@ class Connection(LiveConnection):
         Source: RFC 6455 6.1.
         """
         opcode, payload = as_message(message)
-        self.send_message(opcode, payload, compress)
+        if compress:
+            self.send_message(opcode, payload)
+        else:
+            self.send_uncompressed(opcode, payload)
 
-    def send_message(self, opcode: int, payload: bytes, compress: bool = True) -> None:
+    def send_uncompressed(self, opcode: int, payload: bytes) -> None:
+        """Send as ``send_message``, never compressed."""
+        engine = self._engine
+        frame = engine.encode_plain(opcode, payload)
+        self.messages_sent += 1
+        self.bytes_sent += len(payload)
+        if not self._own_outbox().send(frame):
+            raise engine.closed_error()
+
+    def send_message(self, opcode: int, payload: bytes) -> None:
         """Send one message with an opcode of TEXT or BINARY; text is not checked. Errors as in ``send``."""
         engine = self._engine
         length = len(payload)
-        if length > COPY_LIMIT and compress and (self._outbox is None or self._outbox.is_empty):
+        if length > COPY_LIMIT and (self._outbox is None or self._outbox.is_empty):
             self._send_long(opcode, payload)
             return
-        frame = engine.encode(opcode, payload) if compress else engine.encode_plain(opcode, payload)
+        frame = engine.encode(opcode, payload)
         self.messages_sent += 1
         self.bytes_sent += length
         if engine.messages and length <= COPY_LIMIT and self._may_cork():
