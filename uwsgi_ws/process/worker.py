@@ -40,7 +40,6 @@ from uwsgi_ws.process.own_clock import OwnClock
 from uwsgi_ws.process.signals import ignore_terminal
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.protocol.websocket.frames import CloseCode
-from uwsgi_ws.routing.router import RouteSettings
 from uwsgi_ws.shared.status import WorkerStatus
 from uwsgi_ws.shared.websockets import OpenWebSockets
 from uwsgi_ws.stats import Stats
@@ -121,7 +120,7 @@ class Worker:
         use_bus(self._bus)
         self._channel_sockets: list[ChannelSocket] = []
         self.heartbeat = Heartbeat(self._server, post.worker_id, post.spawns)
-        if options.harakiri or RouteSettings.of(options.given).may_set_harakiri:
+        if options.harakiri or (equipment.router is not None and equipment.router.may_set_harakiri):
             harakiri = Harakiri(self._server, post.worker_id, options.harakiri, websockets=options.websockets_harakiri)
             self.heartbeat.on_beat(lambda status: harakiri.sweep())
 

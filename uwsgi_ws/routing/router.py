@@ -66,11 +66,6 @@ class RouteSettings:
     def __bool__(self) -> bool:
         return any(getattr(self, each.name) for each in fields(self))
 
-    @property
-    def may_set_harakiri(self) -> bool:
-        """Whether a rule may give a request a time limit of its own."""
-        return any("harakiri:" in (setting.value or "") for setting in self.request)
-
     def for_every_response(self) -> Iterator[Setting]:
         """Yield the rules for which ``--rem-header`` and ``--add-header`` stand."""
         for setting in self.removed_headers:
@@ -92,6 +87,7 @@ class Router:
 
     Attributes:
         tunnels: The WebSockets that it passes on now, by the front's request.
+        may_set_harakiri: Whether a rule may give a request a time limit of its own.
     """
 
     def __init__(self, settings: RouteSettings, timeouts: Timeouts) -> None:
@@ -100,6 +96,7 @@ class Router:
         errors: list[OptionError] = []
         self._collected = [each for setting in settings.collected_headers if (each := _collected(setting, errors))]
         self._has_auto_gzip = settings.has_auto_gzip
+        self.may_set_harakiri = any("harakiri:" in (setting.value or "") for setting in settings.request)
         self._request = compile_chain("route", settings.request, forwarder, errors)
         self._error = compile_chain("error-route", settings.error, forwarder, errors)
         response = [*settings.for_every_response(), *settings.response]
