@@ -226,11 +226,10 @@ class Deflate:
 
         None where it would not be shorter.
         """
+        if not self._agreement.server_takeover:
+            return self.compress_alone(payload)
         if len(payload) < self.min_size:
             return None
-        if not self._agreement.server_takeover:
-            compressed = self._compressors.compress(payload, self.bits)
-            return compressed if len(compressed) < len(payload) else None
         if self._compressor is None:
             self._compressor = new_compressor(self._compressors.settings, self.bits)
         compressed = _ended(self._compressor.compress(payload) + self._compressor.flush(zlib.Z_SYNC_FLUSH))
@@ -239,9 +238,12 @@ class Deflate:
         self.forget_sent()
         return None
 
-    def compress_alone(self, payload: bytes) -> bytes:
-        """Return the payload of a message that others with this window get as well."""
-        return self._compressors.compress(payload, self.bits)
+    def compress_alone(self, payload: bytes) -> bytes | None:
+        """Return the payload of a message that others with this window may get as well; None as ``compress``."""
+        if len(payload) < self.min_size:
+            return None
+        compressed = self._compressors.compress(payload, self.bits)
+        return compressed if len(compressed) < len(payload) else None
 
     def forget_sent(self) -> None:
         """Have the next message refer to no earlier one: the peer does not have what the compressor has."""

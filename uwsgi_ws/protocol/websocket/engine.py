@@ -474,9 +474,7 @@ class WebSocket:
 
     def encode_plain(self, opcode: int, payload: bytes) -> bytes:
         """Return what ``encode`` does, never compressed."""
-        self.check_open()
-        if self.trace is not None:
-            self._trace_sent(opcode, len(payload))
+        self._note_message(opcode, len(payload))
         return frames.encode(opcode, payload)
 
     def _compressed(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:

@@ -38,7 +38,7 @@ class Prepared:
 
     def compressed(self, deflate: Deflate) -> bytes:
         """Return the message compressed for a peer; as it is where that would not be shorter."""
-        if not self.may_compress or self.size < deflate.min_size:
+        if not self.may_compress:
             return self.plain
         if self._compressed is None:
             self._compressed = {}
@@ -46,7 +46,7 @@ class Prepared:
         if frame is None:
             payload = deflate.compress_alone(self.payload)
             frame = self.plain
-            if len(payload) < self.size:
+            if payload is not None:
                 frame = frames.encode_compressed_header(self.opcode, len(payload)) + payload
             self._compressed[deflate.bits] = frame
         if frame is not self.plain:
