@@ -18,7 +18,7 @@ from uwsgi_ws.loggers import (
     parse_syslog_logger,
     without_unknown_variables,
 )
-from uwsgi_ws.options.memories import parse_area, parse_cache, parse_metric
+from uwsgi_ws.options.memories import pairs, parse_area, parse_cache, parse_metric
 
 __all__ = [
     "TYPES",
@@ -354,14 +354,10 @@ def _keyed_cron(text: str) -> KeyedCron:
     first, _, rest = text.strip().partition(" ")
     keys, command = (first, rest.strip()) if "=" in first else ("", text.strip())
     values: dict[str, int] = {}
-    for pair in keys.split(",") if keys else ():
-        key, equals, value = pair.partition("=")
-        if key == "legion":
-            raise ValueError(f"{pair!r} is not done here: there is no legion")
-        if key not in (*CronTime._fields, "unique", "harakiri") or not equals:
-            raise ValueError(f"{pair!r} is none of {', '.join(CronTime._fields)}, unique, harakiri, with =VALUE")
+    known = {key: key for key in (*CronTime._fields, "unique", "harakiri")}
+    for key, value in pairs(keys, known, {"legion": "there is no legion"}) if keys else ():
         if not re.fullmatch("[+-]?[0-9]{1,9}", value):
-            raise ValueError(f"{pair!r} is no number")
+            raise ValueError(f"{f'{key}={value}'!r} is no number")
         values[key] = int(value)
     if not command:
         raise ValueError(f"{text!r} has no command")
