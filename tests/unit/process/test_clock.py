@@ -9,32 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.clocks import BEGIN, Hands, hands_of
 
 from uwsgi_ws.options import Options, parse
 from uwsgi_ws.process import clock as clock_module
 from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.shared.signals import ANY, Kind, SignalTable, Source
 
-BEGIN = 1_000_000_020.0  # at the beginning of a minute
-
-
-class Hands:
-    """Both clocks."""
-
-    monotonic = 500.0
-    wall = BEGIN
-
-    def go_on(self, seconds: float) -> None:
-        self.monotonic += seconds
-        self.wall += seconds
-
 
 @pytest.fixture
 def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
-    hands = Hands()
-    monkeypatch.setattr(clock_module, "monotonic", lambda: hands.monotonic)
-    monkeypatch.setattr(clock_module, "time", lambda: hands.wall)
-    return hands
+    return hands_of(clock_module, monkeypatch)
 
 
 def make_table(*sources: Source) -> SignalTable:

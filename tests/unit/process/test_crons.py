@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.clocks import Hands, hands_of
 from support.eventually import eventually
 
 from uwsgi_ws.options import parse
@@ -13,23 +14,10 @@ from uwsgi_ws.process import crons as crons_module
 from uwsgi_ws.process.children import cause
 from uwsgi_ws.process.crons import Crons
 
-BEGIN = 1_000_000_020.0
-
-
-class Hands:
-    wall, monotonic = BEGIN, 500.0
-
-    def go_on(self, seconds: float) -> None:
-        self.wall += seconds
-        self.monotonic += seconds
-
 
 @pytest.fixture
 def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
-    hands = Hands()
-    monkeypatch.setattr(crons_module, "monotonic", lambda: hands.monotonic)
-    monkeypatch.setattr(crons_module, "time", lambda: hands.wall)
-    return hands
+    return hands_of(crons_module, monkeypatch)
 
 
 def lines(path: Path) -> int:
