@@ -50,7 +50,7 @@ def failing():
 
 @thread
 def in_thread(value):
-    time.sleep(0.01)
+    time.sleep(0.01)  # longer than the call: it must not have waited for this
     ran.append(("thread", value))
 
 
@@ -59,7 +59,7 @@ def threaded(value):
     for _ in range(500):
         if ("thread", value) in ran:
             break
-        time.sleep(0.01)
+        time.sleep(0.01)  # an application's turn of polling, not the test's waiting
     return callable(found), ("thread", value) in ran
 
 

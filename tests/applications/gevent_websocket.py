@@ -36,7 +36,7 @@ def only_sent_to(ws: Any) -> None:
     """Heroku's chat: others send to the client meanwhile."""
     ws.handler.active_client.name = ws.environ["QUERY_STRING"]
     while not ws.closed:
-        time.sleep(0.01)
+        time.sleep(0.01)  # as such applications do: an application's turn of polling
 
 
 def broadcast(ws: Any) -> None:

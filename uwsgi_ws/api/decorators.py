@@ -136,7 +136,7 @@ def harakiri(seconds: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def get_free_signal() -> int:
-    """Return a signal that nobody has registered."""
+    """Return a signal that is not registered."""
     is_registered = _uwsgi("signal_registered", "get_free_signal")
     for number in range(256):
         if not is_registered(number):

@@ -1,6 +1,6 @@
 """``uwsgi.set_user_harakiri``: an application's own limit on how long a request may take.
 
-As with ``--harakiri``, an exception is raised where the request waits, and nobody else is ended. A request that does
+As with ``--harakiri``, an exception is raised where the request waits, and no other one is ended. A request that does
 not wait, but keeps the event loop from running, cannot be reached so: then a thread ends the process, as uWSGI's master
 does, if there is a master to replace it.
 

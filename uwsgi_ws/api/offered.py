@@ -1,4 +1,4 @@
-"""Modules that applications find where nobody else has them.
+"""Modules that applications find where no package of these names is installed.
 
 A module of another package, installed or brought along by the application, always wins: it is what the application was
 written with. So these are looked for behind all others.

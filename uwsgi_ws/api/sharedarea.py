@@ -28,7 +28,7 @@ from uwsgi_ws.shared.locks import SharedLocks
 
 __all__ = ["SharedAreas"]
 
-#: Milliseconds between two looks at an area that somebody waits for.
+#: Milliseconds between two looks at an area, while ``sharedarea_wait`` waits.
 _LOOK = 100
 
 
@@ -158,7 +158,7 @@ class SharedAreas:
     # The whole
 
     def sharedarea_memoryview(self, number: int, /) -> memoryview:
-        """Return an area itself; what is written there wakes nobody who waits.
+        """Return an area itself; what is written there does not end ``sharedarea_wait``.
 
         Raises:
             ValueError: there is none.

@@ -227,7 +227,7 @@ class _FromApplication(FramedWay):
         try:
             data = self._source.recv_now()
         except OSError:
-            return  # whoever reads next sees it
+            return  # the next read sees it
         if data:
             self.receive(data)
 
