@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries coverage lint types compliance bench wheel clean
+.PHONY: run test long libraries coverage lint types docs compliance bench wheel clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -43,6 +43,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# A site of the pages in docs/, in docs/_build; what is wrong in them is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
 # All of the Autobahn suite's cases but compression, and a sample of those; stricter than the suite itself.
 COMPRESSED = 12.1.3 12.1.10 12.2.10 12.4.5 13.1.3 13.3.4 13.4.4 13.5.4 13.6.4
@@ -83,6 +87,9 @@ $(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT) test
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])
+
+$(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+	$(call install,make the documentation,[docs])
 
 $(VENV)/.installed-bench: $(BIN)/python setup.cfg pyproject.toml $(HOT) benchmarks/requirements.txt
 	$(call install,measure)

@@ -458,18 +458,17 @@ def test_access_lines(shared: Server, folder: Path) -> None:
 # How it is named
 
 
-def commands_of_readme() -> list[str]:
-    section = (ROOT / "README.md").read_text().partition("### Coming from gunicorn")[2].partition("\n## ")[0]
-    return re.findall(r"^    (gunicorn .*)$", section, re.MULTILINE)
+def documented_commands() -> list[str]:
+    return re.findall(r"^(gunicorn .*)$", (ROOT / "docs" / "coming-from-gunicorn.md").read_text(), re.MULTILINE)
 
 
-def test_the_readme_names_it_in_two_ways() -> None:
-    classes = [shlex.split(command)[2] for command in commands_of_readme()]
+def test_the_page_names_it_in_two_ways() -> None:
+    classes = [shlex.split(command)[2] for command in documented_commands()]
     assert classes == [WORKER, "egg:uwsgi_ws#uwsgi_ws"]
 
 
-@pytest.mark.parametrize("command", commands_of_readme())
-def test_the_commands_of_the_readme_serve(command: str, serve: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", documented_commands())
+def test_the_commands_of_the_page_serve(command: str, serve: Any, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APPLICATION.read_text())
     # As the package is when it is installed.
     config = ConfigParser()

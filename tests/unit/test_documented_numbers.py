@@ -1,4 +1,4 @@
-"""README's numbers are those of the code."""
+"""The numbers of the page of limits are those of the code."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
 from uwsgi_ws.shared import MAX_WORKERS
 from uwsgi_ws.websocket.live import CLOSE_TIMEOUT
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+LIMITS = (Path(__file__).resolve().parents[2] / "docs" / "limits.md").read_text()
 
 
 def bound_of(what: str) -> str:
     """What the table of limits says of something."""
-    [line] = [line for line in README.splitlines() if line.startswith(f"| {what} |")]
+    [line] = [line for line in LIMITS.splitlines() if line.startswith(f"| {what} |")]
     return line.split("|")[2].strip()
 
 

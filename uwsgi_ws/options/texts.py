@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from uwsgi_ws.options.row import LARGEST, Row
 from uwsgi_ws.options.table import BY_NAME, ROWS, Options
 
-__all__ = ["help_text", "ini_text"]
+__all__ = ["help_text", "ini_text", "sentences"]
 
 _WIDTH = 100  # of the help text
 _INDENT = " " * 30  # of its right-hand column
@@ -28,12 +28,7 @@ def help_text() -> str:
             lines += ["", f"{group}:"]
         short = f"-{row.short}, " if row.short else ""
         head = f"  {short}--{row.name} {row.metavar}".rstrip()
-        sentences = [row.help, *_limits(row)]
-        if default := _default(row):
-            sentences.append(f"Default: {default}.")
-        if row.aliases:
-            sentences.append("Also " + ", ".join(f"--{alias}" for alias in row.aliases) + ".")
-        text = textwrap.wrap(" ".join(sentences), _WIDTH - len(_INDENT), break_on_hyphens=False)
+        text = textwrap.wrap(" ".join(sentences(row)), _WIDTH - len(_INDENT), break_on_hyphens=False)
         if len(head) < len(_INDENT) - 1:
             lines.append(head.ljust(len(_INDENT)) + text.pop(0))
         else:
@@ -44,6 +39,16 @@ def help_text() -> str:
         "uWSGI's other options are refused, with what to do instead; 'uwsgi-ws check FILE' tells it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def sentences(row: Row) -> Iterator[str]:
+    """Yield what there is to say of an option: help, bounds, default, other names."""
+    yield row.help
+    yield from _limits(row)
+    if default := _default(row):
+        yield f"Default: {default}."
+    if row.aliases:
+        yield "Also " + ", ".join(f"--{alias}" for alias in row.aliases) + "."
 
 
 def ini_text(options: Options) -> str:

@@ -1,4 +1,4 @@
-"""What README says of options and of limits is what the code does."""
+"""What README and the pages of docs/ say of options and of limits is what the code does; their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from uwsgi_ws.options import help_text
 from uwsgi_ws.options.table import BY_NAME, DEFAULT_PLACES, ROWS
 from uwsgi_ws.server import eviction
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-#: What README writes like an option and is none of the server's: what is answered before options are read, an argument
-#: of `publish`, and the beginning of all that touch something.
-ELSEWHERE = {"help", "version", "to", "touch-"}
+#: What pages write like an option and is none of the server's: what is answered before options are read, an argument
+#: of `publish`, the beginning of all that touch something, and those of benchmarks/run.py.
+ELSEWHERE = {"help", "version", "to", "touch-", "peers", "pure"}
 
 
 def limits() -> dict[str, tuple[str, list[str]]]:
     """Return the table of limits: by what is limited, the bound and the options that change it."""
-    table = README.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    table = (ROOT / "docs" / "limits.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| ")]
     return {what: (bound, re.findall(r"`--([a-z-]+)`", options)) for what, bound, options in rows[1:]}
 
 
 def default(name: str) -> str:
-    """Return an option's default as README writes it."""
+    """Return an option's default as pages write it."""
     row = BY_NAME[name]
     assert isinstance(row.default, int | float)
     match row.unit:
@@ -41,14 +42,34 @@ def default(name: str) -> str:
             return f"{row.default:,g} {unit}".rstrip()
 
 
-def test_readme_names_no_option_that_does_not_exist() -> None:
-    named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", README)) - ELSEWHERE
-    assert len(named) > 60
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_no_option_that_does_not_exist(page: Path) -> None:
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", page.read_text())) - ELSEWHERE
     assert sorted(named - BY_NAME.keys()) == []
 
 
-def test_readme_leaves_the_list_of_all_options_to_help_which_has_it() -> None:
-    assert "`python -m uwsgi_ws --help` lists them all." in README
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_links_to_what_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert [link for link in missing if not link.startswith("reference/")] == []  # those are made by `make docs`
+
+
+def test_every_page_opens_with_what_it_is_for_and_stands_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text().split()
+    for page in PAGES[1:]:
+        title, empty, purpose, *_ = page.read_text().splitlines()
+        assert title.startswith("# ")
+        assert not empty
+        assert purpose
+        assert page.stem == "index" or page.stem in index, page
+
+
+def test_the_first_page_is_short() -> None:
+    assert len(PAGES[0].read_text().splitlines()) <= 150
+
+
+def test_the_list_of_all_options_is_left_to_help_which_has_it() -> None:
     listed = set(re.findall(r"^  (?:-\w, )?--(\S+)", help_text(), re.MULTILINE))
     assert listed == {row.name for row in ROWS}
 
@@ -87,6 +108,7 @@ def test_what_the_table_of_limits_says_is_what_the_code_has(what: str, bound: st
     assert limits()[what][0].startswith(bound)
 
 
-def test_the_text_says_the_same_keepalive_as_the_table() -> None:
-    assert f"`--websockets-ping-freq`, {default('websockets-ping-freq')}," in " ".join(README.split())
-    assert f"`--buffer-size` is {default('buffer-size')}." in README
+def test_texts_say_the_same_as_the_table() -> None:
+    proxies = " ".join((ROOT / "docs" / "proxies.md").read_text().split())
+    assert f"`--websockets-ping-freq`, {default('websockets-ping-freq')}," in proxies
+    assert f"`--buffer-size` is {default('buffer-size')}." in (ROOT / "docs" / "differences.md").read_text()
