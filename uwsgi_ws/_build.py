@@ -45,4 +45,4 @@ def name() -> str:
     spec = find_spec("uwsgi_ws.protocol.websocket.engine")
     if spec is not None and spec.origin is not None and spec.origin.endswith(tuple(EXTENSION_SUFFIXES)):
         return "compiled"
-    return "pure Python, masking by wsaccel"
+    return f"pure Python, masking by {'wsaccel' if find_spec('wsaccel') else 'Python'}"

@@ -1,15 +1,27 @@
-"""Masking against the definition, byte by byte (RFC 6455 5.3): the build in use, and its Python twin."""
+"""Masking by the definition, byte by byte (RFC 6455 5.3): the build in use, its Python twin, one without wsaccel."""
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.twins import both_twins
+from support.twins import both_twins, python_twin
 
-TWINS = both_twins("uwsgi_ws.protocol.websocket.speed")
+NAME = "uwsgi_ws.protocol.websocket.speed"
+
+
+def without_wsaccel() -> ModuleType:
+    """Return the Python twin where wsaccel is not installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wsaccel.xormask", None)
+        return python_twin(NAME)
+
+
+TWINS = {**both_twins(NAME), "without wsaccel": without_wsaccel()}
 # The fixture is the same module for every example.
 several = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -35,6 +47,12 @@ def test_every_byte_is_xored_with_its_byte_of_the_key(speed: Any, key: bytes, pa
 def test_a_masker_goes_on_where_the_piece_before_ended(speed: Any, key: bytes, pieces: list[bytes]) -> None:
     masker = speed.Masker(key)
     assert b"".join(masker.process(piece) for piece in pieces) == masked(key, b"".join(pieces))
+
+
+def test_a_masking_key_has_four_bytes(speed: Any) -> None:
+    for key in (b"", b"123", b"12345"):
+        with pytest.raises(ValueError, match=r"4|four"):
+            speed.Masker(key)
 
 
 @pytest.mark.parametrize("size", [7, 8, 9, 65_535, 65_536, 1_048_577])
