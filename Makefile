@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries coverage lint types docs compliance bench wheel clean
+.PHONY: run test long libraries coverage lint types docs compliance bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -61,6 +61,22 @@ bench: $(VENV)/.installed-bench
 wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
+# What is released from here: the source, and a wheel for each interpreter named, such as PYTHONS="python3.12 python3.13",
+# for as old a C library as it runs with; checked, and with a list of what it needs.
+PYTHONS ?= $(BIN)/python
+wheels: $(VENV)/.installed-release
+	rm -rf dist && mkdir -p dist/raw
+	$(BIN)/python -m build --quiet --sdist --outdir dist
+	for python in $(PYTHONS); do $$python -m pip wheel --quiet --no-deps --wheel-dir dist/raw dist/uwsgi_ws-*.tar.gz || exit; done
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/raw/*.whl
+	rm -r dist/raw
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents --ignore W009 dist
+	$(PYTHON) -m venv build/released
+	build/released/bin/python -m pip install --quiet --disable-pip-version-check --find-links dist uwsgi_ws
+	build/released/bin/python -m uwsgi_ws --version
+	$(BIN)/cyclonedx-py environment --output-file dist/uwsgi_ws.cdx.json build/released
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .tox $(shell find uwsgi_ws -name '*.so' -o -name '*.c')
 
@@ -90,6 +106,9 @@ $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 
 $(VENV)/.installed-docs: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,make the documentation,[docs])
+
+$(VENV)/.installed-release: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+	$(call install,release,[release])
 
 $(VENV)/.installed-bench: $(BIN)/python setup.cfg pyproject.toml $(HOT) benchmarks/requirements.txt
 	$(call install,measure)

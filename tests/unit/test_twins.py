@@ -110,7 +110,8 @@ def public_in_python(source: str) -> dict[str, list[str] | None]:
     """Return each public name with its parameters; ``Class.method`` for methods; None for what has none."""
     tree = ast.parse(source)
     found: dict[str, list[str] | None] = {}
-    for node in tree.body:
+    tried = [part for node in tree.body if isinstance(node, ast.Try) for part in node.body]
+    for node in tree.body + tried:
         if isinstance(node, ast.FunctionDef):
             found[node.name] = [argument.arg for argument in node.args.args]
         elif isinstance(node, ast.ClassDef):
