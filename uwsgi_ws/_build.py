@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec, spec_from_file_location
 from types import ModuleType
 
-__all__ = ["choose", "name"]
+__all__ = ["choose", "is_free_threaded", "name"]
 
 
 class _SourceFinder:
@@ -38,6 +39,11 @@ def choose() -> None:
     """Act on UWSGI_WS_PURE_PYTHON; before any module of the hot path is imported."""
     if os.environ.get("UWSGI_WS_PURE_PYTHON", "0") not in ("", "0"):
         sys.meta_path.insert(0, _SourceFinder)
+
+
+def is_free_threaded() -> bool:
+    """Say whether this interpreter is a build that runs threads side by side, without a global lock (PEP 703)."""
+    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def name() -> str:

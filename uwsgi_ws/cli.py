@@ -62,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from uwsgi_ws.process.stats_client import print_what_comes_from
 
         return max(map(print_what_comes_from, options.connect_and_read))
+    if _build.is_free_threaded():
+        print(
+            "uwsgi_ws: this Python is a free-threaded build, which gevent does not support: use the usual build, "
+            f"such as python{sys.version_info[0]}.{sys.version_info[1]} without a t",
+            file=sys.stderr,
+        )
+        return 1
     if not is_a_reload:
         for text in options.print:
             print(text)
