@@ -10,6 +10,7 @@ status or close code, not for its class.
     │   ├── RequestError         an HTTP request that cannot be served: ``status`` and ``reason`` are the response
     │   │   ├── BodyError        its body; also an OSError
     │   │   └── HandshakeError   it is no opening handshake; also an OSError
+    │   ├── RecordError          a companion's record: its request is answered with 502, or closed with 1011
     │   └── FrameError           a WebSocket's frame: the connection fails with ``close_code`` 1002
     │       ├── InvalidText      1007
     │       ├── InvalidDeflate   1007
@@ -46,6 +47,7 @@ __all__ = [
     "OptionError",
     "OptionErrors",
     "PeerError",
+    "RecordError",
     "RequestError",
     "RequestTimeout",
 ]
@@ -99,6 +101,22 @@ class HandshakeError(RequestError, OSError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class RecordError(PeerError):
+    """A companion does not speak its protocol.
+
+    Args:
+        message: What is wrong.
+        said: What came, its first bytes, for the log.
+    """
+
+    #: Bytes of what came that the log shows.
+    SHOWN = 60
+
+    def __init__(self, message: str, said: bytes = b"") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class FrameError(PeerError):

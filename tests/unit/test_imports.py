@@ -30,7 +30,7 @@ FLOORS = (
     ("channels",),
     ("websocket",),
     ("request",),
-    ("fronts", "wsgi", "routing"),
+    ("fronts", "wsgi", "routing", "companions"),
     ("threads",),
     ("server",),
     ("api",),
