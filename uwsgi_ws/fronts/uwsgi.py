@@ -11,6 +11,7 @@ from uwsgi_ws.fronts.stream_request import StreamRequest
 from uwsgi_ws.log import escape
 from uwsgi_ws.protocol.http.http1 import Head, RequestParser
 from uwsgi_ws.protocol.uwsgi import PacketParser
+from uwsgi_ws.request.mounts import MODIFIER1, PERL
 
 __all__ = ["UwsgiFront"]
 
@@ -62,6 +63,8 @@ class UwsgiFront(StreamFront):
             packet.receive(data)
         for name in packet.contradicted:
             _say_once(name)
+        if packet.modifier1 == PERL:
+            head.variables[MODIFIER1] = str(PERL)
         self.parser = RequestParser.of_body(self.settings.limits, head)
         rest = packet.take_rest()
         if rest:

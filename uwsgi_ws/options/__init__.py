@@ -28,7 +28,19 @@ from uwsgi_ws.options.setting import Findings, Setting
 from uwsgi_ws.options.table import BY_NAME, IGNORED, LANGUAGE, ROWS, Options, build, opt_dict, settings_of
 from uwsgi_ws.options.texts import help_text, ini_text
 from uwsgi_ws.options.uwsgi_only import REFUSED
-from uwsgi_ws.options.values import TYPES, CronSpec, DaemonSpec, Dialect, Hook, Mount, Origin, Type, Variable
+from uwsgi_ws.options.values import (
+    TYPES,
+    CompanionSpec,
+    CronSpec,
+    DaemonSpec,
+    Dialect,
+    Hook,
+    Mount,
+    Origin,
+    Type,
+    Variable,
+    is_perl,
+)
 
 __all__ = [
     "BY_NAME",
@@ -37,6 +49,7 @@ __all__ = [
     "REFUSED",
     "ROWS",
     "TYPES",
+    "CompanionSpec",
     "CronSpec",
     "DaemonSpec",
     "Dialect",
@@ -52,6 +65,7 @@ __all__ = [
     "command_line",
     "help_text",
     "ini_text",
+    "is_perl",
     "opt_dict",
     "option",
     "parse",

@@ -10,6 +10,7 @@ from uwsgi_ws.options.files import format_of
 from uwsgi_ws.options.setting import Findings, Setting
 from uwsgi_ws.options.table import BY_NAME, BY_SHORT, unknown_option
 from uwsgi_ws.options.uwsgi_only import FOREIGN
+from uwsgi_ws.options.values import is_perl
 
 __all__ = ["command_line"]
 
@@ -91,16 +92,19 @@ def _next(option: str, rest: deque[str], *, bare: str) -> str | None:
 
 
 def _bare(argument: str) -> Iterator[Setting]:
-    """Read ``app.py``, ``app.wsgi``, ``pkg.mod`` or ``pkg.mod:callable`` (uWSGI's ``uwsgi_python_magic``).
+    """Read ``app.py``, ``app.wsgi``, ``pkg.mod``, ``pkg.mod:callable`` or ``app.psgi``, as uWSGI's magic does.
 
     Whether ``mysite.wsgi`` is a file or a module is decided when it is loaded.
     """
+    if is_perl(argument):
+        yield Setting("psgi", argument)
+        return
     target, colon, name = argument.partition(":")
     is_module = ("." in target or colon) and all(part.isidentifier() for part in target.split("."))
     if not is_module and not target.endswith((".py", ".wsgi")):
         problem = (
-            "neither an option nor an application (app.py, app.py:callable or pkg.mod:callable) nor a file of "
-            "configuration (.ini, .yaml, .json, .xml)"
+            "neither an option nor an application (app.py, app.py:callable, pkg.mod:callable or app.psgi) nor a file "
+            "of configuration (.ini, .yaml, .json, .xml)"
         )
         raise OptionError(repr(argument), problem)
     if colon and not name.removesuffix("()").isidentifier():

@@ -21,6 +21,7 @@ from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
 from uwsgi_ws.options.values import (
     CheaperAlgorithm,
+    CompanionSpec,
     CronSpec,
     DaemonSpec,
     Dialect,
@@ -44,6 +45,7 @@ from uwsgi_ws.options.values import (
     Umask,
     UniqueCron,
     Variable,
+    is_perl,
 )
 from uwsgi_ws.shared import MAX_WORKERS
 from uwsgi_ws.shared.areas import AreaSpec
@@ -339,7 +341,64 @@ class Options:
         (),
         metavar="/PATH=APP",
         group="Application",
-        help="Serve another application under a path; APP is app.py[:callable] or pkg.mod[:callable].",
+        help="Serve another application under a path; APP is app.py[:callable], pkg.mod[:callable] or app.psgi.",
+    )
+    psgi: str | None = option(
+        None,
+        metavar="FILE",
+        group="Perl and Go",
+        needs_master=True,
+        help="Run the PSGI application of this file, in Perl processes. A bare app.psgi or app.pl does the same.",
+    )
+    perl_workers: int = option(
+        0, metavar="N", group="Perl and Go", help="Perl processes of each application; 0: as many as --processes."
+    )
+    coroae: int = option(
+        0,
+        metavar="N",
+        group="Perl and Go",
+        help="Requests that a Perl process answers at once, in threads of Coro with AnyEvent; 0: one after the other.",
+    )
+    perl_arg: tuple[str, ...] = option((), metavar="ARG", group="Perl and Go", help="An item of Perl's @ARGV.")
+    perl_args: tuple[str, ...] = option(
+        (), metavar="ARGS", group="Perl and Go", help="Items of Perl's @ARGV, behind those of --perl-arg."
+    )
+    perl_local_lib: tuple[str, ...] = option(
+        (), metavar="DIR", group="Perl and Go", help="Have Perl find modules in this directory, as local::lib does."
+    )
+    perl_no_plack: bool = option(
+        False, group="Perl and Go", help="Load the file by Perl's do, even where Plack is installed."
+    )
+    perl_exec: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process before the application."
+    )
+    perl_exec_post_fork: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process behind the application."
+    )
+    perl_auto_reload: int = option(
+        0,
+        metavar="SECONDS",
+        group="Perl and Go",
+        help="Look so often whether a file that Perl has loaded has changed, and reload then; 0: never.",
+    )
+    perl_auto_reload_ignore: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Do not reload when this file has changed."
+    )
+    perl_no_die_catch: bool = option(
+        False, group="Perl and Go", help="Log no stack trace where an application in Perl dies."
+    )
+    psgi_enable_psgix_io: bool = option(
+        False, group="Perl and Go", help="Give PSGI applications the connection as psgix.io."
+    )
+    go_app: str | None = option(
+        None,
+        metavar="PATH",
+        group="Perl and Go",
+        needs_master=True,
+        help="Run this program, which was made with the server's Go module, or speaks its protocol for companions.",
+    )
+    goroutines: int = option(
+        0, metavar="N", group="Perl and Go", help="Requests that a Go program answers at once; 0: any number."
     )
     manage_script_name: bool = option(
         False,
@@ -1503,7 +1562,7 @@ class Options:
     @property
     def has_master(self) -> bool:
         """Whether a master looks after the workers: asked for, or needed by something that was."""
-        if self.master or self.processes > 1:
+        if self.master or self.processes > 1 or self.companions:
             return True
         return any(row.needs_master and getattr(self, row.attribute) != row.default for row in ROWS)
 
@@ -1523,9 +1582,30 @@ class Options:
         return is_wanted and not self.no_monkey_patch
 
     @property
+    def companions(self) -> tuple[CompanionSpec, ...]:
+        """The applications that run in processes of their own, in other languages; each once."""
+        perl = [self.psgi] if self.psgi is not None else []
+        perl += [mount.target for mount in self.mount if is_perl(mount.target)]
+        found = [CompanionSpec("perl", file) for file in dict.fromkeys(perl)]
+        if self.go_app is not None:
+            found.append(CompanionSpec("go", self.go_app))
+        return tuple(found)
+
+    @property
+    def has_python_default(self) -> bool:
+        """Whether an application in Python is named that is not mounted."""
+        return any(each is not None for each in (self.module, self.wsgi_file, self.application, self.paste))
+
+    @property
+    def has_python(self) -> bool:
+        """Whether an application in Python is named, or none at all."""
+        mounted = any(not is_perl(mount.target) for mount in self.mount)
+        return mounted or self.has_python_default or not self.companions
+
+    @property
     def is_serial(self) -> bool:
-        """Whether a worker runs one request at a time, as uWSGI does by default."""
-        return not self.gevent and not self.threads
+        """Whether a worker runs one request at a time, as uWSGI does by default; companions run beside it."""
+        return not self.gevent and not self.threads and self.has_python
 
     @property
     def stuck_report(self) -> float:

@@ -84,10 +84,10 @@ IGNORED = (
         "chunked-input-limit",
         metavar="N",
     ),
-    _ignored("http-modifier1", "Requests go to the one language there is, Python.", "http-modifier2", metavar="N"),
+    _ignored("http-modifier1", "A request's path says which application answers it.", "http-modifier2", metavar="N"),
     _ignored(
         "http-socket-modifier1",
-        "Requests go to the one language there is.",
+        "A request's path says which application answers it.",
         "http-socket-modifier2",
         "https-socket-modifier1",
         "https-socket-modifier2",
@@ -334,7 +334,7 @@ IGNORED = (
 )
 
 _PROCESS_EACH = "There is no emperor: start each instance itself, by a systemd template unit or a container each."
-_ONE_LANGUAGE = "This server runs Python only; serve other languages by a server of theirs."
+_ONE_LANGUAGE = "This server runs Python, Perl and Go; serve other languages by a server of theirs."
 _NO_ROUTER = "There is no such router here: workers take clients themselves, and nginx or haproxy divide them."
 _OWN_CACHE = (
     "A cache is in memory, this instance's own, and filled by the application: to keep or share its items, use Redis or"
@@ -529,15 +529,14 @@ REFUSED = (
     *_refused(
         _ONE_LANGUAGE,
         "cgi cgi-allowed-ext cgi-buffer-size cgi-index cgi-loadlib cgi-map-helper cgi-safe cgi-timeout"
-        " cgi-unset clojure-load coroae dumbloop-code dumbloop-function dumbloop-modifier1 gccgo-args"
+        " cgi-unset clojure-load dumbloop-code dumbloop-function dumbloop-modifier1 gccgo-args"
         " gccgo-load gemset geoip-city geoip-country glusterfs-mount glusterfs-timeout go-args go-load"
-        " goroutines jvm-class jvm-classpath jvm-main-class jvm-opt jwsgi ldap lua lua-load mono-app"
+        " jvm-class jvm-classpath jvm-main-class jvm-opt jwsgi ldap lua lua-load mono-app"
         " mono-assembly mono-config mono-exec mono-index mono-gc-freq mono-key mono-version pam pam-user"
-        " perl-arg perl-args perl-auto-reload perl-auto-reload-ignore perl-exec perl-exec-post-fork"
-        " perl-local-lib php-allowed-docroot php-allowed-ext php-allowed-script php-app php-app-qs"
+        " php-allowed-docroot php-allowed-ext php-allowed-script php-app php-app-qs"
         " php-app-bypass php-config php-config-append php-constant php-docroot php-exec-after php-exec-before"
         " php-exec-begin php-exec-end php-fallback php-fallback-qs php-fallback2 php-index php-ini"
-        " php-ini-append php-sapi-name php-server-software php-set php-var psgi pty-connect pty-exec"
+        " php-ini-append php-sapi-name php-server-software php-set php-var pty-connect pty-exec"
         " pty-socket pty-uconnect pypy-eval pypy-eval-post-fork pypy-exec pypy-exec-post-fork pypy-home"
         " pypy-ini-paste pypy-lib pypy-paste pypy-pp pypy-python-path pypy-pythonpath pypy-setup pypy-wsgi"
         " pypy-wsgi-file rack rados-mount rados-timeout rails rb-gc-freq rb-lib rb-require rbrequire require"
@@ -551,8 +550,8 @@ REFUSED = (
         " xslt-content-type xslt-docroot xslt-ext xslt-stylesheet xslt-var",
         "cgi-async-max-attempts cgi-close-stdin-on-eof cgi-do-not-kill-on-error cgi-from-docroot cgi-optimize"
         " cgi-optimized cgi-path-info fiber geoip-use-disk ldap-schema ldap-schema-ldif lua-gc-freq luashell"
-        " lua-shell perl-no-die-catch perl-no-plack perl-version php-dump-config plshell plshell-oneshot"
-        " psgi-enable-psgix-io pty-input pty-log pty-no-isig rb-thread rb-threads rbshell rbshell-oneshot"
+        " lua-shell perl-version php-dump-config plshell plshell-oneshot"
+        " pty-input pty-log pty-no-isig rb-thread rb-threads rbshell rbshell-oneshot"
         " rbthread rbthreads",
     ),
 )

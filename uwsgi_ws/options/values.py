@@ -23,6 +23,7 @@ from uwsgi_ws.options.memories import pairs, parse_area, parse_cache, parse_metr
 __all__ = [
     "TYPES",
     "CheaperAlgorithm",
+    "CompanionSpec",
     "CronSpec",
     "DaemonSpec",
     "Dialect",
@@ -47,6 +48,7 @@ __all__ = [
     "Umask",
     "UniqueCron",
     "Variable",
+    "is_perl",
 ]
 
 Dialect = NewType("Dialect", str)  #: what is spoken at an address: ``uwsgi`` or ``http``
@@ -139,6 +141,23 @@ class SmartDaemon(DaemonSpec):
 
 class KeyedDaemon(DaemonSpec):
     """A program described by ``KEY=VALUE,...``."""
+
+
+class CompanionSpec(NamedTuple):
+    """An application in another language, run by processes of its own.
+
+    Attributes:
+        language: ``perl`` or ``go``.
+        file: The application; of Go, the program.
+    """
+
+    language: str
+    file: str
+
+
+def is_perl(target: str) -> bool:
+    """Return whether an application is in Perl, by the name of its file."""
+    return target.endswith((".psgi", ".pl"))
 
 
 class CronSpec(NamedTuple):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
@@ -29,13 +30,14 @@ from uwsgi_ws.channels.backend import Alone, Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.pipes import PipeBackend
+from uwsgi_ws.companions.runner import CompanionRunner, Pool
 from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
 from uwsgi_ws.hub import own
 from uwsgi_ws.log import say
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.pem import Contents
-from uwsgi_ws.options import Options, Setting, opt_dict
+from uwsgi_ws.options import CompanionSpec, Options, Setting, is_perl, opt_dict
 from uwsgi_ws.process import hooks
 from uwsgi_ws.process.boot import print_traceback_of_application
 from uwsgi_ws.process.sockets import Sockets
@@ -43,9 +45,10 @@ from uwsgi_ws.protocol.http import http1
 from uwsgi_ws.protocol.http.forwarded import Proxies
 from uwsgi_ws.protocol.websocket.deflate import Compressors, DeflateSettings
 from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
+from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
-from uwsgi_ws.request.mounts import run_mounted
+from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
 from uwsgi_ws.request.static import Compressed, Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
 from uwsgi_ws.routing.backend import Timeouts
@@ -64,6 +67,9 @@ from uwsgi_ws.wsgi.kept import keeping_bodies
 
 if TYPE_CHECKING:
     from uwsgi_ws.channels.redis.engine import Engine
+
+#: The sockets of the processes that run applications in other languages.
+Pools = Mapping[CompanionSpec, str]
 
 #: Of other packages: they import these inside functions.
 _NEEDED_BY_REQUESTS = (
@@ -204,8 +210,12 @@ def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_
     )
 
 
-def load_applications(options: Options) -> Applications:
+def load_applications(options: Options, pools: Pools = MappingProxyType({})) -> Applications:
     """Import the applications that the options name.
+
+    Args:
+        options: Checked already.
+        pools: The processes of those in other languages.
 
     Raises:
         BootError: there is none, and ``--need-app``; or its own code raises while it is imported.
@@ -227,7 +237,10 @@ def load_applications(options: Options) -> Applications:
             loader.import_before(name)
         except BootError as exc:
             raise options.error("shared-import", str(exc)) from exc
-    targets = [("mount", mount.path, mount.target, loader.load) for mount in options.mount]
+    for path, file in options.mount:
+        if is_perl(file):
+            applications.add(path, _pool("mount", options, pools, "perl", file))
+    targets = [("mount", mount.path, mount.target, loader.load) for mount in options.mount if not is_perl(mount.target)]
     # All are meant for "": the one that uWSGI takes, without loading the others.
     if options.module is not None:
         targets.append(("module", "", options.module, loader.load_module))
@@ -254,7 +267,15 @@ def load_applications(options: Options) -> Applications:
         applications.add(mount, application)
         took = time.monotonic() - begun
         say(f"WSGI app {number} (mountpoint='{mount}') {target} ready in {took:.3f} seconds (pid: {os.getpid()})")
-    if not targets:
+    if options.psgi is not None:
+        applications.perl = _pool("psgi", options, pools, "perl", options.psgi)
+    if not options.has_python_default:
+        # All are meant for "", as above.
+        if options.psgi is not None:
+            applications.add("", applications.perl)
+        elif options.go_app is not None:
+            applications.add("", _pool("go-app", options, pools, "go", options.go_app))
+    if not len(applications):
         if options.need_app:
             raise BootError("no application: give --wsgi-file FILE or --module MODULE (--need-app)", 22)
         say("*** no app loaded. every request is answered with 500 ***")
@@ -264,6 +285,18 @@ def load_applications(options: Options) -> Applications:
         os.chdir(options.chdir2)
     hooks.run(options, "post-app")
     return applications
+
+
+def _pool(option: str, options: Options, pools: Pools, language: str, file: str) -> Pool:
+    """Return the processes that run an application.
+
+    Raises:
+        BootError: The master has none: the options have changed since it read them.
+    """
+    path = pools.get(CompanionSpec(language, file))
+    if path is None:
+        raise options.error(option, f"no process runs {file!r}")
+    return Pool(file, path, PERL if language == "perl" else 0)
 
 
 def make_server(
@@ -327,21 +360,22 @@ def make_server(
     if router is not None:
         router.start(loop.poller, loop.timers)
     # A native thread that waits in a patched library waits in a loop of its own, or stops ours.
-    has_threads = not options.gevent and not monkey.is_module_patched("threading")
+    has_threads = options.has_python and not options.gevent and not monkey.is_module_patched("threading")
+    websocket = ConnectionSettings(
+        max_message_size=options.max_message_size,
+        keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
+        send_timeout=options.socket_timeout,
+        max_outbox=options.websockets_max_outbox * 1024,
+        messages_per_second=options.websockets_messages_per_second,
+        bytes_per_second=options.websockets_bytes_per_second,
+        takes_unmasked="masking" in lenient,
+        is_traced=options.websockets_trace,
+        compressors=_make_compressors(options),
+    )
     concurrency = Concurrency(
         loop,
         options.places,
-        ConnectionSettings(
-            max_message_size=options.max_message_size,
-            keepalive=KeepalivePolicy(options.websockets_ping_freq, options.websockets_pong_tolerance),
-            send_timeout=options.socket_timeout,
-            max_outbox=options.websockets_max_outbox * 1024,
-            messages_per_second=options.websockets_messages_per_second,
-            bytes_per_second=options.websockets_bytes_per_second,
-            takes_unmasked="masking" in lenient,
-            is_traced=options.websockets_trace,
-            compressors=_make_compressors(options),
-        ),
+        websocket,
         stats,
         threads=has_threads,
         serial=options.is_serial,
@@ -353,6 +387,20 @@ def make_server(
         multiprocess=options.processes > 1,
         add_for_websocket=add_for_websocket,
     )
+    acceptor = Acceptor(websocket, loop.poller, loop.timers, stats)
+
+    def elsewhere(pool: Pool) -> Runner:
+        return CompanionRunner(
+            pool,
+            options.socket_timeout,
+            loop.poller,
+            loop.timers,
+            acceptor,
+            stats,
+            max_message_size=options.max_message_size,
+        )
+
+    perl = applications.perl if applications.perl is not applications.default else None
     limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
     # Those that the options ask for.
     steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient).answer]
@@ -364,7 +412,11 @@ def make_server(
         concurrency=concurrency,
         answering=Answering(
             steps if proxies is None else [proxies_step(proxies), *steps],
-            run_mounted(applications.runners(environ, concurrency.call), stats),
+            run_mounted(
+                applications.runners(environ, concurrency.call, elsewhere),
+                stats,
+                None if perl is None else elsewhere(perl),
+            ),
             redirect_steps=lambda port: [HttpsRedirect(port, proxies).answer, *steps],
             tunnels={} if router is None else router.tunnels,
             access_log=access_log,

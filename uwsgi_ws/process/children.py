@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-__all__ = ["ChildKind", "RestartBackoff", "cause", "exit_status", "reap", "send"]
+__all__ = ["ChildKind", "RestartBackoff", "cause", "exit_status", "reap", "send", "start"]
 
 
 class ChildKind(Protocol):
@@ -25,8 +25,13 @@ class ChildKind(Protocol):
     def look(self) -> None:
         """Start processes that should run and do not, and kill those that do not exit in time."""
 
-    def exited(self, pid: int, how: str) -> bool:
-        """Say whether a process that has exited was of this kind, and take note of it."""
+    def exited(self, pid: int, status: int) -> bool:
+        """Say whether a process that has exited was of this kind, and take note of it.
+
+        Args:
+            pid: The process.
+            status: Its wait status.
+        """
 
     def renew(self) -> None:
         """Restart processes whose code may have changed: the application has been loaded again."""
@@ -57,6 +62,34 @@ class RestartBackoff:
     def succeed(self) -> None:
         """The child has lived long enough: its next early end counts as the first."""
         self.failures = 0
+
+
+def start(arguments: Sequence[str], environ: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+    """Start a program without waiting for it, in a group of its own; return its process id.
+
+    Its signals are as a program expects them, not as this process has them. Its standard input is empty.
+
+    Args:
+        arguments: The program, found on PATH, first.
+        environ: All of its environment.
+        descriptors: What is under which number there, beside our standard output and error.
+
+    Raises:
+        OSError: there is no such program, or it cannot be run.
+    """
+    actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+    ]
+    actions += [(os.POSIX_SPAWN_DUP2, ours, its) for its, ours in descriptors.items()]
+    return os.posix_spawnp(
+        arguments[0],
+        [*arguments],
+        environ,
+        file_actions=actions,
+        setpgroup=0,
+        setsigmask=[],
+        setsigdef=range(1, 32),
+    )
 
 
 def reap() -> list[tuple[int, int]]:

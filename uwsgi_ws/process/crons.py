@@ -15,6 +15,7 @@ from time import monotonic, time
 from uwsgi_ws.crontab import LEAST_PAUSE, Minutes
 from uwsgi_ws.log import say
 from uwsgi_ws.options import CronSpec, Options
+from uwsgi_ws.process.children import cause
 from uwsgi_ws.process.hooks import spawn
 
 __all__ = ["Crons"]
@@ -91,7 +92,7 @@ class Crons:
         cron.running[pid] = _Running(now, now + harakiri if harakiri else None)
         say(f'[uwsgi-cron] running "{cron.spec.command}" (pid {pid})')
 
-    def exited(self, pid: int, how: str) -> bool:
+    def exited(self, pid: int, status: int) -> bool:
         """Say whether a process that has exited was one of them, and take note of it."""
         for cron in self._crons:
             run = cron.running.pop(pid, None)
@@ -99,7 +100,7 @@ class Crons:
                 took = monotonic() - run.started_at
                 say(
                     f'[uwsgi-cron] command "{cron.spec.command}" running with pid {pid} exited after {took:.0f} '
-                    f"second(s), {how}"
+                    f"second(s), {cause(status)}"
                 )
                 return True
         return False

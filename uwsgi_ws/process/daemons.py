@@ -18,7 +18,7 @@ from time import monotonic
 
 from uwsgi_ws.log import say
 from uwsgi_ws.options import DaemonSpec, Options
-from uwsgi_ws.process.children import RestartBackoff
+from uwsgi_ws.process.children import RestartBackoff, cause
 from uwsgi_ws.process.hooks import spawn
 
 __all__ = ["Daemons"]
@@ -99,7 +99,7 @@ class Daemons:
         daemon.started_at = now
         say(f"[uwsgi-daemons] spawning {spec.command!r} (pid: {daemon.pid})")
 
-    def exited(self, pid: int, how: str) -> bool:
+    def exited(self, pid: int, status: int) -> bool:
         """Say whether a process that has exited was a daemon, and take note of it."""
         for daemon in self._daemons:
             if daemon.pid == pid:
@@ -112,7 +112,8 @@ class Daemons:
                 else:
                     daemon.backoff.succeed()
                     daemon.next_at = monotonic()
-                say(f"[uwsgi-daemons] {daemon.spec.command!r} (pid: {pid}) has ended, {how}; it is started again")
+                what = f"{daemon.spec.command!r} (pid: {pid}) has ended, {cause(status)}"
+                say(f"[uwsgi-daemons] {what}; it is started again")
                 return True
         return False
 

@@ -18,7 +18,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
@@ -34,7 +34,7 @@ from uwsgi_ws.process.sockets import Sockets
 if TYPE_CHECKING:
     from uwsgi_ws.api.instance import Instance
     from uwsgi_ws.net.pem import Contents
-    from uwsgi_ws.options import Options
+    from uwsgi_ws.options import CompanionSpec, Options
     from uwsgi_ws.shared.signals import SignalTable
     from uwsgi_ws.wsgi.applications import Applications
 
@@ -52,6 +52,7 @@ def run(
     read_options: Callable[[bool], Options],
     started_in: str,
     signals: SignalTable,
+    companions: Mapping[CompanionSpec, str],
     *,
     is_a_reload: bool,
 ) -> NoReturn:
@@ -65,6 +66,7 @@ def run(
         read_options: Reads them again: they may have changed since the master did. Told ``is_a_reload``.
         started_in: The directory that relative paths start in.
         signals: Where the application's signals of uWSGI's are registered.
+        companions: The sockets of the applications in other languages.
         is_a_reload: Whether there have been workers before.
     """
 
@@ -75,7 +77,7 @@ def run(
         go_back(started_in)
         # Addresses and the number of workers are the master's; it goes on with those it has.
         options = replace(read_options(is_a_reload), processes=common.processes)
-        server = _ForkServer(common, sockets, keys, control, options, started_in, signals, is_a_reload)
+        server = _ForkServer(common, sockets, keys, control, options, started_in, signals, companions, is_a_reload)
         control.send(LOADED)
         server.take_orders()
         return 0
@@ -93,12 +95,14 @@ class _ForkServer:
         options: Options,
         started_in: str,
         signals: SignalTable,
+        companions: Mapping[CompanionSpec, str],
         is_a_reload: bool,
     ) -> None:
         self._common = common
         self._sockets = sockets
         self._control = control
         self._options = options
+        self._companions = companions
         if options.monkey_patch:
             from uwsgi_ws.hub.patching import patch
 
@@ -126,7 +130,7 @@ class _ForkServer:
         import_for_requests(options)
         self._equipment = make_equipment(options, sockets, keys)
         before = _descriptors()
-        self._applications: Applications | None = None if options.lazy_apps else load_applications(options)
+        self._applications: Applications | None = None if options.lazy_apps else load_applications(options, companions)
         if common.processes > 1:
             _warn_of_shared(_descriptors() - before, common.processes)
         own.note_greenlets()
@@ -195,7 +199,7 @@ class _ForkServer:
             self._instance.enter(order.worker_id)
             applications = self._applications
             if applications is None:
-                applications = load_applications(self._options)
+                applications = load_applications(self._options, self._companions)
             worker = MasteredWorker(
                 self._options, self._sockets, self._equipment, applications, self._instance, self._common, order
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from time import monotonic
 
+from uwsgi_ws.options import CompanionSpec
 from uwsgi_ws.process.common import Order
 from uwsgi_ws.shared.signals import SignalTable
 
@@ -45,6 +47,7 @@ class Generation:
         is_loaded: Whether the fork server can take orders.
         kill_at: When a fork server that does not end is killed.
         signals: The application's signals of uWSGI's.
+        companions: The sockets of its applications in other languages.
     """
 
     signals: SignalTable
@@ -52,6 +55,7 @@ class Generation:
     control: socket.socket | None = None
     is_loaded: bool = False
     kill_at: float = math.inf
+    companions: Mapping[CompanionSpec, str] = field(default_factory=dict)
 
     @property
     def is_loading(self) -> bool:

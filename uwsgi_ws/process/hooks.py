@@ -12,6 +12,7 @@ from collections.abc import Callable
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Hook, Options
+from uwsgi_ws.process.children import start
 
 __all__ = ["run", "run_action", "spawn"]
 
@@ -52,20 +53,8 @@ def run_action(hook: Hook, step: str) -> str:
 
 
 def spawn(command: str) -> int:
-    """Start a command without waiting for it, in a group of its own; return its process id.
-
-    Its signals are as a program expects them, not as this process has them.
-    """
-    devnull = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
-    return os.posix_spawn(
-        _SHELL,
-        [_SHELL, "-c", command],
-        os.environ,
-        file_actions=[devnull],
-        setpgroup=0,
-        setsigmask=[],
-        setsigdef=range(1, 32),
-    )
+    """Start a command for the shell, as ``children.start`` does."""
+    return start([_SHELL, "-c", command], os.environ, {})
 
 
 def _exec(command: str) -> str:

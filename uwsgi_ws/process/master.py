@@ -32,6 +32,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 
@@ -40,11 +41,12 @@ from uwsgi_ws.errors import OptionError
 from uwsgi_ws.log import outputs, reopen, rotate, rotate_full, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks, systemd
-from uwsgi_ws.process.boot import become_user, prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import become_user, complain, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
 from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
 from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
+from uwsgi_ws.process.companions import Companions
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
@@ -152,7 +154,8 @@ class Master:
         )
         self._statistics = StatsServer(self._options)
         #: Children beside the workers; a further kind is one more here.
-        self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options)]
+        self._companions = Companions(self._is_used, self._could_not_start)
+        self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options), self._companions]
         self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
         self._safe_pidfile.reserve()
@@ -179,6 +182,7 @@ class Master:
             self._loop()
         finally:
             self._sockets.remove_files()
+            self._companions.close()
             self._statistics.close()
             for pidfile in (self._pidfile, self._pidfile2, self._safe_pidfile):
                 pidfile.remove()
@@ -206,7 +210,7 @@ class Master:
                 kind.look()
             if not self._is_stopping and self._clock.tick():
                 self._wake_workers()
-            self._statistics.serve(self._common.scoreboard)
+            self._statistics.serve(self._common.scoreboard, self._companions.described)
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
                 self._look_around()
@@ -225,6 +229,7 @@ class Master:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
         self._statistics.register(poll)
+        self._companions.register(poll)
         for sock in self._sockets if self._is_asleep else ():
             poll.register(sock, select.POLLIN)
         due = [worker.kill_at for worker in self._workers]
@@ -299,6 +304,13 @@ class Master:
     def _begin_generation(self) -> None:
         """Have the application loaded, and workers forked that have it."""
         self._coming = Generation(self._common.new_signals())
+        try:
+            options = self._options if self._current is None else self._read_options(True)
+            options = replace(options, processes=self._options.processes)
+            self._coming.companions = self._companions.begin(self._coming, options)
+        except OptionError as exc:
+            self._give_up(complain(str(exc), 1))
+            return
         self._start_fork_server(self._coming)
 
     def _start_fork_server(self, generation: Generation) -> None:
@@ -310,6 +322,7 @@ class Master:
             for other in self._generations:
                 if other.control is not None:
                     other.control.close()
+            self._companions.leave_master()
             forkserver.run(
                 self._common,
                 self._sockets,
@@ -318,6 +331,7 @@ class Master:
                 self._read_options,
                 self._started_in,
                 generation.signals,
+                generation.companions,
                 is_a_reload=is_a_reload,
             )
         its.close()
@@ -381,6 +395,17 @@ class Master:
             self._wants_reload = False
             self._reload()
 
+    def _is_used(self, generation: Generation) -> bool:
+        """Return whether a generation has workers, or will have."""
+        if any(worker.generation is generation for worker in self._workers):
+            return True
+        return not self._is_stopping and generation in (self._current, self._coming)
+
+    def _could_not_start(self, generation: Generation, status: int) -> None:
+        """An application in another language could not be started."""
+        if generation is self._coming:
+            self._give_up(status)
+
     # Workers
 
     def _fill(self) -> None:
@@ -393,7 +418,8 @@ class Master:
         if self._coming is not None:
             serving = [worker for worker in self._workers if worker.life is Life.SERVING]
             ids = {worker.order.worker_id for worker in serving if worker.generation is self._coming}
-            if self._wanted <= ids and (ids or self._coming.is_loaded):
+            are_there = self._wanted <= ids and (ids or self._coming.is_loaded)
+            if are_there and self._companions.is_ready(self._coming):
                 self._promote()
 
     def _fill_generation(self, generation: Generation) -> None:
@@ -574,7 +600,7 @@ class Master:
 
     def _exited(self, pid: int, status: int) -> None:
         """A process has ended: a child of ours, or one that a child has left behind."""
-        if any(kind.exited(pid, cause(status)) for kind in self._kinds):
+        if any(kind.exited(pid, status) for kind in self._kinds):
             return
         for worker in self._workers:
             if worker.pid == pid:

@@ -9,7 +9,7 @@ import json
 import os
 import select
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -75,11 +75,12 @@ class StatsServer:
         for client in self._clients:
             poll.register(client.sock, select.POLLOUT if client.rest else select.POLLIN)
 
-    def serve(self, statuses: Iterable[WorkerStatus]) -> None:
+    def serve(self, statuses: Iterable[WorkerStatus], companions: Callable[[], list[dict[str, Any]]] = list) -> None:
         """Accept and answer clients, as far as that can be done without waiting.
 
         Args:
             statuses: How the workers stand; asked only when a client wants to know.
+            companions: Returns how the processes of other languages stand.
         """
         for listener in self._listeners:
             while len(self._clients) < _MOST_CLIENTS:
@@ -88,10 +89,10 @@ class StatsServer:
                 except OSError:
                     break
                 sock.setblocking(False)
-                self._clients.append(_Client(sock, None if self._is_http else self._answer(statuses)))
+                self._clients.append(_Client(sock, None if self._is_http else self._answer(statuses, companions)))
         for client in list(self._clients):
             try:
-                is_there = self._go_on(client, statuses)
+                is_there = self._go_on(client, statuses, companions)
             except BlockingIOError:
                 is_there = monotonic() < client.until
             except OSError:
@@ -100,12 +101,14 @@ class StatsServer:
                 client.sock.close()
                 self._clients.remove(client)
 
-    def _go_on(self, client: _Client, statuses: Iterable[WorkerStatus]) -> bool:
+    def _go_on(
+        self, client: _Client, statuses: Iterable[WorkerStatus], companions: Callable[[], list[dict[str, Any]]]
+    ) -> bool:
         """Return whether the client is still there."""
         if client.rest is None:
             if not client.sock.recv(65_536):
                 return False
-            client.rest = _HTTP_HEAD + self._answer(statuses)
+            client.rest = _HTTP_HEAD + self._answer(statuses, companions)
         while client.rest:
             client.rest = client.rest[client.sock.send(client.rest) :]
             if not client.rest:
@@ -115,8 +118,11 @@ class StatsServer:
             pass
         return False
 
-    def _answer(self, statuses: Iterable[WorkerStatus]) -> bytes:
-        return json.dumps(_instance(statuses), separators=(",", ":")).encode()
+    def _answer(self, statuses: Iterable[WorkerStatus], companions: Callable[[], list[dict[str, Any]]]) -> bytes:
+        instance = _instance(statuses)
+        if described := companions():
+            instance["companions"] = described
+        return json.dumps(instance, separators=(",", ":")).encode()
 
     def close(self) -> None:
         """Answer no client any more."""

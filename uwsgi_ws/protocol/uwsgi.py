@@ -78,14 +78,16 @@ class PacketParser:
 
     Attributes:
         contradicted: Names of variables that came with several values, of which the last counts.
+        modifier1: What kind of request it is.
     """
 
-    __slots__ = ("_buffer", "_limits", "contradicted")
+    __slots__ = ("_buffer", "_limits", "contradicted", "modifier1")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._buffer = bytearray()
         self.contradicted: tuple[str, ...] = ()
+        self.modifier1 = 0
 
     def receive(self, data: bytes) -> None:
         """Add bytes from the peer."""
@@ -117,6 +119,7 @@ class PacketParser:
             return None
         packet = bytes(buffer[:end])
         del buffer[:end]
+        self.modifier1 = modifier1
         variables, self.contradicted = _variables(packet)
         if modifier1 == _MANAGE_PATH_INFO:
             _take_script_name_off(variables)

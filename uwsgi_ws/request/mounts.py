@@ -10,7 +10,7 @@ from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.stats import Stats
 
-__all__ = ["Mounts", "Runner", "run_mounted"]
+__all__ = ["MODIFIER1", "PERL", "Mounts", "Runner", "run_mounted"]
 
 Mounted = TypeVar("Mounted")
 Other = TypeVar("Other")
@@ -41,6 +41,11 @@ class Mounts(Generic[Mounted]):
         self._manage_script_name = manage_script_name
         self._by_mount: dict[str, Mounted] = {}
         self._default: Mounted | None = None
+
+    @property
+    def default(self) -> Mounted | None:
+        """What has the requests that match no mount point."""
+        return self._default
 
     def __len__(self) -> int:
         return len(self._by_mount)
@@ -78,9 +83,21 @@ class Mounts(Generic[Mounted]):
         return self._default
 
 
-def run_mounted(mounts: Mounts[Runner], stats: Stats) -> Handler:
-    """Return what runs what a request leads to: what is left when all steps have let the request pass."""
-    find = mounts.find
+#: uWSGI's number of Perl.
+PERL = 5
+#: In the environ of a request from a front server that has named the language it wants: uWSGI's number of it.
+MODIFIER1 = "uwsgi.modifier1"
+
+
+def run_mounted(mounts: Mounts[Runner], stats: Stats, perl: Runner | None = None) -> Handler:
+    """Return what runs what a request leads to: what is left when all steps have let the request pass.
+
+    Args:
+        mounts: By the request's path.
+        stats: Where the errors of applications are counted.
+        perl: Has requests for Perl that would lead to Python; None where there are not both.
+    """
+    find = mounts.find if perl is None else _perl_first(mounts, perl)
 
     def answer(request: Request) -> None:
         runner = find(request.environ)
@@ -90,3 +107,14 @@ def run_mounted(mounts: Mounts[Runner], stats: Stats) -> Handler:
             stats.exceptions += 1
 
     return answer
+
+
+def _perl_first(mounts: Mounts[Runner], perl: Runner) -> Callable[[dict[str, Any]], Runner | None]:
+    """Return what finds runners, and ``perl`` for requests for Perl to which no mount point of their own leads."""
+    default = mounts.default
+
+    def find(environ: dict[str, Any]) -> Runner | None:
+        found = mounts.find(environ)
+        return perl if found is default and environ.get(MODIFIER1) == str(PERL) else found
+
+    return find

@@ -202,6 +202,11 @@ class LiveConnection(Receiver):
         return self._is_closed
 
     @property
+    def has_messages(self) -> bool:
+        """Whether a message waits to be taken."""
+        return bool(self._engine.messages)
+
+    @property
     def has_unmasked(self) -> bool:
         """Whether the peer has sent frames that were not masked, which ``--websockets-lenient`` lets in."""
         return self._engine.has_unmasked

@@ -31,7 +31,7 @@ def test_daemons_are_a_kind_of_children() -> None:
     kind: ChildKind = Daemons(Options())
     assert not kind.live
     assert kind.due == []
-    assert not kind.exited(os.getpid(), "exit status 0")
+    assert not kind.exited(os.getpid(), 0)
     kind.look()
     kind.renew()
     kind.stop()

@@ -11,7 +11,6 @@ from support.eventually import eventually
 
 from uwsgi_ws.options import parse
 from uwsgi_ws.process import crons as crons_module
-from uwsgi_ws.process.children import cause
 from uwsgi_ws.process.crons import Crons
 
 
@@ -27,7 +26,7 @@ def lines(path: Path) -> int:
 def reap(crons: Crons) -> None:
     """Tell of a child's end."""
     pid, status = os.waitpid(-1, 0)
-    assert crons.exited(pid, cause(status))
+    assert crons.exited(pid, status)
 
 
 def test_a_command_runs_once_a_minute(hands: Hands, tmp_path: Path) -> None:
@@ -40,7 +39,7 @@ def test_a_command_runs_once_a_minute(hands: Hands, tmp_path: Path) -> None:
     assert notes.read_text() == "2\n2\n"
     for _ in range(2):
         reap(crons)
-    assert not crons.exited(os.getpid(), "")
+    assert not crons.exited(os.getpid(), 0)
     crons.stop()
     hands.go_on(600)
     crons.look()

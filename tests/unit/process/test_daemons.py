@@ -32,7 +32,7 @@ def buried(daemons: Daemons, pid: int) -> bool:
     """Take note of the death of a process, once it has come."""
     dead: list[int] = []
     eventually(lambda: dead.extend(each for each, _ in reap()) or pid in dead, 10)
-    return daemons.exited(pid, "in a test")
+    return daemons.exited(pid, 0)
 
 
 def test_one_that_ends_soon_is_started_again_later_each_time() -> None:
