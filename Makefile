@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries coverage lint types docs compliance bench wheel wheels clean
+.PHONY: run test long libraries coverage lint types docs go compliance bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -47,6 +47,13 @@ types: $(VENV)/.installed-dev
 # A site of the pages in docs/, in docs/_build; what is wrong in them is an error.
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+
+# The Go module's own tests (the race detector needs gcc), and a short run of its fuzzer.
+GO_FOLDERS = uwsgi_ws/companions/go
+go:
+	@unformatted=$$(gofmt -l $(GO_FOLDERS)); [ -z "$$unformatted" ] || { echo "gofmt would change $$unformatted"; exit 1; }
+	for folder in $(GO_FOLDERS); do (cd $$folder && go vet ./... && go test -race ./...) || exit 1; done
+	cd uwsgi_ws/companions/go && go test -run '^$$' -fuzz FuzzRecords -fuzztime 5s .
 
 # All of the Autobahn suite's cases but compression, and a sample of those; stricter than the suite itself.
 COMPRESSED = 12.1.3 12.1.10 12.2.10 12.4.5 13.1.3 13.3.4 13.4.4 13.5.4 13.6.4

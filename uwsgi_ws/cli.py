@@ -24,13 +24,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong.
 
     With ``publish`` as first argument, publish a message on a running server instead; with ``check``, tell what a
-    configuration would do.
+    configuration would do; with ``go-module``, write out the module for programs in Go.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] == "publish":
         from uwsgi_ws.channels.client import main as publish
 
         return publish(arguments[1:])
+    if arguments and arguments[0] == "go-module":
+        from uwsgi_ws.companions.go_module import main as go_module
+
+        return go_module(arguments[1:])
     if arguments and arguments[0] == "check":
         from uwsgi_ws.check import main as check
 

@@ -1,0 +1,3 @@
+module uwsgi
+
+go 1.19
