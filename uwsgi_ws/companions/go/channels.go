@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 const (
@@ -15,6 +16,9 @@ const (
 
 // ErrSlow is that of a subscription whose messages were not read: 1 MiB waited, and it was ended.
 var ErrSlow = errors.New("uwsgi: the subscription is read too slowly: 1 MiB waited")
+
+// errNotText is that of a text message that is none.
+var errNotText = errors.New("uwsgi: a text message is UTF-8: send other bytes as a binary one")
 
 // errEnded is that of a subscription after Close.
 var errEnded = errors.New("uwsgi: the subscription is closed")
@@ -34,6 +38,9 @@ func PublishBinary(ctx context.Context, channel string, data []byte) error {
 func publish(ctx context.Context, channel string, kind byte, data string) error {
 	if s, ok := ctx.Value(streamKey{}).(*stream); ok {
 		return s.publish(channel, kind, 0, data)
+	}
+	if err := checkPublished(channel, kind, data); err != nil {
+		return err
 	}
 	return publishOutside(ctx, channel, kind, data)
 }
@@ -68,11 +75,21 @@ func checkChannel(channel string) error {
 	if len(channel) > longestText {
 		return fmt.Errorf("uwsgi: the name of a channel has %d bytes, %d allowed", len(channel), longestText)
 	}
+	if !utf8.ValidString(channel) {
+		return fmt.Errorf("uwsgi: the name of a channel is UTF-8, and %.60q is not", channel)
+	}
 	return nil
 }
 
+func checkPublished(channel string, kind byte, data string) error {
+	if kind == kindText && !utf8.ValidString(data) {
+		return errNotText
+	}
+	return checkChannel(channel)
+}
+
 func (s *stream) publish(channel string, kind, flags byte, data string) error {
-	if err := checkChannel(channel); err != nil {
+	if err := checkPublished(channel, kind, data); err != nil {
 		return err
 	}
 	if err := s.check(kindPublish, 2+len(channel)+2+len(data)); err != nil {

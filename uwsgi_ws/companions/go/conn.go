@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Handle has a function handle the WebSockets of a path: http.Handle with WebSocket(handle).
@@ -181,7 +183,12 @@ func (c *Conn) Recv(ctx context.Context) (Message, error) {
 }
 
 // Send sends a text message; it returns once the kernel has taken it, and so waits for a client that is slow.
-func (c *Conn) Send(text string) error { return send(c, kindText, text) }
+func (c *Conn) Send(text string) error {
+	if !utf8.ValidString(text) {
+		return errNotText
+	}
+	return send(c, kindText, text)
+}
 
 // SendBinary sends a binary message, as Send does.
 func (c *Conn) SendBinary(data []byte) error { return send(c, kindBinary, data) }
@@ -190,6 +197,9 @@ func (c *Conn) SendBinary(data []byte) error { return send(c, kindBinary, data) 
 func (c *Conn) SendMessage(message Message) error {
 	if message.Binary {
 		return send(c, kindBinary, message.Data)
+	}
+	if !utf8.Valid(message.Data) {
+		return errNotText
 	}
 	return send(c, kindText, message.Data)
 }
@@ -212,6 +222,9 @@ func (c *Conn) Close(code int, reason string) error {
 	}
 	if code < 0 || code > 65535 {
 		return errors.New("uwsgi: a close code has 16 bits")
+	}
+	if len(reason) > longestReason || !utf8.ValidString(reason) {
+		return fmt.Errorf("uwsgi: the reason of a close is UTF-8 of at most %d bytes", longestReason)
 	}
 	payload := append([]byte{byte(code >> 8), byte(code)}, reason...)
 	return closeError(record(c.stream, kindClose, payload))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"runtime"
@@ -185,17 +186,22 @@ func TestOtherRequestsGet426(t *testing.T) {
 func TestPanicsEndTheirRequestAlone(t *testing.T) {
 	p := startConn(t, func(c *Conn) {
 		message, _ := c.Recv(c.Context())
-		if message.Text() == "exit" {
+		switch message.Text() {
+		case "exit":
 			runtime.Goexit()
+		case "gone":
+			panic(fmt.Errorf("cannot go on: %w", &CloseError{Code: 1001}))
 		}
 		panic("boom\n" + message.Text())
 	})
-	w, other := p.open(), p.open()
+	w, other, gone := p.open(), p.open(), p.open()
 	w.send(kindText, "bang")
 	w.expectEnd("panic: boom bang")
 	eventually(t, "the stack is logged", func() bool { return strings.Contains(p.log.String(), "conn_test.go") })
 	other.send(kindText, "exit")
 	other.expectEnd("the handler has not ended by returning")
+	gone.send(kindText, "gone") // as an exception would be that says so
+	gone.expectEnd("")
 }
 
 func TestContextsEndWithTheClient(t *testing.T) {
@@ -281,6 +287,14 @@ func TestWhatIsTooLongIsNotSent(t *testing.T) {
 		}
 		if err := c.Join(strings.Repeat("x", 1<<16)); err == nil {
 			t.Error("joined a name that is too long")
+		}
+		for _, err := range []error{
+			c.Send("\xff"), c.SendMessage(Message{Data: []byte{0xff}}), c.Publish("room", "\xff"), c.Join("\xff"),
+			c.Close(1000, strings.Repeat("x", 124)), c.Close(1000, "\xff"), c.Close(1<<16, ""),
+		} {
+			if err == nil {
+				t.Error("sent what the server would not take")
+			}
 		}
 		c.Send("short")
 	}).open()

@@ -44,6 +44,9 @@ const ourLargest = 1<<31 - 1
 // longestText is the longest name or value of a pair, and of a channel.
 const longestText = 1<<16 - 1
 
+// longestReason is that of a close (RFC 6455 5.5).
+const longestReason = 123
+
 // firstBuffer is what a stream that waits takes to read into; larger payloads get memory of their own.
 const firstBuffer = 4096
 

@@ -226,6 +226,9 @@ func whyEnded(cause any, r *http.Request) string {
 	if cause == http.ErrAbortHandler || cause == nil { // nil: runtime.Goexit
 		return "the handler has not ended by returning"
 	}
+	if err, ok := cause.(error); ok && errors.As(err, new(*CloseError)) {
+		return "" // the client has gone: no fault of the handler
+	}
 	log.Printf("uwsgi: panic in %s %s: %v\n%s", r.Method, r.URL.Path, cause, debug.Stack())
 	line := strings.ToValidUTF8(strings.ReplaceAll(fmt.Sprint("panic: ", cause), "\n", " "), "\uFFFD")
 	if len(line) > 1000 {

@@ -23,10 +23,10 @@ type worker struct {
 
 // A program is this side, with a handler.
 type program struct {
-	t        *testing.T
-	listener net.Listener
-	done     chan error
-	log      *logged
+	t       *testing.T
+	address string
+	done    chan error
+	log     *logged
 }
 
 // What the standard logger has written.
@@ -53,7 +53,7 @@ func start(t *testing.T, handler http.Handler, most int) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, listener: listener, done: make(chan error, 1), log: &logged{}}
+	p := &program{t: t, address: listener.Addr().String(), done: make(chan error, 1), log: &logged{}}
 	log.SetOutput(p.log)
 	go func() { p.done <- serve(listener, handler, most) }()
 	t.Cleanup(func() {
@@ -79,7 +79,7 @@ func startConn(t *testing.T, handle func(*Conn)) *program {
 // request sends a request, with variables added to those of a GET.
 func (p *program) request(vars ...string) *worker {
 	p.t.Helper()
-	conn, err := net.Dial("unix", p.listener.Addr().String())
+	conn, err := net.Dial("unix", p.address)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -197,7 +197,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 func dial(t *testing.T, p *program) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("unix", p.listener.Addr().String())
+	conn, err := net.Dial("unix", p.address)
 	if err != nil {
 		t.Fatal(err)
 	}
