@@ -11,6 +11,7 @@ own. Each loss is counted. Where the backend knows that a subscriber may have mi
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
 from gevent import monkey
@@ -24,7 +25,7 @@ from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import post
 from uwsgi_ws.hub.own import in_copies
-from uwsgi_ws.protocol.websocket.frames import CloseCode
+from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import Stats
 
@@ -120,9 +121,12 @@ class Bus:
             # was published, so it need not get it.
             connections = tuple(each for each in connections if id(each[0]) != excluded)
         if connections:
+            began_at = monotonic()
             prepared = Prepared(opcode, payload)
             for connection, overflow in connections:
                 delivered += connection.offer(prepared, overflow)
+            self.stats.count_broadcast(opcode == TEXT, delivered, prepared.size)
+            self.stats.measures.broadcasts.observe(monotonic() - began_at)
         for subscription, overflow in self._subscriptions.subscribers(channel):
             if subscription.offer((opcode, payload), overflow):
                 delivered += 1

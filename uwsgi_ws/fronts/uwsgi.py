@@ -80,6 +80,7 @@ class UwsgiRequest(StreamRequest):
     #: How long its client's connection lives is the front server's to say: uWSGI's router keeps it only when nothing
     #: here asks it not to.
     _CLOSE = ""
+    carrier = "uwsgi"
 
     def __init__(self, front: UwsgiFront, head: Head) -> None:
         environ = head.variables

@@ -8,18 +8,24 @@ from typing import Any
 from gevent.hub import Hub
 
 from uwsgi_ws.hub.wheel import Scheduled, Wheel
+from uwsgi_ws.stats import Histogram
 
 __all__ = ["Timers"]
 
 
 class Timers:
-    """Calls ``tick`` of scheduled items in the hub."""
+    """Calls ``tick`` of scheduled items in the hub.
+
+    Attributes:
+        lags: Is told by how many seconds a call was late, which is the time that something else kept the loop busy.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self._wheel = Wheel()
         self._loop: Any = hub.loop
         self._timer: Any = None
         self._armed_for = 0.0
+        self.lags: Histogram | None = None
 
     def schedule(self, item: Scheduled, due: float) -> None:
         """Have ``item.tick`` called at ``due`` (monotonic) or soon after."""
@@ -45,7 +51,10 @@ class Timers:
     def _fire(self) -> None:
         self._timer.close()
         self._timer = None
+        now = monotonic()
+        if self.lags is not None:
+            self.lags.observe(max(0.0, now - self._armed_for))
         try:
-            self._wheel.advance(monotonic())
+            self._wheel.advance(now)
         finally:
             self._arm()

@@ -35,6 +35,7 @@ from uwsgi_ws.options.values import (
     KeyedCron,
     KeyedDaemon,
     Leniency,
+    MetricsAddress,
     Mount,
     Origin,
     SignalFile,
@@ -893,6 +894,13 @@ class Options:
         help="Show the status of the workers to everyone who connects here, as JSON; uwsgitop reads it.",
     )
     stats_http: bool = option(False, group="Logging", help="Tell it by HTTP.")
+    metrics: tuple[MetricsAddress, ...] = option(
+        (),
+        needs_master=True,
+        group="Logging",
+        help="Tell what all workers count together as OpenMetrics, for Prometheus, at this address and path, /metrics "
+        "unless named; /healthz and /readyz there say how the instance is. Everyone who connects may read it.",
+    )
 
     log_4xx: bool = option(
         False,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, NewType
 
-from uwsgi_ws.addresses import parse_address, parse_trusted
+from uwsgi_ws.addresses import Address, parse_address, parse_trusted
 from uwsgi_ws.certificates import parse_named_certificate, parse_redirect, parse_secure_address
 from uwsgi_ws.crontab import CronTime
 from uwsgi_ws.loggers import (
@@ -37,6 +37,7 @@ __all__ = [
     "KeyedCron",
     "KeyedDaemon",
     "Leniency",
+    "MetricsAddress",
     "Mount",
     "Origin",
     "SignalFile",
@@ -73,6 +74,18 @@ class Mount(NamedTuple):
 
     path: str
     target: str
+
+
+class MetricsAddress(NamedTuple):
+    """Where metrics are told.
+
+    Attributes:
+        address: Where it listens.
+        path: Of the page there.
+    """
+
+    address: Address
+    path: str
 
 
 class Header(NamedTuple):
@@ -410,6 +423,14 @@ def _dialect(text: str) -> Dialect:
     return Dialect(text)
 
 
+def _metrics_address(text: str) -> MetricsAddress:
+    found = re.fullmatch(r"([^/]*:[0-9]+)(/[^?#\s]*)", text)  # the path of a unix socket has slashes itself
+    address, path = found.groups() if found else (text, "/metrics")
+    if path in ("/healthz", "/readyz"):
+        raise ValueError(f"{text!r} has the path of another page")
+    return MetricsAddress(parse_address(address), path)
+
+
 def _header_map(text: str) -> HeaderMap:
     if text not in ("drop", "keep", "refuse"):
         raise ValueError(f"{text!r} is neither drop, keep nor refuse")
@@ -508,6 +529,7 @@ TYPES = {
     "float": Type(_seconds, "SECONDS", _number_of_file),
     "str": Type(str),
     "Address": Type(parse_address, "ADDRESS"),
+    "MetricsAddress": Type(_metrics_address, "ADDRESS[/PATH]"),
     "Dialect": Type(_dialect, "NAME"),
     "Trusted": Type(parse_trusted, "PEERS"),
     "SecureAddress": Type(parse_secure_address),

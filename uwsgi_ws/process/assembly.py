@@ -372,6 +372,7 @@ def make_server(
         is_traced=options.websockets_trace,
         compressors=_make_compressors(options),
     )
+    stats.measures.routes = frozenset(applications.mount_points)
     concurrency = Concurrency(
         loop,
         options.places,
@@ -403,7 +404,7 @@ def make_server(
     perl = applications.perl if applications.perl is not applications.default else None
     limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
     # Those that the options ask for.
-    steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient).answer]
+    steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient, stats).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
     proxies = equipment.proxies
     return Server(

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from uwsgi_ws.channels.inboxes import Inboxes, raise_descriptor_limit
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
+from uwsgi_ws.shared.measures import MeasuresBoard, Retired
 from uwsgi_ws.shared.scoreboard import Scoreboard
 from uwsgi_ws.shared.signals import SignalTable
 from uwsgi_ws.shared.websockets import OpenWebSockets
@@ -110,6 +111,10 @@ class Common:
         self.processes = processes
         # A worker and its successor live at the same time for a while.
         self.scoreboard = Scoreboard(2 * processes, processes)
+        #: What workers count by labels.
+        self.measures = MeasuresBoard(memoryview(mmap.mmap(-1, MeasuresBoard.size(2 * processes))))
+        #: What workers have counted that are gone; only the master knows.
+        self.retired = Retired()
         #: What channels go through, one for each seat; None for a single worker, which writes to no other.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
         #: What limits on the number of WebSockets count by.
@@ -134,6 +139,8 @@ class Common:
 
     def vacate(self, seat: int) -> None:
         """Clear a seat, whose process is dead or does not live yet."""
+        self.retired.add(self.scoreboard.read(seat), self.measures.read(seat))
+        self.measures.vacate(seat)
         self.scoreboard.clear(seat)
         self.open_websockets.vacate(seat)
         if self.inboxes is not None:

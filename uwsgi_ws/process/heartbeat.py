@@ -77,6 +77,8 @@ class Heartbeat:
         return min(100, round(100 * max(places, max(cpu, serial) / max(passed, 0.001))))
 
     def _measure_and_beat(self) -> None:
+        lag = time.monotonic() - self._measured[0] - _INTERVAL
+        self._server.stats.measures.lags.observe(max(0.0, lag))
         self._busyness = self._measure()
         self._beat()
 

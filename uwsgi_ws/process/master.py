@@ -52,9 +52,11 @@ from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
 from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, WORKER_DELAYS, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
+from uwsgi_ws.process.metrics import Health, MetricsServer
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.orders import Orders
 from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.responder import Responder
 from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, REST, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
@@ -99,6 +101,7 @@ class Master:
         self._is_paused = False
         self._is_stopping = False
         self._is_hurried = False
+        self._reloads = {"done": 0, "failed": 0}
         self._status = 0
         self._next_look_at = 0.0
 
@@ -152,9 +155,12 @@ class Master:
                 **self._letters_of_cheaper(),
             },
         )
-        self._statistics = StatsServer(self._options)
-        #: Children beside the workers; a further kind is one more here.
         self._companions = Companions(self._is_used, self._could_not_start)
+        self._responders: list[Responder] = [
+            StatsServer(self._options, self._common.scoreboard, self._sockets, self._companions.described),
+            MetricsServer(self._options, self._common, self._sockets, self._health),
+        ]
+        #: Children beside the workers; a further kind is one more here.
         self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options), self._companions]
         self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
@@ -183,7 +189,8 @@ class Master:
         finally:
             self._sockets.remove_files()
             self._companions.close()
-            self._statistics.close()
+            for responder in self._responders:
+                responder.close()
             for pidfile in (self._pidfile, self._pidfile2, self._safe_pidfile):
                 pidfile.remove()
             self._orders.remove()
@@ -210,7 +217,8 @@ class Master:
                 kind.look()
             if not self._is_stopping and self._clock.tick():
                 self._wake_workers()
-            self._statistics.serve(self._common.scoreboard, self._companions.described)
+            for responder in self._responders:
+                responder.serve()
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
                 self._look_around()
@@ -228,8 +236,9 @@ class Master:
             if generation.is_loading:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
-        self._statistics.register(poll)
         self._companions.register(poll)
+        for responder in self._responders:
+            responder.register(poll)
         for sock in self._sockets if self._is_asleep else ():
             poll.register(sock, select.POLLIN)
         due = [worker.kill_at for worker in self._workers]
@@ -368,6 +377,7 @@ class Master:
                 say("*** cheap mode: workers are started when a client comes ***")
         systemd.ready(f"{len(self._wanted)} workers serve")
         if before is not None:
+            self._reloads["done"] += 1
             for number in before.signals.close():
                 self._clock.raise_signal(number)
             for kind in self._kinds:
@@ -389,6 +399,7 @@ class Master:
         if self._current is None:
             self._end(status or 1)
             return
+        self._reloads["failed"] += 1
         systemd.ready("the last reload failed, the workers before it serve")
         say(f"*** reload failed (exit status {status}), its reason is above: the old workers go on ***")
         if self._wants_reload:
@@ -697,6 +708,16 @@ class Master:
         """Log how the workers stand; of one that is being replaced, its successor."""
         for status in newest(self._common.scoreboard):
             say(in_words(status))
+
+    def _health(self) -> Health:
+        serving = [worker for worker in self._workers if worker.life is Life.SERVING]
+        return Health(
+            is_ready=(bool(serving) or self._is_asleep) and not self._is_stopping and not self._is_paused,
+            workers={life.name.lower(): sum(worker.life is life for worker in self._workers) for life in Life},
+            serving=frozenset(worker.order.seat for worker in serving),
+            reloads=self._reloads,
+            spawns=self._spawns_of.total(),
+        )
 
     def _pause_or_resume(self) -> None:
         """Have all workers, later ones too, accept no client, or accept again; connected clients are served."""

@@ -23,6 +23,7 @@ from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.watch import FileWatch, module_files
 from uwsgi_ws.process.worker import HURRY, RELOAD, STOP, Post, Worker
+from uwsgi_ws.shared.measures import snapshot_of
 from uwsgi_ws.shared.status import WorkerStatus
 from uwsgi_ws.wsgi.applications import Applications
 
@@ -66,7 +67,7 @@ class MasteredWorker(Worker):
         """Serve from now until the master wants no more, and let clients finish."""
         name_process(self._options, f"worker {self._post.worker_id}")
         self._begun_at = time.monotonic()
-        self.heartbeat.on_beat(lambda status: self._common.scoreboard.write(self._post.seat, status))
+        self.heartbeat.on_beat(self._tell_status)
         self.heartbeat.on_beat(self._judge)
         if self._options.py_autoreload and self._post.worker_id == 1:
             self.heartbeat.on_beat(_Autoreload(self._options, self._instance).look)
@@ -80,7 +81,12 @@ class MasteredWorker(Worker):
         self._woken.start(self._look_for_signals)
         orders: dict[int, str] = {signals.LEAVE: RELOAD, signals.STOP: STOP, signals.HURRY: HURRY}
         self.leave(self.serve(orders, self._be_ready))
+        self._tell_status(self.heartbeat.status())  # the last clients' counts are not lost
         self.finish(lambda: end(0))
+
+    def _tell_status(self, status: WorkerStatus) -> None:
+        self._common.scoreboard.write(self._post.seat, status)
+        self._common.measures.write(self._post.seat, snapshot_of(self._server.stats.measures))
 
     def _tell(self, kind: NoticeKind) -> None:
         self._common.notify(kind, self._post.seat, os.getpid())

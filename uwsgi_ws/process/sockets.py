@@ -144,6 +144,10 @@ class Sockets:
             opened.append((_guarded(Endpoint(option, address, dialect, secure=secure), options, filters), [sock]))
         return cls(opened, workers=2 if is_shared else 1, are_inherited=False)
 
+    def with_endpoints(self) -> Iterator[tuple[Endpoint, socket.socket]]:
+        """Yield every socket with its endpoint."""
+        return ((endpoint, sock) for endpoint, socks in self._opened for sock in socks)
+
     @property
     def waiting(self) -> int:
         """How many clients wait at TCP sockets."""

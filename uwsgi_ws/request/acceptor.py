@@ -60,6 +60,7 @@ class Acceptor:
             agreement=agreement,
         )
         request.websocket = connection
+        connection.label = self._label(request)
         for key in SOCKET_KEYS:
             request.environ.pop(key, None)  # each idle connection would keep it for nothing
         self._stats.websockets += 1
@@ -79,12 +80,18 @@ class Acceptor:
             raise
         path = request.environ["PATH_INFO"]
         handed_over = HandedOver(stream, pair, self._timers, self._settings.keepalive, path)
+        handed_over.label = self._label(request)
         request.websocket = handed_over  # type: ignore[assignment]  # it stands for one, to the server
         self._stats.websockets += 1
         handed_over.start(early)
         if self.on_accept is not None:
             self.on_accept(request)
         return pair.theirs
+
+    def _label(self, request: Request) -> tuple[str, str]:
+        """Count a WebSocket that has opened; return what it is counted by."""
+        carrier = f"{request.carrier}+tls" if request.carrier_scheme == "https" else request.carrier
+        return self._stats.measures.opened(carrier, request.environ.get("SCRIPT_NAME"))
 
     def _check(self, request: Request) -> None:
         if request.websocket is not None or request.is_head_written:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic_ns
 
-from uwsgi_ws.errors import HandshakeError
+from uwsgi_ws.errors import HandshakeError, RequestError
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.shared.websockets import OpenWebSockets, Seat
+from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["Admission", "ConnectionLimiter", "ConnectionLimits"]
@@ -29,11 +30,15 @@ class Admission:
     Args:
         origins: What ``--websockets-origin`` lists; empty allows every Origin, as uWSGI does.
         lenient: What ``--websockets-lenient`` lists.
+        stats: Where refusals are counted, also those of what comes after this step.
     """
 
-    def __init__(self, origins: tuple[str, ...] = (), lenient: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, origins: tuple[str, ...] = (), lenient: frozenset[str] = frozenset(), stats: Stats | None = None
+    ) -> None:
         self._origins = origins
         self._lenient = lenient
+        self._measures = (stats or Stats()).measures
 
     def answer(self, request: Request, otherwise: Handler) -> None:
         """Let the request pass, or raise; a step.
@@ -45,8 +50,16 @@ class Admission:
         """
         variables = request.environ
         if "HTTP_UPGRADE" in variables and handshake.is_websocket(variables):  # most requests need no call to tell
-            self._judge(request)
-        otherwise(request)
+            try:
+                self._judge(request)
+                otherwise(request)
+            except RequestError as error:
+                self._measures.refused(error.status)
+                raise
+            if request.websocket is None and request.status >= 400:
+                self._measures.count("refusals", "application")
+        else:
+            otherwise(request)
 
     def _judge(self, request: Request) -> None:
         variables = request.environ

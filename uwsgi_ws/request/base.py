@@ -120,6 +120,9 @@ class Request:
         "websocket",
     )
 
+    #: What it came by, as ``--metrics`` calls it.
+    carrier = "http1"
+
     def __init__(self, environ: dict[str, Any], head_size: int, core: int) -> None:
         self._set_up(environ, head_size, core)
 
@@ -321,5 +324,5 @@ def pass_attributes_on(stand_in: type[Request], inner: str) -> None:
         return property(get, put)
 
     # The last too: compiled, it looks into its own object's slots.
-    for name in (*Request.__slots__, "is_head_written"):
+    for name in (*Request.__slots__, "carrier", "is_head_written"):
         setattr(stand_in, name, passed_on(name))

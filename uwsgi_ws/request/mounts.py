@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 from uwsgi_ws.request.answers import respond_as_uwsgi
@@ -49,6 +49,11 @@ class Mounts(Generic[Mounted]):
 
     def __len__(self) -> int:
         return len(self._by_mount)
+
+    @property
+    def mount_points(self) -> Iterable[str]:
+        """The paths that something is mounted at, the empty one among them."""
+        return self._by_mount.keys()
 
     def add(self, mount: str, what: Mounted) -> None:
         """Put something at ``mount``; the first becomes the default until another comes for ``""``."""

@@ -72,6 +72,7 @@ class Server:
         self.hub = loop.hub
         self.poller = loop.poller
         self.stats = stats
+        loop.timers.lags = stats.measures.lags
         self.pool = ClientPool(slots)
         self._concurrency = concurrency
         self._answering = answering
@@ -105,10 +106,11 @@ class Server:
             except RequestError as error:
                 respond_error(request, error)
             except Dismissed:
+                stats.end(request.began_at, request.bytes_sent, request.websocket)
                 raise  # the server stops
             except BaseException:  # outside the application, such as where a route waits for its backend
                 fail(request)
-            stats.end(request.began_at, request.bytes_sent)
+            stats.end(request.began_at, request.bytes_sent, request.websocket)
             if access_log is not None and request.log_this:
                 access_log.write(request)
             request.end()

@@ -23,6 +23,8 @@ class Row:
         stats: The attribute of ``Stats`` that it is taken from; empty for none.
         scale: What that is multiplied by, to be a whole number.
         is_shown: Whether users see it.
+        metric: How ``--metrics`` calls it; empty for the field's own name.
+        labels: Its labels there, where several rows are one metric, whose help is the first one's.
     """
 
     help: str
@@ -31,6 +33,20 @@ class Row:
     stats: str = ""
     scale: int = 1
     is_shown: bool = True
+    metric: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def _messages(direction: str, kind: str) -> Row:
+    """Return the row of a number of messages."""
+    name = {"text": "texts", "binary": "binaries"}[kind]
+    return Row(
+        "Messages of WebSockets, by direction and kind.",
+        "counter",
+        stats=f"{name}_{direction}",
+        metric="websocket_messages",
+        labels=(("direction", direction), ("kind", kind)),
+    )
 
 
 class WorkerStatus(NamedTuple):
@@ -43,17 +59,58 @@ class WorkerStatus(NamedTuple):
     ] = 0
     started_at: Annotated[int, Row("Seconds since the epoch.", "fact", "last_spawn", "started_at")] = 0
     spawns: Annotated[int, Row("Processes that this worker has been, this one included.", "fact", "respawn_count")] = 0
-    clients: Annotated[int, Row("Connections that it serves.", "gauge")] = 0
-    busyness: Annotated[int, Row("0 to 100: per cent of its places or its time in use.", "gauge")] = 0
+    clients: Annotated[int, Row("Connections that it serves, a greenlet each.", "gauge", metric="greenlets")] = 0
+    busyness: Annotated[
+        int, Row("0 to 100: per cent of its places or its time in use.", "gauge", metric="busyness_percent")
+    ] = 0
     requests: Annotated[int, Row("Requests begun, WebSockets included.", "counter", stats="requests")] = 0
     exceptions: Annotated[int, Row("Requests that an exception ended.", "counter", stats="exceptions")] = 0
     bytes_sent: Annotated[
-        int, Row("Bytes of responses, heads included, and of WebSocket frames.", "counter", "tx", "bytes_sent")
+        int,
+        Row(
+            "Bytes of responses, heads included, and of WebSocket frames.",
+            "counter",
+            "tx",
+            "bytes_sent",
+            metric="sent_bytes",
+        ),
     ] = 0
     busy_us: Annotated[
-        int, Row("Microseconds that requests took.", "counter", "running_time", "busy_seconds", 1_000_000)
+        int,
+        Row(
+            "Time that requests took, WebSockets included.",
+            "counter",
+            "running_time",
+            "busy_seconds",
+            1_000_000,
+            metric="busy_seconds",
+        ),
     ] = 0
     websockets: Annotated[int, Row("WebSockets opened.", "counter", stats="websockets")] = 0
+    texts_received: Annotated[int, _messages("received", "text")] = 0
+    binaries_received: Annotated[int, _messages("received", "binary")] = 0
+    texts_sent: Annotated[int, _messages("sent", "text")] = 0
+    binaries_sent: Annotated[int, _messages("sent", "binary")] = 0
+    websocket_bytes_received: Annotated[
+        int,
+        Row(
+            "Bytes of WebSockets: all that came after the opening handshake, and the payloads sent.",
+            "counter",
+            stats="websocket_bytes_received",
+            metric="websocket_bytes",
+            labels=(("direction", "received"),),
+        ),
+    ] = 0
+    websocket_bytes_sent: Annotated[
+        int,
+        Row(
+            "Bytes of WebSockets: all that came after the opening handshake, and the payloads sent.",
+            "counter",
+            stats="websocket_bytes_sent",
+            metric="websocket_bytes",
+            labels=(("direction", "sent"),),
+        ),
+    ] = 0
     slow_closed: Annotated[
         int, Row("WebSockets closed as too slow for what was broadcast to them.", "counter", stats="slow_closed")
     ] = 0
@@ -68,8 +125,8 @@ class WorkerStatus(NamedTuple):
     channel_gaps: Annotated[
         int, Row("Times that a subscriber may have missed a channel's messages.", "counter", stats="channel_gaps")
     ] = 0
-    rss: Annotated[int, Row("Resident memory in bytes.", "gauge")] = 0
-    vsz: Annotated[int, Row("Virtual memory in bytes.", "gauge")] = 0
+    rss: Annotated[int, Row("Resident memory in bytes.", "gauge", metric="resident_memory_bytes")] = 0
+    vsz: Annotated[int, Row("Virtual memory in bytes.", "gauge", metric="virtual_memory_bytes")] = 0
 
 
 #: By the field's name.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import monotonic
 
 from uwsgi_ws.channels.overflow import Overflow, Slow
 from uwsgi_ws.hub.hub_calls import in_hub
+from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.websocket.connection import Connection
@@ -52,7 +54,13 @@ def _offer(connections: list[Connection], exclude: Connection | None, prepared: 
     for each in connections:
         if not isinstance(each, Connection):
             raise TypeError(f"a broadcast goes to connections, not {type(each).__name__}")
+    if not connections:
+        return 0
+    began_at = monotonic()
     for connection in connections:
         if connection is not exclude:
             taken += connection.offer(prepared, overflow)
+    stats = connections[0]._stats
+    stats.count_broadcast(prepared.opcode == TEXT, taken, prepared.size)
+    stats.measures.broadcasts.observe(monotonic() - began_at)
     return taken

@@ -104,6 +104,10 @@ class Connection(LiveConnection):
                 if message is _NOTHING:
                     return None
             self.messages_received += 1
+            if message[0] == TEXT:
+                self._stats.texts_received += 1
+            else:
+                self._stats.binaries_received += 1
             return message  # type: ignore[no-any-return]
 
     def recv_now(self) -> Message | None:
@@ -157,6 +161,10 @@ class Connection(LiveConnection):
             is_final = is_whole or item[-1] is True
             if is_final:
                 self.messages_received += 1
+                if opcode == TEXT:
+                    self._stats.texts_received += 1
+                else:
+                    self._stats.binaries_received += 1
             piece: str | bytes = decoder.decode(payload, is_final) if opcode == TEXT else payload
             if piece or is_whole:
                 yield piece
@@ -201,8 +209,7 @@ class Connection(LiveConnection):
         """Send as ``send_message``, never compressed."""
         engine = self._engine
         frame = engine.encode_plain(opcode, payload)
-        self.messages_sent += 1
-        self.bytes_sent += len(payload)
+        self._count_sent(opcode, len(payload))
         if not self._own_outbox().send(frame):
             raise engine.closed_error()
 
@@ -216,6 +223,12 @@ class Connection(LiveConnection):
         frame = engine.encode(opcode, payload)
         self.messages_sent += 1
         self.bytes_sent += length
+        stats = self._stats
+        stats.websocket_bytes_sent += length
+        if opcode == TEXT:
+            stats.texts_sent += 1
+        else:
+            stats.binaries_sent += 1
         if engine.messages and length <= COPY_LIMIT and self._may_cork():
             # One write for this answer and the next. (To cork it while other peers wait for theirs costs as much
             # as the fewer wake-ups save: peers that send as fast as they get answers do not sleep.)
@@ -236,12 +249,16 @@ class Connection(LiveConnection):
         if not self._own_outbox().send_rest(memoryview(frame)[sent:]):
             raise engine.closed_error()
 
+    def _count_sent(self, opcode: int, size: int) -> None:
+        self.messages_sent += 1
+        self.bytes_sent += size
+        self._stats.count_broadcast(opcode == TEXT, 1, size)
+
     def _send_long(self, opcode: int, payload: bytes) -> None:
         """Write a message past the outbox, which is empty, without copying it."""
         engine = self._engine
         header, body = engine.encode_long(opcode, payload)
-        self.messages_sent += 1
-        self.bytes_sent += len(payload)
+        self._count_sent(opcode, len(payload))
         try:
             sent = self._stream.sendmsg([header, body]) - len(header)
             if sent == len(body):

@@ -70,6 +70,7 @@ class HandedOver(Tunnel):
     has_unmasked = False
     # What only who reads the messages could tell.
     messages_received = messages_sent = close_code = "-"
+    label: tuple[str, str]  # by which it is counted
 
     def __init__(self, client: Stream, pair: SocketPair, timers: Timers, keepalive: KeepalivePolicy, path: str) -> None:
         super().__init__(client, pair.stream, timers, keepalive.ping_freq)

@@ -5,6 +5,7 @@ from uwsgi_ws.net.raw cimport RawSocket
 from uwsgi_ws.hub.poller cimport Poller, Receiver
 from uwsgi_ws.protocol.websocket.engine cimport WebSocket
 from uwsgi_ws.protocol.websocket.prepared cimport Prepared
+from uwsgi_ws.stats cimport Stats
 from uwsgi_ws.websocket.outbox cimport Outbox
 
 
@@ -25,12 +26,13 @@ cdef class LiveConnection(Receiver):
     cdef RawSocket _raw
     cdef public object _readiness
     cdef public object _settings
-    cdef public object _stats
+    cdef public Stats _stats
     cdef public object _stream
     cdef public object _waiter
     cdef public object _waiting
     cdef public Py_ssize_t bytes_received
     cdef public Py_ssize_t bytes_sent
+    cdef public object label
     cdef public object latency
     cdef public Py_ssize_t messages_received
     cdef public Py_ssize_t messages_sent

@@ -119,6 +119,7 @@ class LiveConnection(Receiver):
         "_waiting",
         "bytes_received",
         "bytes_sent",
+        "label",
         "latency",
         "messages_received",
         "messages_sent",
@@ -167,6 +168,8 @@ class LiveConnection(Receiver):
         self.wheel_slot = 0
         self.path = path
         self.subprotocol = subprotocol
+        #: By which it is counted; None while it is not.
+        self.label: tuple[str, str] | None = None
         #: Seconds between the last ping that was answered and its pong; None before.
         self.latency: float | None = None
         # Messages, and bytes of their payloads sent; bytes received count everything after the handshake.
@@ -339,6 +342,7 @@ class LiveConnection(Receiver):
             if message is not None:
                 self._heard_at = self._poller.now
                 self.bytes_received += len(data)
+                self._stats.websocket_bytes_received += len(data)
                 self._handed = message
                 return self._waiter
         return None
@@ -351,6 +355,7 @@ class LiveConnection(Receiver):
             return
         self._heard_at = monotonic()
         self.bytes_received += len(data)
+        self._stats.websocket_bytes_received += len(data)
         if data:
             self._receive_anything(data)
         else:
@@ -587,7 +592,8 @@ class LiveConnection(Receiver):
         engine = self._engine
         if self._is_ping_pending and engine.ping_payload is None:
             self._is_ping_pending = False
-            self.latency = monotonic() - self._pinged_at
+            self.latency = latency = monotonic() - self._pinged_at
+            self._stats.measures.pings.observe(latency)
         if engine.finished:
             self._finish()
             return

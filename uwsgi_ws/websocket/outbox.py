@@ -96,6 +96,11 @@ class Outbox:
         """Whether something waits until the socket is writable."""
         return self._queue is not None
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the kernel."""
+        return 0 if self._queue is None else self._queue.memory
+
     # Frames come in
 
     def send(self, frame: bytes) -> bool:
@@ -226,6 +231,7 @@ class Outbox:
 
     def _add_queue(self) -> SendQueue:
         self._queue = SendQueue()
+        self._stats.measures.outboxes.add(self)
         self.is_empty = False
         self.progress_at = monotonic()
         return self._queue
@@ -249,7 +255,7 @@ class Outbox:
         queue.advance(sent)
         self.progress_at = monotonic()
         if not queue.size:
-            self._queue = None
+            self._drop_queue()
             self.is_empty = True
             self._stream.stop_writing()
             self._owner.outbox_is_empty()
@@ -295,5 +301,9 @@ class Outbox:
     def close(self) -> None:
         """Drop everything; the owner is not called any more."""
         self.drop_queued()
-        self._queue = None
+        self._drop_queue()
         self.is_empty = True
+
+    def _drop_queue(self) -> None:
+        self._queue = None
+        self._stats.measures.outboxes.discard(self)

@@ -31,6 +31,8 @@ class Http2Request(Request):
 
     __slots__ = ("_body_size", "_front", "_held", "_is_head", "_left", "_needs_continue", "_target", "stream")
 
+    carrier = "http2"
+
     def __init__(self, front: Carrier, stream: Http2Stream, head: Head) -> None:
         super().__init__(head.variables, head.size, 0)
         self._front = front
