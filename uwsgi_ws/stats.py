@@ -6,7 +6,7 @@ from bisect import bisect_left
 from time import monotonic, time
 from typing import Any
 
-__all__ = ["BROADCASTS", "DURATIONS", "LAGS", "SESSIONS", "Histogram", "Measures", "Stats"]
+__all__ = ["BROADCASTS", "DURATIONS", "LAGS", "SESSIONS", "TIMED_FROM", "Histogram", "Measures", "Stats"]
 
 #: Upper bounds of the buckets, in seconds: of requests and round trips, of WebSockets, of the event loop's lag, and of
 #: broadcasts.
@@ -14,6 +14,9 @@ DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 SESSIONS = (1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
 LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BROADCASTS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+#: Connections from which on a broadcast is timed: the clock costs as much as a message to one or two.
+TIMED_FROM = 16
 
 #: Close codes that have a number of their own where they are counted; a peer may invent others.
 _CODES = frozenset(range(1000, 1016))

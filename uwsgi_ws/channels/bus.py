@@ -27,7 +27,7 @@ from uwsgi_ws.hub.hub_calls import post
 from uwsgi_ws.hub.own import in_copies
 from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.prepared import Prepared
-from uwsgi_ws.stats import Stats
+from uwsgi_ws.stats import TIMED_FROM, Stats
 
 __all__ = ["Bus", "Joined", "current_bus", "use_bus"]
 
@@ -121,12 +121,14 @@ class Bus:
             # was published, so it need not get it.
             connections = tuple(each for each in connections if id(each[0]) != excluded)
         if connections:
-            began_at = monotonic()
+            is_timed = len(connections) >= TIMED_FROM
+            began_at = monotonic() if is_timed else 0.0
             prepared = Prepared(opcode, payload)
             for connection, overflow in connections:
                 delivered += connection.offer(prepared, overflow)
             self.stats.count_broadcast(opcode == TEXT, delivered, prepared.size)
-            self.stats.measures.broadcasts.observe(monotonic() - began_at)
+            if is_timed:
+                self.stats.measures.broadcasts.observe(monotonic() - began_at)
         for subscription, overflow in self._subscriptions.subscribers(channel):
             if subscription.offer((opcode, payload), overflow):
                 delivered += 1

@@ -902,6 +902,14 @@ class Options:
         "unless named; /healthz and /readyz there say how the instance is. Everyone who connects may read it.",
     )
 
+    health_path: str | None = option(
+        None,
+        metavar="PATH",
+        group="Logging",
+        help="Answer requests for this path at every address, before any route and application: with 200, or 503 once "
+        "the worker accepts no client any more. They have no access line.",
+    )
+
     log_4xx: bool = option(
         False,
         name="log-4xx",

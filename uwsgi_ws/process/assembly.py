@@ -48,6 +48,7 @@ from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
+from uwsgi_ws.request.health import HealthPath
 from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
 from uwsgi_ws.request.static import Compressed, Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
@@ -406,8 +407,12 @@ def make_server(
     # Those that the options ask for.
     steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient, stats).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
+    health = None
+    if options.health_path is not None:
+        health = HealthPath(options.health_path)
+        steps.insert(0, health.answer)
     proxies = equipment.proxies
-    return Server(
+    server = Server(
         loop,
         options.places,
         concurrency=concurrency,
@@ -444,6 +449,9 @@ def make_server(
         ),
         stats=stats,
     )
+    if health is not None:
+        health.is_draining = lambda: server.is_draining
+    return server
 
 
 def _compressed(options: Options) -> Compressed | None:

@@ -68,7 +68,8 @@ FAMILIES: dict[str, Family] = {
     "pings": Family("histogram", "Time from a ping to its pong.", "websocket_ping_round_trip_seconds"),
     "broadcasts": Family(
         "histogram",
-        "Time to give one message to the WebSockets of one worker, by broadcast or channel; not its way to them.",
+        "Time to give one message to the WebSockets of one worker, 16 or more, by broadcast or channel; not its way "
+        "to them.",
         "broadcast_duration_seconds",
     ),
     "lags": Family("histogram", "How late the event loop was with what was due.", "loop_lag_seconds"),

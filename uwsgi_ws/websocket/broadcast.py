@@ -10,6 +10,7 @@ from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 from uwsgi_ws.protocol.websocket.prepared import Prepared
+from uwsgi_ws.stats import TIMED_FROM
 from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["broadcast"]
@@ -56,11 +57,13 @@ def _offer(connections: list[Connection], exclude: Connection | None, prepared: 
             raise TypeError(f"a broadcast goes to connections, not {type(each).__name__}")
     if not connections:
         return 0
-    began_at = monotonic()
+    is_timed = len(connections) >= TIMED_FROM
+    began_at = monotonic() if is_timed else 0.0
     for connection in connections:
         if connection is not exclude:
             taken += connection.offer(prepared, overflow)
     stats = connections[0]._stats
     stats.count_broadcast(prepared.opcode == TEXT, taken, prepared.size)
-    stats.measures.broadcasts.observe(monotonic() - began_at)
+    if is_timed:
+        stats.measures.broadcasts.observe(monotonic() - began_at)
     return taken

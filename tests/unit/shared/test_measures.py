@@ -89,5 +89,5 @@ def test_sums_hold_those_that_are_gone_and_those_that_live() -> None:
 
 def test_every_histogram_is_a_family() -> None:
     measures = Measures()
-    names = {name for name in Measures.__slots__ if isinstance(getattr(measures, name), Histogram)}
+    names = {name for name in dir(measures) if isinstance(getattr(measures, name), Histogram)}
     assert names == {name for name, family in FAMILIES.items() if family.kind == "histogram"}
