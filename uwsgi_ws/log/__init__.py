@@ -15,7 +15,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from uwsgi_ws.log.output import (
     flush_streams,
     install_streams,
 )
+from uwsgi_ws.log.records import record
 from uwsgi_ws.log.routing import LogRoutes, Sink
 from uwsgi_ws.loggers import LogEncoder, Logger, LogRoute
 
@@ -48,6 +49,7 @@ __all__ = [
     "log_file",
     "main_sink",
     "mark_lines",
+    "name_requests",
     "open_sink",
     "outputs",
     "reopen",
@@ -57,6 +59,7 @@ __all__ = [
     "say_request",
     "size",
     "use_loggers",
+    "use_records",
     "write_line",
 ]
 
@@ -82,6 +85,17 @@ _TERMINAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\"\\]")
 
 
+#: Whether lines are JSON objects.
+_has_records = False
+
+
+def _no_name() -> str | None:
+    return None
+
+
+#: Returns what the request is called that is being answered; None while none is.
+_name_of_request: Callable[[], str | None] = _no_name
+
 #: What the server's lines begin with: strftime's notation, or empty for ctime's, and a text; None for nothing.
 _date: str | None = None
 _prefix: str | None = None
@@ -97,6 +111,26 @@ def mark_lines(date: str | None, prefix: str | None) -> None:
     global _date, _prefix
     _date = "" if date is not None and date.lower() in ("true", "1", "on", "yes") else date
     _prefix = prefix
+
+
+def use_records(is_wanted: bool) -> None:
+    """Have lines be JSON objects, those that the application prints, too; to be said before ``use_loggers``."""
+    global _has_records
+    _has_records = is_wanted
+
+
+def name_requests(name: Callable[[], str | None]) -> None:
+    """Have lines say which request they belong to.
+
+    Args:
+        name: Returns what the request is called that is being answered; None while none is.
+    """
+    global _name_of_request
+    _name_of_request = name
+
+
+def _record(level: str, logger: str, message: str, **fields: object) -> str:
+    return record(level, logger, message, {"request_id": _name_of_request(), **fields})
 
 
 def date_format() -> str | None:
@@ -115,19 +149,24 @@ def _marked(text: str) -> str:
 
 def say(text: str) -> None:
     """Write one line of the server's own. A full disk or a closed pipe costs the line, never a client."""
-    if _date is not None or _prefix is not None:
+    if _has_records:
+        text = _record("info", "uwsgi_ws", text)
+    elif _date is not None or _prefix is not None:
         text = _marked(text)
     write_line(text)
 
 
-def say_request(text: str, *, is_whole: bool) -> None:
+def say_request(text: str, *, is_whole: bool, fields: Mapping[str, object] | None = None) -> None:
     """Write the line of a request.
 
     Args:
         text: Without an end.
         is_whole: Whether it has its own beginning, and gets no other.
+        fields: What a JSON object has besides.
     """
-    if not is_whole and (_date is not None or _prefix is not None):
+    if _has_records:
+        text = record("info", "uwsgi_ws.access", text, fields)
+    elif not is_whole and (_date is not None or _prefix is not None):
         text = _marked(text)
     if _request_routes is None:
         write_line(text)
@@ -308,7 +347,22 @@ def use_loggers(
         _request_routes = LogRoutes([*named, *request_sinks], main_sink(), request_encoders, request_routes)
     if sinks or request_sinks or any(everything):
         _routes = LogRoutes(sinks, main_sink(), *everything)
-    divide_prints(None if _routes is None else partial(_write_by, _routes))
+    if _has_records:
+        form = _output.form
+        _output.form = lambda line: form(_recorded(line))
+        divide_prints(_write_prints)
+    else:
+        divide_prints(None if _routes is None else partial(_write_by, _routes))
+
+
+def _write_prints(data: bytes) -> None:
+    """Write what the application prints as JSON objects, one for each line."""
+    for line in data.removesuffix(b"\n").split(b"\n"):
+        write_line(_recorded(line).decode().removesuffix("\n"))
+
+
+def _recorded(line: bytes) -> bytes:
+    return _record("info", "print", line.decode("utf-8", "backslashreplace").removesuffix("\n")).encode() + b"\n"
 
 
 def _tell_of_loss(name: str, reason: str) -> None:
@@ -324,6 +378,8 @@ class _LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line; what an application's traceback says comes behind it, as it is."""
         record.message = _TERMINAL.sub(_escaped, record.message)
+        if (name := _name_of_request()) is not None:
+            record.message += f" [request {name}]"
         return super().formatMessage(record)
 
 
@@ -341,9 +397,17 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._write(record.levelno, self.format(record))
+            if _has_records:
+                write_line(_of_logging(record))
+            else:
+                self._write(record.levelno, self.format(record))
         except Exception:
             self.handleError(record)
+
+
+def _of_logging(entry: logging.LogRecord) -> str:
+    error = logging.Formatter().formatException(entry.exc_info) if entry.exc_info else None
+    return _record(entry.levelname.lower(), entry.name, entry.getMessage(), exception=error)
 
 
 def _begin() -> None:

@@ -880,6 +880,18 @@ class Options:
         group="Logging",
         help="Access line in uWSGI's notation, such as '%(addr) %(uri) %(status)'.",
     )
+    log_json: bool = option(
+        False,
+        group="Logging",
+        help="Write each line as a JSON object, those that the application prints, too, and name requests as "
+        "--request-id does. An access line has a field for each value, and --log-format's text as its message.",
+    )
+    request_id: bool = option(
+        False,
+        group="Logging",
+        help="Name each request: by its X-Request-ID, or anew where it has none of up to 128 plain characters. The "
+        "application finds the name in HTTP_X_REQUEST_ID, access lines as %(request_id), error lines at their end.",
+    )
     log_x_forwarded_for: bool = option(
         False,
         group="Logging",

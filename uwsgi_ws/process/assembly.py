@@ -34,7 +34,7 @@ from uwsgi_ws.companions.runner import CompanionRunner, Pool
 from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
 from uwsgi_ws.hub import own
-from uwsgi_ws.log import say
+from uwsgi_ws.log import name_requests, say
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import CompanionSpec, Options, Setting, is_perl, opt_dict
@@ -49,6 +49,7 @@ from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
 from uwsgi_ws.request.health import HealthPath
+from uwsgi_ws.request.identity import REQUEST_ID, name_request
 from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
 from uwsgi_ws.request.static import Compressed, Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
@@ -63,6 +64,7 @@ from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
+from uwsgi_ws.wsgi.current import current_request
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.kept import keeping_bodies
 
@@ -355,6 +357,7 @@ def make_server(
             selection if options.disable_logging else None,
             dates_as_lines=options.logformat_strftime,
             forwarded_for=options.log_x_forwarded_for,
+            has_records=options.log_json,
         )
     loop = EventLoop.here()
     router = equipment.router
@@ -407,6 +410,9 @@ def make_server(
     # Those that the options ask for.
     steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient, stats).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
+    if options.request_id or options.log_json:
+        steps.insert(0, name_request)
+        name_requests(_name_of_request)
     health = None
     if options.health_path is not None:
         health = HealthPath(options.health_path)
@@ -452,6 +458,17 @@ def make_server(
     if health is not None:
         health.is_draining = lambda: server.is_draining
     return server
+
+
+def _name_of_request() -> str | None:
+    """Return what the request is called that this greenlet or thread answers."""
+    if (name := REQUEST_ID.get()) is not None:
+        return name
+    try:
+        name = current_request().environ.get("HTTP_X_REQUEST_ID")
+    except SystemError:
+        return None
+    return name
 
 
 def _compressed(options: Options) -> Compressed | None:

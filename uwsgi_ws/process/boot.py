@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.hub.own import keep_signal
-from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say
+from uwsgi_ws.log import configure, finish, log_file, mark_lines, reopen, say, use_records
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.loggers import file_rules, set_up_loggers
 from uwsgi_ws.process.privileges import drop, drop_at_once
@@ -56,6 +56,7 @@ def prepare(options: Options, started_in: str) -> None:
     if options.force_cwd is not None:
         started_in = _enter(options, "force-cwd", started_in, options.force_cwd)
     mark_lines(options.log_date, options.log_prefix)
+    use_records(options.log_json)
     if options.logto2 is not None and os.path.join(started_in, options.logto2) == log_file():
         _begin_late_log(options, started_in)  # another user opened the first log
     elif options.logto is None and options.daemonize is not None:

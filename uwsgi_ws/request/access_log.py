@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from uwsgi_ws.log import date_format, escape, say_request
+from uwsgi_ws.log.records import text_of
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.identity import trace_of
 from uwsgi_ws.shared.status import memory
 from uwsgi_ws.stats import Stats
 
@@ -57,6 +59,7 @@ class AccessLog:
         worker_id: For ``%(wid)``.
         selection: Which requests have a line; None for all.
         dates_as_lines: Write ``%(ftime)`` in the format of the time at the beginning of lines.
+        has_records: Whether lines are JSON objects.
         forwarded_for: Show X-Forwarded-For as the client's address where a request has it, trusted or not.
     """
 
@@ -69,10 +72,12 @@ class AccessLog:
         *,
         dates_as_lines: bool = False,
         forwarded_for: bool = False,
+        has_records: bool = False,
     ) -> None:
         self._selection = selection
         self._dates_as_lines = dates_as_lines
         self._address = _forwarded_for if forwarded_for else _VALUES["addr"]
+        self._has_records = has_records
         self._worker_id = worker_id
         self._stats = stats
         self._pieces = None if log_format is None else [*self._compile(log_format)]
@@ -81,12 +86,37 @@ class AccessLog:
         """Write the request's line, if it has one."""
         if self._selection is not None and not self._selection.has(request):
             return
-        if self._pieces is None:
+        if self._has_records:
+            fields = self._fields(request)
+            message = f"{fields['method']} {fields['uri']} {fields['status']}"
+            say_request(message if self._pieces is None else self._formatted(request), is_whole=True, fields=fields)
+        elif self._pieces is None:
             say_request(self._default_line(request), is_whole=False)
         else:
             # As in uWSGI, a format of one's own has no time before it.
-            line = "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
-            say_request(line, is_whole=True)
+            say_request(self._formatted(request), is_whole=True)
+
+    def _formatted(self, request: Request) -> str:
+        assert self._pieces is not None
+        return "".join([piece if isinstance(piece, str) else piece(request) for piece in self._pieces])
+
+    def _fields(self, request: Request) -> dict[str, object]:
+        """Return what a JSON object says of a request."""
+        environ, websocket = request.environ, request.websocket
+        fields: dict[str, object] = {
+            name: text_of(environ.get(variable)) for name, variable in _VARIABLES_OF_RECORDS.items()
+        }
+        fields["trace_id"] = trace_of(environ.get("HTTP_TRACEPARENT"))
+        fields["worker"] = self._worker_id
+        fields["status"] = request.status
+        fields["duration_ms"] = round((time.monotonic() - request.began_at) * 1000, 3)
+        fields["bytes_sent"] = request.bytes_sent
+        for name, value in (request.logvars or {}).items():
+            fields.setdefault(name, value)
+        if websocket is not None:
+            names = ("messages_received", "messages_sent", "bytes_received", "bytes_sent", "close_code")
+            fields["websocket"] = {name: getattr(websocket, name) for name in names}
+        return fields
 
     def _default_line(self, request: Request) -> str:
         line = (
@@ -162,8 +192,23 @@ def _of_websocket(attribute: str) -> Callable[[Request], str]:
     return lambda request: "-" if request.websocket is None else str(getattr(request.websocket, attribute))
 
 
+#: What a JSON object has of the environ.
+_VARIABLES_OF_RECORDS = {
+    "request_id": "HTTP_X_REQUEST_ID",
+    "remote_addr": "REMOTE_ADDR",
+    "user": "REMOTE_USER",
+    "method": "REQUEST_METHOD",
+    "host": "HTTP_HOST",
+    "uri": "REQUEST_URI",
+    "protocol": "SERVER_PROTOCOL",
+    "user_agent": "HTTP_USER_AGENT",
+    "referer": "HTTP_REFERER",
+}
 #: uWSGI's names (its LogFormat page), then ours for WebSockets.
 _VALUES: dict[str, Callable[[Request], str]] = {
+    "request_id": lambda request: _var(request, "HTTP_X_REQUEST_ID") or "-",
+    "traceparent": lambda request: _var(request, "HTTP_TRACEPARENT") or "-",
+    "trace_id": lambda request: trace_of(request.environ.get("HTTP_TRACEPARENT")) or "-",
     "addr": lambda request: _var(request, "REMOTE_ADDR"),
     "user": lambda request: _var(request, "REMOTE_USER"),
     "method": lambda request: _var(request, "REQUEST_METHOD"),
