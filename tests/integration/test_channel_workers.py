@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.engines import running
+from support.engines import Engine
 from support.eventually import eventually
 from support.server import Server
 from support.websocket_client import CLOSE, RawClient
@@ -31,9 +31,10 @@ def application(environ, start_response):
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
     with uwsgi_ws.accept(environ) as ws:
+        ws.send(str(os.getpid()))
         if environ["PATH_INFO"] == "/subscribe":
             ws.join("lobby")
-        ws.send(str(os.getpid()))
+            ws.send("joined")  # of a thread's join others may know before
         for message in ws:
             uwsgi_ws.publish("lobby", message)
     return []
@@ -80,7 +81,8 @@ class Subscriber(Peer):
         received: list[str] = []
         self.received.append(received)
         while (frame := client.read_frame()).opcode != CLOSE:
-            received.append(frame.payload.decode())
+            if frame.payload != b"joined":
+                received.append(frame.payload.decode())
             if frame.payload == b"end":
                 self._is_over.set()
                 return
@@ -108,11 +110,34 @@ class Publisher(Peer):
                 pass
 
 
-@pytest.fixture(params=["pipes", "redis"])
-def server(serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
-    options = ("--processes", "4", "--gevent", "100", "--channel-socket", str(tmp_path / "bus.sock"))
-    with running(request.param) as engine:
-        yield serve(APPLICATION, *options, *engine.options)
+@pytest.fixture(
+    params=[
+        ("pipes", "--gevent"),
+        ("redis", "--threads"),
+        *(
+            pytest.param((engine, mode), marks=pytest.mark.long)
+            for engine, mode in (
+                ("pipes", "--threads"),
+                ("redis", "--gevent"),
+                ("valkey", "--gevent"),
+                ("sentinel", "--threads"),
+                ("cluster", "--gevent"),
+            )
+        ),
+    ],
+    ids=" ".join,
+)
+def place(request: pytest.FixtureRequest, shared_engine: Callable[[str], Engine]) -> tuple[Engine, str]:
+    """The engine, and the option for how applications run."""
+    name, mode = request.param
+    return shared_engine(name), mode
+
+
+@pytest.fixture
+def server(serve: Serve, tmp_path: Path, place: tuple[Engine, str]) -> Server:
+    engine, mode = place
+    options = ("--processes", "4", mode, "100", "--channel-socket", str(tmp_path / "bus.sock"))
+    return serve(APPLICATION, *options, *engine.options)
 
 
 def count(server: Server) -> int:
@@ -163,19 +188,24 @@ def test_nothing_comes_twice_or_out_of_order_while_workers_come_and_go(server: S
                 assert wrong == []
 
 
-def test_every_worker_hears_what_other_programs_publish(server: Server, tmp_path: Path) -> None:
+def test_every_worker_hears_what_other_programs_publish(
+    server: Server, tmp_path: Path, place: tuple[Engine, str]
+) -> None:
     wait_for_workers(server, 4)
     clients: dict[int, RawClient] = {}
 
     def has_one_of_each() -> bool:
         client = RawClient.open(server.port, "/subscribe")
         worker = int(client.read_frame().payload)
+        client.expect_text("joined")
         clients.setdefault(worker, client)
         if clients[worker] is not client:
             client.close()
         return len(clients) >= 3
 
     eventually(has_one_of_each, 20)
+    engine, _ = place
+    eventually(lambda: not engine.masters or engine.subscribers() == len(clients))
     uwsgi_ws.publish_to(str(tmp_path / "bus.sock"), "lobby", "to all")
     for client in clients.values():
         client.expect_text("to all")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.engines import running
+from support.engines import Engine
 from support.eventually import eventually
 from support.server import APPLICATIONS, Server, finish
 from support.websocket_client import RawClient
@@ -20,26 +20,18 @@ APPLICATION = APPLICATIONS / "channels.py"
 Serve = Callable[..., Server]
 
 
-# Engines and modes know nothing of one another: it is enough that each comes with some of the others.
 CARRIERS = [
-    ("pipes", "--gevent"),
-    ("pipes", "--threads"),
-    ("redis", "--gevent"),
-    ("valkey", "--threads"),
-    ("sentinel", "--threads"),
-    ("cluster", "--gevent"),
+    (engine, mode)
+    for engine in ("pipes", "redis", "valkey", "sentinel", "cluster")
+    for mode in ("--gevent", "--threads")
 ]
 
 
 @pytest.fixture(scope="module", params=CARRIERS, ids=" ".join)
-def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, shared_engine: Callable[[str], Engine]) -> Iterator[Server]:
     name, mode = request.param
-    with (
-        running(name) as engine,
-        Server(
-            APPLICATION, mode, "100", "--websockets-max-size", "256", "--channel", "lobby", *engine.options
-        ) as server,
-    ):
+    options = ("--websockets-max-size", "256", "--channel", "lobby", *shared_engine(name).options)
+    with Server(APPLICATION, mode, "100", *options) as server:
         yield server
         finish(server, allow_traceback=False)
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.bus import Worker, Workers, silent_holes
@@ -21,19 +21,6 @@ import uwsgi_ws
 _probes = itertools.count(1_000_000)
 #: What a server may be silent, where a test makes it silent.
 QUICK = "?socket_timeout=1"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Engine]:
-    with running("redis") as engine:
-        yield engine
-
-
-@pytest.fixture
-def own_redis() -> Iterator[Engine]:
-    """One for a test that does it harm."""
-    with running("redis") as engine:
-        yield engine
 
 
 @contextlib.contextmanager
@@ -89,8 +76,10 @@ def assert_no_duplicate_or_reordering(worker: Worker) -> None:
 
 
 @pytest.mark.parametrize("name", ["redis", "valkey", "sentinel", "cluster"])
-def test_all_subscribers_everywhere_get_all_messages_in_one_order(name: str) -> None:
-    with running(name) as engine, instances(engine.url) as workers:
+def test_all_subscribers_everywhere_get_all_messages_in_one_order(
+    name: str, shared_engine: Callable[[str], Engine]
+) -> None:
+    with instances(shared_engine(name).url) as workers:
         subscribe_all(workers)
         for worker in workers:
             worker.ask("publish_in_background", "lobby", 0, 500, 60, 7)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.engines import HOST, Engine, EngineServer, free_port, running, single
+from support.engines import HOST, Engine, EngineServer, free_port, single
 from support.eventually import eventually
 from support.peers import require_module
 from support.server import APPLICATIONS, ROOT, Server, ServerFailed
@@ -28,18 +28,6 @@ Serve = Callable[..., Server]
 MODES = ["--gevent", "--threads"]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Engine]:
-    with running("redis") as engine:
-        yield engine
-
-
-@pytest.fixture
-def own_redis() -> Iterator[Engine]:
-    with running("redis") as engine:
-        yield engine
-
-
 def get(server: Server, path: str) -> str:
     with urllib.request.urlopen(server.url(path)) as response:
         return str(response.read(), "ascii")
@@ -51,22 +39,22 @@ def join(server: Server, path: str = "/ignore") -> RawClient:
     return client
 
 
-def subscribers(engine: EngineServer) -> int:
-    return int(engine.ask("PUBSUB", "NUMSUB", "uwsgi_ws:lobby")[1])
-
-
 def connected(engine: EngineServer) -> int:
     """Return how many connections of workers the engine has."""
     return str(engine.ask("CLIENT", "LIST")).count(" name=uwsgi_ws ")
 
 
-def test_two_instances_share_a_channel_and_a_sender_may_be_left_out(serve: Serve, redis: Engine) -> None:
-    servers = [serve(APPLICATIONS / "channels.py", mode, "20", *redis.options) for mode in MODES]
+@pytest.mark.parametrize("name", ["redis", "valkey", "sentinel", "cluster"])
+def test_two_instances_share_a_channel_and_a_sender_may_be_left_out(
+    serve: Serve, shared_engine: Callable[[str], Engine], name: str
+) -> None:
+    engine = shared_engine(name)
+    servers = [serve(APPLICATIONS / "channels.py", mode, "20", *engine.options) for mode in MODES]
     ann, bob = (RawClient.open(server.port, "/") for server in servers)
     for client in (ann, bob):
         client.send_text('["join", "lobby"]')
         client.expect_text('"joined"')
-    eventually(lambda: subscribers(redis.servers[0]) == 2)
+    eventually(lambda: engine.subscribers() == 2)
     ann.send_text('["publish", "lobby", "to all"]')
     for client in (ann, bob):
         client.expect_text("to all")
@@ -76,7 +64,7 @@ def test_two_instances_share_a_channel_and_a_sender_may_be_left_out(serve: Serve
     for client in (bob, ann):
         client.expect_binary(b"\x00\xff")
         client.finish()
-    eventually(lambda: subscribers(redis.servers[0]) == 0)
+    eventually(lambda: engine.subscribers() == 0)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -92,7 +80,7 @@ def test_who_asks_for_it_is_closed_at_a_gap_and_all_others_go_on(serve: Serve, o
     assert int.from_bytes(found.payload[:2], "big") == 1012
     server.wait_for_log(r"connected to \S+ again")
     patient.expect_text("x" * 1000)
-    eventually(lambda: subscribers(engine) == 1)
+    eventually(lambda: own_redis.subscribers() == 1)
     uwsgi_ws.publish_to(own_redis.url, "lobby", "afterwards")
     patient.expect_text("afterwards")
     strict.close()
@@ -212,7 +200,7 @@ def test_channels_that_are_optional_come_when_they_can(serve: Serve, tmp_path: P
     get(server, "/publish")
     engine = EngineServer(tmp_path, port=port)
     try:
-        eventually(lambda: subscribers(engine) == 1, 10)
+        eventually(lambda: Engine("", [engine]).subscribers() == 1, 10)
         client.send_text("here it is")
         client.expect_text("here it is")
         client.finish()
@@ -257,7 +245,7 @@ def command(*arguments: str) -> tuple[int, str]:
 def test_the_command_publishes_to_an_engine(serve: Serve, redis: Engine) -> None:
     server = serve(APPLICATION, *redis.options)
     with join(server) as client:
-        eventually(lambda: subscribers(redis.servers[0]) == 1)
+        eventually(lambda: redis.subscribers() == 1)
         assert command("--to", redis.url, "lobby", "from a shell") == (0, "")
         client.expect_text("from a shell")
         status, problem = command("--to", f"redis://:secret@{HOST}:{free_port()}", "lobby", "x")

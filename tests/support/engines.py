@@ -94,11 +94,20 @@ class Engine:
     Attributes:
         url: Without parameters.
         servers: All of them; of Sentinel the master, the replica and the Sentinel.
+        masters: Those that channels go through, at first.
     """
 
-    def __init__(self, url: str, servers: list[EngineServer]) -> None:
+    def __init__(self, url: str, servers: list[EngineServer], masters: list[EngineServer] | None = None) -> None:
         self.url = url
         self.servers = servers
+        self.masters = servers if masters is None else masters
+
+    def subscribers(self, channel: str = "lobby") -> int:
+        """Return how many workers have a channel's messages sent to them."""
+        questions = ("NUMSUB", "SHARDNUMSUB")
+        return sum(
+            int(each.ask("PUBSUB", what, f"uwsgi_ws:{channel}")[1]) for each in self.masters for what in questions
+        )
 
     @property
     def options(self) -> list[str]:
@@ -135,7 +144,7 @@ def sentinel(folder: Path) -> Iterator[Engine]:
         watcher.ask("SENTINEL", "MONITOR", "service", HOST, master.port, 1)
         for name, value in (("down-after-milliseconds", 500), ("failover-timeout", 2_000)):
             watcher.ask("SENTINEL", "SET", "service", name, value)
-        yield Engine(f"redis+sentinel://{HOST}:{watcher.port}/service", servers)
+        yield Engine(f"redis+sentinel://{HOST}:{watcher.port}/service", servers, [master])
 
 
 @contextlib.contextmanager
