@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries coverage lint types docs go compliance bench wheel wheels clean
+.PHONY: run test long libraries chaos coverage lint types docs go compliance bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -28,6 +28,13 @@ long: $(VENV)/.installed-test
 # Other people's libraries on our server.
 libraries: $(VENV)/.installed-libraries
 	$(BIN)/python -m pytest -q $(SPREAD) -m libraries $(ARGS)
+
+# Two instances on one engine, and what a seed draws to be done to them; of one SEED, again, with its log.
+# ARGS="--table FILE" writes what came of each. A seed takes some 15 seconds.
+SEEDS ?= 4
+MESSAGES ?= 10000
+chaos: $(VENV)/.installed-test
+	$(BIN)/python tests/chaos/run.py --messages $(MESSAGES) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev

@@ -10,25 +10,9 @@ from typing import Any
 import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, fetch
+from support.stepped_clock import SteppedClock
 from support.workers import ANYWHERE, APPLICATION, address, is_alive, who
 
-# Found by every interpreter that is started with its folder on the path, before anything asks for the time: the file
-# beside it holds the seconds by which the clock is wrong.
-CLOCK = """\
-import os, time
-
-real, real_ns, path = time.time, time.time_ns, os.path.join(os.path.dirname(__file__), "step")
-
-def step():
-    try:
-        with open(path) as file:
-            return int(file.read() or 0)
-    except FileNotFoundError:
-        return 0
-
-time.time = lambda: real() + step()
-time.time_ns = lambda: real_ns() + step() * 10**9
-"""
 # An hour, and to before the epoch, as a machine whose battery is empty believes.
 STEPS = [-3600, 3600, -(10**10)]
 
@@ -36,13 +20,11 @@ STEPS = [-3600, 3600, -(10**10)]
 @pytest.fixture
 def serve_by_clock(serve: Any, tmp_path: Path) -> Any:
     """Start a server, and return it together with a function that sets its clock."""
-    (tmp_path / "sitecustomize.py").write_text(CLOCK)
+    clock = SteppedClock(tmp_path)
 
     def start(*options: str) -> tuple[Any, Any]:
         path = f"{tmp_path}{os.pathsep}{ANYWHERE['PYTHONPATH']}"
-        return serve(APPLICATION, *options, env={"PYTHONPATH": path}), lambda by: (tmp_path / "step").write_text(
-            str(by)
-        )
+        return serve(APPLICATION, *options, env={"PYTHONPATH": path}), clock.set
 
     return start
 

@@ -1,0 +1,128 @@
+"""Publishers that number what they send, and readers that write down what comes; both come back when cut off."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import threading
+import time
+
+from support.websocket_client import CLOSE, RawClient
+
+from chaos.checker import GAP, Session
+
+__all__ = ["Publisher", "Reader"]
+
+#: Messages sent at once, and acknowledged together.
+BURST = 25
+
+
+class Client(threading.Thread):
+    """A thread that talks over one connection after the other, until ``end``."""
+
+    def __init__(self, label: str, port: int) -> None:
+        super().__init__(name=label, daemon=True)
+        self.label = label
+        self._port = port
+        self._is_over = threading.Event()
+        self._client: RawClient | None = None
+
+    def path(self) -> str:
+        raise NotImplementedError
+
+    def talk(self, client: RawClient) -> None:
+        raise NotImplementedError
+
+    def run(self) -> None:
+        while not self._is_over.is_set():
+            # A server that is down refuses; one that stands still, or dies, leaves an answer half.
+            with contextlib.suppress(OSError, AssertionError), RawClient.open(self._port, self.path()) as client:
+                self._client = client
+                if not self._is_over.is_set():
+                    client.sock.settimeout(60)
+                    self.talk(client)
+            self._is_over.wait(0.05)
+
+    def end(self) -> None:
+        self._is_over.set()
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.sock.shutdown(socket.SHUT_RDWR)
+        self.join(15)
+
+
+class Publisher(Client):
+    """Sends ``count`` messages within ``seconds``, later those that it could not; then one now and then.
+
+    Args:
+        begun: Takes note of when each life began.
+
+    Attributes:
+        size: Bytes of a message from now on.
+        sent: Messages that a worker has taken.
+        last: The life and number of the latest of them.
+    """
+
+    def __init__(self, label: str, port: int, count: int, seconds: float, begun: dict[str, float]) -> None:
+        super().__init__(label, port)
+        self._count = count
+        self._seconds = seconds
+        self._begun = begun
+        self._lives = itertools.count()
+        self._start = time.monotonic()
+        self.size = 100
+        self.sent = 0
+        self.last = ("", -1)
+
+    def path(self) -> str:
+        self._life = f"{self.label}.{next(self._lives)}"
+        self._begun[self._life] = time.monotonic()
+        return "/publish"
+
+    def talk(self, client: RawClient) -> None:
+        number = 0
+        while not self._is_over.is_set():
+            left = self._count - self.sent
+            burst = min(BURST, left) if left > 0 else 1
+            lines = [f"{self._life}:{number + i} ".ljust(self.size, "x") for i in range(burst)]
+            client.send_text("\n".join(lines))
+            number += burst
+            client.expect_text(f"{self._life}:{number - 1}")
+            self.sent += burst
+            self.last = (self._life, number - 1)
+            due = self._start + self._seconds * self.sent / self._count if left > 0 else time.monotonic() + 0.1
+            self._is_over.wait(max(0.0, due - time.monotonic()))
+
+
+class Reader(Client):
+    """Writes down what comes.
+
+    Attributes:
+        sessions: Its connections.
+        last: The latest number of each life in the session of now.
+    """
+
+    def __init__(self, label: str, port: int, how: str) -> None:
+        super().__init__(label, port)
+        self._how = how
+        self.sessions: list[Session] = []
+        self.last: dict[str, int] = {}
+
+    def path(self) -> str:
+        return self._how
+
+    def talk(self, client: RawClient) -> None:
+        session = Session(self.label)
+        self.sessions.append(session)
+        last = self.last = {}
+        while (frame := client.read_frame()).opcode != CLOSE:
+            now = time.monotonic()
+            text = frame.payload
+            if text == b"gap":
+                session.items.append(GAP)
+            else:
+                life, _, number = str(text[: text.index(b" ")], "ascii").partition(":")
+                session.items.append((life, int(number)))
+                last[life] = int(number)
+            session.times.append(now)

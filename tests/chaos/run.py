@@ -1,0 +1,251 @@
+"""Channels of two instances of two workers, while engine, network and workers fail: ``make chaos SEEDS=100``.
+
+A seed draws an engine and a schedule of faults. Publishers number their messages, readers write down what comes, and
+afterwards all is checked: nothing came twice or in another order, and where something is missing it was signalled.
+``make chaos SEED=17`` does again what seed 17 has done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from support.engines import HOST, Engine, running  # noqa: E402
+from support.eventually import eventually  # noqa: E402
+from support.server import APPLICATIONS, ROOT, UWSGI_WS, Program, Server, faults, free_port  # noqa: E402
+from support.stepped_clock import SteppedClock  # noqa: E402
+from support.workers import children  # noqa: E402
+
+from chaos.checker import Verdict, check  # noqa: E402  # a script finds the tests' helpers only after the line above
+from chaos.clients import Publisher, Reader  # noqa: E402
+from chaos.faults import Fault, draw, strike  # noqa: E402
+from chaos.relay import Relay  # noqa: E402
+
+#: How often each engine is drawn.
+ENGINES = {"redis": 4, "valkey": 2, "sentinel": 4, "cluster": 2}
+#: Bytes that wait for a worker in an engine before it is cut off. Valkey takes 16 KiB for each message on its way back
+#: to its own publisher.
+OUTPUT_LIMITS = {"redis": 300_000, "valkey": 4_000_000, "sentinel": 300_000, "cluster": 300_000}
+#: Seconds within which publishers send and faults happen.
+SECONDS = 8.0
+#: Seconds until everybody gets everything again, once there are no more faults.
+HEALED_WITHIN = 40.0
+KINDS = ("duplicate", "reordering", "another order", "silent hole", "deaf reader", "zombie", "traceback", "broken off")
+
+
+class World:
+    """All that runs for one seed.
+
+    Attributes:
+        kind: The engine's name.
+        relay: What one instance reaches it through, where it is a single server.
+        clock: That of both instances.
+    """
+
+    def __init__(self, kind: str, engine: Engine, folder: str) -> None:
+        self.kind = kind
+        self.engine = engine
+        self.relay = Relay(engine.servers[0].port) if kind in ("redis", "valkey") else None
+        self.clock = SteppedClock(Path(folder))
+        self._ports = [free_port(), free_port()]
+        self.instances: list[Server] = []
+        self.publishers: list[Publisher] = []
+        self.readers: list[Reader] = []
+        self.begun: dict[str, float] = {}
+        self.logs: list[str] = []
+
+    def start_instance(self, number: int) -> None:
+        """Start an instance, perhaps in the place of a dead one."""
+        url = self.engine.url
+        if self.relay is not None and number == 0:
+            url = f"redis://{HOST}:{self.relay.port}"
+        command = (*UWSGI_WS.command[:3], "--http", f"{HOST}:{self._ports[number]}")
+        options = ["--processes", "2", "--gevent", "100", "--disable-logging", "--channels-optional"]
+        options += ["--channels", f"{url}?socket_timeout=1", "--channel-queue", "200", "--websockets-max-size", "400"]
+        path = os.pathsep.join([str(self.clock.folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
+        if number < len(self.instances):
+            self.instances[number].wait()
+            self.logs.append(self.instances[number].log)
+        server = Server(
+            APPLICATIONS / "chaos.py", *options, env={"PYTHONPATH": path}, program=Program(command, UWSGI_WS.ready)
+        )
+        self.instances[number : number + 1] = [server]
+
+    def populate(self, messages: int) -> None:
+        for number, port in enumerate(self._ports):
+            self.start_instance(number)
+            for which in range(2):
+                for how in ("join", "subscribe"):
+                    self.readers.append(Reader(f"{how} {number}.{which}", port, f"/{how}"))
+                label = f"p{number}{which}"
+                self.publishers.append(Publisher(label, port, messages // 4, SECONDS, self.begun))
+        for client in (*self.readers, *self.publishers):
+            client.start()
+
+    def is_healed(self) -> bool:
+        """Whether everybody gets what everybody publishes now."""
+        marks = [publisher.last for publisher in self.publishers]
+        eventually(lambda: all(now.last > mark for now, mark in zip(self.publishers, marks, strict=True)), 3)
+        marks = [publisher.last for publisher in self.publishers]
+        eventually(lambda: all(reader.last.get(life, -1) >= n for reader in self.readers for life, n in marks), 3)
+        return True
+
+    def close(self) -> None:
+        for client in (*self.publishers, *self.readers):
+            client.end()
+        for server in self.instances:
+            for pid in [server.pid, *_children(server.pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            server.stop()
+            self.logs.append(server.log)
+        if self.relay is not None:
+            self.relay.close()
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return children(pid)
+    return []
+
+
+@dataclass
+class Outcome:
+    """What one seed, or many, have come to."""
+
+    seed: int
+    engine: str
+    faults: list[Fault] = field(default_factory=list)
+    published: int = 0
+    verdict: Verdict = field(default_factory=Verdict)
+    seconds: float = 0.0
+    log: str = ""
+
+    def line(self) -> str:
+        verdict = self.verdict
+        found = ", ".join(f"{count} x {kind} ({verdict.examples[kind]})" for kind, count in verdict.problems.items())
+        return (
+            f"seed {self.seed}, {self.engine}: {self.published} published, {verdict.delivered} delivered, "
+            f"{verdict.missed} missed, {verdict.gaps} gaps, {self.seconds:.0f} s: {found or 'ok'}"
+        )
+
+
+def play(seed: int, messages: int) -> Outcome:
+    """Do what a seed draws, and check what has come."""
+    rng = random.Random(seed)
+    kind = rng.choices(list(ENGINES), list(ENGINES.values()))[0]
+    outcome = Outcome(seed, kind, draw(rng, kind, SECONDS))
+    began = time.monotonic()
+    with running(kind) as engine, tempfile.TemporaryDirectory(prefix="uwsgi_ws-chaos-") as folder:
+        for server in engine.servers[: 2 if kind == "sentinel" else None]:
+            server.ask("CONFIG", "SET", "client-output-buffer-limit", f"pubsub {OUTPUT_LIMITS[kind]} 0 0")
+        world = World(kind, engine, folder)
+        try:
+            world.populate(messages)
+            _suffer(world, outcome.faults)
+            try:
+                eventually(lambda: all(each.sent >= messages // 4 for each in world.publishers), HEALED_WITHIN)
+                eventually(world.is_healed, HEALED_WITHIN)
+            except AssertionError:
+                deaf = [(reader.label, reader.last) for reader in world.readers]
+                outcome.verdict.blame("deaf reader", f"not healed after {HEALED_WITHIN:.0f} s: {deaf}")
+        finally:
+            world.close()
+        verdict = check((session for reader in world.readers for session in reader.sessions), world.begun)
+        verdict.problems += outcome.verdict.problems
+        verdict.examples |= outcome.verdict.examples
+        outcome.log = "\n".join(world.logs)
+        for traceback in faults(outcome.log):
+            verdict.blame("traceback", traceback)
+        outcome.published = sum(publisher.sent for publisher in world.publishers)
+        outcome.verdict = verdict
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _suffer(world: World, schedule: list[Fault]) -> None:
+    start = time.monotonic()
+    events: list[tuple[float, int, Fault]] = []
+    for number, fault in enumerate(schedule):
+        events += [(fault.at, number, fault), (fault.at + fault.seconds, number, fault)]
+    ends: dict[int, Callable[[], None]] = {}
+    for at, number, fault in sorted(events, key=lambda event: event[:2]):
+        time.sleep(max(0.0, start + at - time.monotonic()))
+        if number in ends:
+            ends.pop(number)()
+        else:
+            ends[number] = strike(world, fault)
+
+
+def _many(seeds: list[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
+    for seed in seeds:
+        try:
+            yield play(seed, arguments.messages)
+        except Exception as exc:
+            outcome = Outcome(seed, "?")
+            outcome.verdict.blame("broken off", repr(exc))
+            yield outcome
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """Return what came of each seed as Markdown."""
+    rows = [
+        "| seed | engine | faults | published | delivered | missed | gaps | found |",
+        "|--:|---|---|--:|--:|--:|--:|---|",
+    ]
+    for outcome in outcomes:
+        verdict = outcome.verdict
+        done = ", ".join(f"{fault.name} ({fault.seconds} s)" for fault in outcome.faults)
+        found = ", ".join(f"{count} {kind}" for kind, count in verdict.problems.items()) or "nothing"
+        figures = (outcome.published, verdict.delivered, verdict.missed, verdict.gaps)
+        counts = " | ".join(f"{figure:,}" for figure in figures)
+        rows.append(f"| {outcome.seed} | {outcome.engine} | {done} | {counts} | {found} |")
+    return "\n".join([*rows, "", summary(outcomes), ""])
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    problems: Counter[str] = sum((outcome.verdict.problems for outcome in outcomes), Counter())
+    found = ", ".join(f"{problems[kind]} {kind}s" for kind in KINDS if kind in KINDS[:4] or problems[kind])
+    return (
+        f"chaos: {len(outcomes)} seeds, {sum(outcome.published for outcome in outcomes):,} messages, "
+        f"{sum(outcome.verdict.delivered for outcome in outcomes):,} deliveries: {found}; "
+        f"{sum(outcome.verdict.missed for outcome in outcomes):,} deliveries missed, all others signalled by "
+        f"{sum(outcome.verdict.gaps for outcome in outcomes):,} gaps"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Channels while engine, network and workers fail.")
+    parser.add_argument("--seeds", type=int, default=4, help="how many, from 1 on")
+    parser.add_argument("--seed", type=int, help="only this one, with its log")
+    parser.add_argument("--messages", type=int, default=10_000, help="of each seed")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="write what came of each seed as Markdown")
+    arguments = parser.parse_args()
+    outcomes = []
+    for outcome in _many([arguments.seed] if arguments.seed else list(range(1, arguments.seeds + 1)), arguments):
+        print(outcome.line(), flush=True)
+        outcomes.append(outcome)
+        if outcome.verdict.problems or arguments.seed:
+            print("\n".join(["", *map(str, outcome.faults), "", outcome.log]))
+            print(f"again: make chaos SEED={outcome.seed} MESSAGES={arguments.messages}", flush=True)
+    print(summary(outcomes))
+    if arguments.table:
+        arguments.table.write_text(table(outcomes))
+    return 1 if any(outcome.verdict.problems for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
