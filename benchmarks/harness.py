@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from servers import HERE, PEERS, Server, without_paths
@@ -100,27 +100,34 @@ def machine() -> dict[str, str]:
 # ---- what the kernel knows ------------------------------------------------------------------------------
 
 
-def _session_stats(session: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield pid and the fields of ``/proc/PID/stat`` after the name, for every process of a session."""
+#: Processes that belong to no server, though they run in its session: their CPU time is shown apart.
+ENGINES = ("redis-server",)
+
+
+def _session_stats(session: int) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield pid, name, and the fields of ``/proc/PID/stat`` after it, for every process of a session."""
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                text = Path(f"/proc/{entry}/stat").read_text()
             except OSError:
                 continue
+            fields = text.rpartition(")")[2].split()
             if int(fields[3]) == session:
-                yield int(entry), fields
+                yield int(entry), text[text.index("(") + 1 : text.rindex(")")], fields
 
 
-def cpu_seconds(session: int) -> float:
-    """Return user and system time of a session, children that have ended included."""
-    return sum(sum(map(int, fields[11:15])) for _, fields in _session_stats(session)) / TICKS_PER_SECOND
+def cpu_seconds(session: int) -> tuple[float, float]:
+    """Return user and system time of a session, children that have ended included: of all, and of its engine."""
+    ticks = [(name, sum(map(int, fields[11:15]))) for _, name, fields in _session_stats(session)]
+    engine = sum(count for name, count in ticks if name in ENGINES)
+    return sum(count for _, count in ticks) / TICKS_PER_SECOND, engine / TICKS_PER_SECOND
 
 
 def memory_bytes(session: int) -> int:
     """Return the proportional set size of a session: shared pages are divided among those that share them."""
     kib = 0
-    for pid, _ in _session_stats(session):
+    for pid, _, _ in _session_stats(session):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
@@ -239,9 +246,10 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
     """Measure one server once.
 
     Returns:
-        The load's figures, and ``cpu_us`` (the server's CPU time per message), ``open_cpu_us`` (per
-        connection opened), ``kept_cpu_us`` (per connection and second), ``memory_per_connection`` in bytes,
-        ``load_share`` (how busy the load was: near 1 it measured itself), ``open_per_s`` and ``faults``.
+        The load's figures, and ``cpu_us`` (the server's CPU time per message), ``own_cpu_us`` and ``engine_cpu_us``
+        (the same without Redis, and Redis's), ``open_cpu_us`` (per connection opened), ``kept_cpu_us`` (per connection
+        and second), ``memory_per_connection`` in bytes, ``load_share`` (how busy the load was: near 1 it measured
+        itself), ``open_per_s`` and ``faults``.
 
     Raises:
         Failure: the server did not start, did not answer, or died.
@@ -249,6 +257,7 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
     connections = int(load.options["connections"])
     seconds = float(load.options["seconds"])
     with running(server, application, max(1000, connections + 100), bench) as (session, port):
+        load = replace(load, options={**load.options, **server.load})
         warm_up = load.argv(bench.load, port, connections=2, seconds=0.2)
         _run_load(warm_up, bench.load_cpu, LOAD_GRACE, lambda: None)
         memory, cpu = [memory_bytes(session)], [cpu_seconds(session)]
@@ -262,15 +271,21 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
         figures, fault = _run_load(argv, bench.load_cpu, seconds + LOAD_GRACE, on_open)
         cpu.append(cpu_seconds(session))
 
+    opening, (used, engine_used) = (
+        [later - earlier for later, earlier in zip(cpu[n + 1], cpu[n], strict=True)] for n in (0, 1)
+    )
+    messages = max(figures["total"], 1)
     faults = sum(figures.get(key, 0) for key in FAULTS)
     if figures["opened"] == 0 and figures["total"] == 0:
         raise Failure(fault or "nothing was answered")
     if fault and faults:
         print(f"  {server.name}: {faults:.0f} faults, the first: {fault}")
     return figures | {
-        "cpu_us": (cpu[2] - cpu[1]) * 1e6 / max(figures["total"], 1),
-        "open_cpu_us": (cpu[1] - cpu[0]) * 1e6 / connections,
-        "kept_cpu_us": (cpu[2] - cpu[1]) * 1e6 / (connections * seconds),
+        "cpu_us": used * 1e6 / messages,
+        "own_cpu_us": (used - engine_used) * 1e6 / messages,
+        "engine_cpu_us": engine_used * 1e6 / messages,
+        "open_cpu_us": opening[0] * 1e6 / connections,
+        "kept_cpu_us": used * 1e6 / (connections * seconds),
         "open_per_s": figures["opened"] / max(figures["connect_s"], 1e-9),
         "memory_per_connection": (memory[1] - memory[0]) / connections,
         "load_share": figures["client_cpu"] / seconds,

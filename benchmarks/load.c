@@ -7,7 +7,8 @@
  *
  *     echo       every connection keeps `depth` messages in flight; every byte that comes back is compared
  *     fanout     the first `publishers` connections keep `depth` messages in flight, the server sends each to
- *                all connections; order, duplicates and losses are checked at every receiver
+ *                all connections; order, duplicates and losses are checked at every receiver; with socketio=1
+ *                they are events of Socket.IO 5, path=/socket.io/?EIO=4&transport=websocket
  *     idle       connections are opened, then left alone; pings are answered
  *     handshake  every slot connects, upgrades, closes and begins again
  *     http       every connection repeats GET over keep-alive, and reconnects when the server closes
@@ -66,7 +67,7 @@ static const uint8_t MASKING_KEY[4] = {0x37, 0xfa, 0x21, 0x3d};
 /* ---- options --------------------------------------------------------------------------------------- */
 
 static struct {
-    unsigned port, connections, publishers, depth, size;
+    unsigned port, connections, publishers, depth, size, socketio;
     unsigned opening; /* at most so many connections are being opened at once */
     double seconds;
     int opcode;
@@ -88,6 +89,7 @@ static const struct {
 } NUMBERS[] = {
     {"port", &options.port},   {"connections", &options.connections}, {"publishers", &options.publishers},
     {"depth", &options.depth}, {"size", &options.size},               {"opening", &options.opening},
+    {"socketio", &options.socketio},
 };
 
 static void die(const char *format, ...) {
@@ -199,6 +201,7 @@ struct connection {
     uint8_t *own;      /* fanout: a publisher's frame; NULL for the others */
     uint64_t sequence; /* fanout: the publisher's next sequence number */
     int64_t *last;     /* fanout: the last sequence number seen of each publisher */
+    uint8_t first;     /* fanout: the first byte of the message that comes */
     char stamp[STAMP_SIZE + 1];
 
     bool reading_body, closes; /* http */
@@ -333,6 +336,11 @@ static size_t write_frame(uint8_t *to, int opcode, const uint8_t *payload, size_
 /* A newer control frame replaces an older unsent one: RFC 6455 5.5.3 lets us answer the latest ping only. */
 static void send_control(struct connection *c, int opcode, const uint8_t *payload, size_t length) {
     c->control_length = (unsigned)write_frame(c->control, opcode, payload, length);
+}
+
+/* A short message beside those of the mode; it goes the way of control frames. */
+static void send_data(struct connection *c, const char *text) {
+    c->control_length = (unsigned)write_frame(c->control, TEXT, (const uint8_t *)text, strlen(text));
 }
 
 static void set_output(struct connection *c, const uint8_t *bytes, size_t length) {
@@ -570,10 +578,19 @@ static void echo_message(struct connection *c, uint64_t time) {
 /* ---- mode: fanout ---------------------------------------------------------------------------------- */
 
 static uint64_t published, duplicates, reordered, gaps;
+/* What surrounds a message; the size leaves it out. */
+static const char *fanout_before = "", *fanout_after = "";
+static size_t fanout_offset, fanout_size;
 
 static void fanout_setup(void) {
     if (options.size < STAMP_SIZE)
         options.size = STAMP_SIZE;
+    if (options.socketio) {
+        fanout_before = "42[\"m\",\"";
+        fanout_after = "\"]";
+    }
+    fanout_offset = strlen(fanout_before);
+    fanout_size = fanout_offset + options.size + strlen(fanout_after);
     if (options.publishers > options.connections)
         options.publishers = options.connections;
     for (unsigned i = 0; i < options.connections; i++) {
@@ -582,10 +599,12 @@ static void fanout_setup(void) {
         for (unsigned j = 0; j < options.publishers; j++)
             c->last[j] = -1;
         if (i < options.publishers)
-            c->own = allocate(1, options.size + 14);
+            c->own = allocate(1, fanout_size + 14);
     }
-    payload = allocate(1, options.size + 1);
-    memset(payload, 'x', options.size);
+    payload = allocate(1, fanout_size + 1);
+    memset(payload, 'x', fanout_size);
+    memcpy(payload, fanout_before, fanout_offset);
+    memcpy(payload + fanout_offset + options.size, fanout_after, strlen(fanout_after));
 }
 
 static void fanout_begin(struct connection *c) {
@@ -597,8 +616,8 @@ static bool fanout_prepare(struct connection *c) {
     char stamp[STAMP_SIZE + 1];
     snprintf(stamp, sizeof stamp, "%04x%016llx%016llx", (unsigned)(c - connections) & 0xffff,
              (unsigned long long)c->sequence++, (unsigned long long)now());
-    memcpy(payload, stamp, STAMP_SIZE);
-    set_output(c, c->own, write_frame(c->own, TEXT, payload, options.size));
+    memcpy(payload + fanout_offset, stamp, STAMP_SIZE);
+    set_output(c, c->own, write_frame(c->own, TEXT, payload, fanout_size));
     c->due--;
     published++;
     return true;
@@ -606,8 +625,22 @@ static bool fanout_prepare(struct connection *c) {
 
 static void fanout_payload(struct connection *c, const uint8_t *data, size_t length) {
     uint64_t offset = c->reader.message_length;
+    if (!offset)
+        c->first = data[0];
+    for (; length && offset < fanout_offset; offset++, data++, length--)
+        ;
+    offset -= fanout_offset;
     if (offset < STAMP_SIZE)
         memcpy(c->stamp + offset, data, length < STAMP_SIZE - offset ? length : STAMP_SIZE - offset);
+}
+
+/* What Socket.IO says beside events: open, which asks for a connect, and ping. */
+static bool socketio_control(struct connection *c) {
+    if (c->first == '0')
+        send_data(c, "40");
+    else if (c->first == '2')
+        send_data(c, "3");
+    return c->reader.message_length != fanout_size;
 }
 
 static uint64_t hexadecimal(const char *digits, unsigned count) {
@@ -632,8 +665,11 @@ static void check_sequence(struct connection *c, uint64_t publisher, int64_t seq
 }
 
 static void fanout_message(struct connection *c, uint64_t time) {
-    uint64_t publisher = hexadecimal(c->stamp, 4);
-    if (c->reader.message_length != options.size || publisher >= options.publishers) {
+    uint64_t publisher;
+    if (options.socketio && socketio_control(c))
+        return;
+    publisher = hexadecimal(c->stamp, 4);
+    if (c->reader.message_length != fanout_size || publisher >= options.publishers) {
         bad++;
         return;
     }

@@ -106,6 +106,23 @@ WORKLOADS = {
         metric_title="CPU µs per delivery",
         against=("uwsgi + redis", "websockets + redis"),
     ),
+    "instances": Workload(
+        "Fan-out to the clients of two instances of two workers",
+        "instances",
+        "fanout",
+        {"connections": 400, "size": 64, "depth": 4, "publishers": 1},
+        [
+            Column("per_s", "deliveries/s", whole, spread=True),
+            Column("own_cpu_us", "CPU µs/delivery", digits, spread=True),
+            Column("engine_cpu_us", "Redis's", digits),
+            Column("p50_ms", "p50 ms", digits),
+            Column("p99_ms", "p99 ms", digits),
+            Column("load_share", "load busy %", times(100)),
+        ],
+        metric="own_cpu_us",
+        metric_title="CPU µs per delivery",
+        against=("uwsgi_ws", "python-socketio + redis", "uwsgi + redis"),
+    ),
     "http": Workload(
         "HTTP hello over keep-alive",
         "http",

@@ -19,17 +19,20 @@ PEERS = HERE / "peers"
 class Server:
     """One server; a command per application that it can serve.
 
-    They are ``echo``, ``fanout``, ``channels``, ``http``, and ``keepalive``: echo with a ping every 25 s.
+    They are ``echo``, ``fanout``, ``channels``, ``http``, ``keepalive``: echo with a ping every 25 s, and
+    ``instances``: ``channels`` on two servers at one port.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit and
-    ``{floor}`` the compiled floor. ``distributions`` must be installed; their versions are reported.
+    ``{floor}`` the compiled floor. ``distributions`` must be installed; their versions are reported. ``load`` is what
+    the load has to do in another way, where the server speaks another protocol.
     """
 
     name: str
     commands: Mapping[str, str]
     distributions: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    load: Mapping[str, str | int] = field(default_factory=dict)
 
     def argv(self, application: str, port: int, slots: int, floor: Path) -> list[str]:
         """Return the command line that serves ``application``."""
@@ -106,9 +109,14 @@ _OWN_COMMANDS = {
     "http": _own("wsgi_app.py"),
     "fanout": _own("fanout_uwsgi_ws.py"),
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
+    # What two instances are held against: as many workers in one, over pipes.
+    "instances": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
 
 _THROUGH_REDIS = _own("channels_uwsgi_ws.py", "--processes 4 --channels unix://$REDIS_SOCKET")
+_INSTANCE = _own("channels_uwsgi_ws.py", "--processes 2 --reuse-port --channels unix://$REDIS_SOCKET")
+#: Two of what follows, on one Redis and one port.
+_TWO = "{python} with_redis.py --instances 2 "
 
 #: As many threads as there are connections, where a thread serves one.
 _THREADS = "--threads {slots}"
@@ -124,7 +132,10 @@ SERVERS = (
     Server("uwsgi_ws", _OWN_COMMANDS),
     Server(
         "uwsgi_ws + redis",
-        {"channels": f"{{python}} with_redis.py sh -c 'exec {_THROUGH_REDIS}'"},
+        {
+            "channels": f"{{python}} with_redis.py sh -c 'exec {_THROUGH_REDIS}'",
+            "instances": f"{_TWO} sh -c 'exec {_INSTANCE}'",
+        },
         ("redis", "hiredis"),
     ),
     Server("uwsgi_ws pure", _OWN_COMMANDS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
@@ -153,7 +164,12 @@ SERVERS = (
             + _uwsgi(
                 "--http-socket 127.0.0.1:{port} --gevent-monkey-patch --master --processes 4 "
                 "--wsgi-file channels_uwsgi.py"
-            )
+            ),
+            "instances": _TWO
+            + _uwsgi(
+                "--http-socket 127.0.0.1:{port} --reuse-port --gevent-monkey-patch --master --processes 2 "
+                "--wsgi-file channels_uwsgi.py"
+            ),
         },
         ("uwsgi", "gevent", "redis"),
     ),
@@ -176,6 +192,12 @@ SERVERS = (
         "websockets + redis",
         {"channels": "{python} with_redis.py {python} channels_websockets.py {port}"},
         ("websockets", "redis"),
+    ),
+    Server(
+        "python-socketio + redis",
+        {"instances": _TWO + "{python} channels_socketio.py {port} 2"},
+        ("python-socketio", "aiohttp", "redis"),
+        load={"socketio": 1, "path": "/socket.io/?EIO=4&transport=websocket"},
     ),
     Server("aiohttp", _script("aiohttp_server.py", "echo", "fanout", "http"), ("aiohttp", "uvloop")),
     Server("picows", _script("picows_server.py", "echo", "fanout"), ("picows", "uvloop")),

@@ -1,8 +1,8 @@
 """Run a command beside a Redis of its own, in the same session, so that its CPU time counts.
 
-    python with_redis.py COMMAND [ARGUMENT ...]
+    python with_redis.py [--instances NUMBER] COMMAND [ARGUMENT ...]
 
-The command finds it by REDIS_SOCKET. Nothing is written to disk.
+The command finds it by REDIS_SOCKET; it runs as often as NUMBER says. Nothing is written to disk.
 """
 
 import os
@@ -14,6 +14,9 @@ import sys
 import tempfile
 import time
 
+instances, command = 1, sys.argv[1:]
+if command[0] == "--instances":
+    instances, command = int(command[1]), command[2:]
 folder = tempfile.mkdtemp(prefix="uwsgi_ws-redis-")
 path = os.path.join(folder, "redis.sock")
 options = ["--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", folder]
@@ -22,17 +25,18 @@ while not pathlib.Path(path).is_socket():
     if bus.poll() is not None:
         raise SystemExit("redis-server ended")
     time.sleep(0.01)
-server = subprocess.Popen(sys.argv[1:], env={**os.environ, "REDIS_SOCKET": path})
+servers = [subprocess.Popen(command, env={**os.environ, "REDIS_SOCKET": path}) for _ in range(instances)]
 
 
 def stop(number, frame):
-    """End the server; main goes on behind its wait."""
-    server.send_signal(number)
+    """End the servers; main goes on behind its wait."""
+    for server in servers:
+        server.send_signal(number)
 
 
 signal.signal(signal.SIGTERM, stop)
-status = server.wait()
+statuses = [server.wait() for server in servers]
 bus.terminate()
 bus.wait()
 shutil.rmtree(folder, ignore_errors=True)
-sys.exit(status)
+sys.exit(max(statuses))
