@@ -1,11 +1,13 @@
 """What a message costs its publisher, by the number of workers: ``python benchmarks/publishing.py``.
 
-One worker publishes; every other has a subscriber that takes all it gets. The publisher's processor time is taken by
-itself around publishing and writing, and so is none of the subscribers'.
+One worker publishes; every worker has a subscriber that takes all it gets. The publisher's processor time is taken by
+itself around publishing, writing, and taking what comes back meanwhile, and so is none of the others'. Once over pipes
+and once through Redis.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 WORKERS = (1, 2, 4, 8)
@@ -54,11 +57,27 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def measure(workers: int, program: Path) -> list[float]:
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis; yield its URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "redis.sock")
+        command = ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
+        engine = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            yield f"unix://{path}"
+        finally:
+            engine.terminate()
+            engine.wait()
+
+
+def measure(workers: int, program: Path, *options: str) -> list[float]:
     """Return the microseconds of processor time that a message took its publisher, once per round."""
     port = free_port()
-    command = [sys.executable, "-m", "uwsgi_ws", "--http", f"127.0.0.1:{port}", "--disable-logging"]
-    command += ["--processes", str(workers), "--wsgi-file", str(program)]
+    command = [sys.executable, "-m", "uwsgi_ws", "--http", f"127.0.0.1:{port}", "--disable-logging", *options]
+    command += ["--processes", str(workers), "--gevent", "100", "--wsgi-file", str(program)]
     root = Path(__file__).resolve().parent.parent
     server = subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL)
 
@@ -83,14 +102,20 @@ def measure(workers: int, program: Path) -> list[float]:
         server.wait()
 
 
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
+def measure_all(workers: tuple[int, ...]) -> Iterator[tuple[str, int, list[float]]]:
+    """Yield the way, the number of workers, and the costs."""
+    with tempfile.TemporaryDirectory() as folder, redis() as url:
         program = Path(folder, "app.py")
         program.write_text(APPLICATION)
-        for workers in WORKERS:
-            costs = measure(workers, program)
-            print(f"{workers} workers: {statistics.median(costs):.2f} us a message (least {min(costs):.2f})")
+        for way, options in (("pipes", ()), ("Redis", ("--channels", url))):
+            for count in workers:
+                yield way, count, measure(count, program, *options)
+
+
+def main() -> None:
+    """Measure and print."""
+    for way, workers, costs in measure_all(WORKERS):
+        print(f"{way}, {workers} workers: {statistics.median(costs):.2f} us a message (least {min(costs):.2f})")
 
 
 if __name__ == "__main__":
