@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgi_ws.api.typed import accept, count, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
-    from uwsgi_ws.channels.subscription import Gap, Subscription
+    from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Published
+    from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
@@ -27,6 +28,9 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "InvalidState",
+    "MemberJoined",
+    "MemberLeft",
+    "Published",
     "Subscription",
     "accept",
     "broadcast",
@@ -41,9 +45,12 @@ _HOMES = {
     "Connection": "uwsgi_ws.websocket.connection",
     "ConnectionClosed": "uwsgi_ws.errors",
     "Error": "uwsgi_ws.errors",
-    "Gap": "uwsgi_ws.channels.subscription",
+    "Gap": "uwsgi_ws.channels.events",
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
+    "MemberJoined": "uwsgi_ws.channels.events",
+    "MemberLeft": "uwsgi_ws.channels.events",
+    "Published": "uwsgi_ws.channels.events",
     "Subscription": "uwsgi_ws.channels.subscription",
     "accept": "uwsgi_ws.api.typed",
     "broadcast": "uwsgi_ws.websocket.broadcast",

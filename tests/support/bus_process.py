@@ -39,8 +39,9 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
     from gevent.server import StreamServer
 
     from uwsgi_ws.channels.bus import Bus
+    from uwsgi_ws.channels.events import Gap
     from uwsgi_ws.channels.pipes import PipeBackend
-    from uwsgi_ws.channels.subscription import Gap, Subscription
+    from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.hub.cork import Cork
     from uwsgi_ws.protocol.websocket.frames import TEXT
     from uwsgi_ws.stats import Stats

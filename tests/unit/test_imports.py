@@ -230,7 +230,13 @@ def _file(name: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 PURE = [module for module in MODULES if room_of(module) == "protocol"]
-PURE_OF_CHANNELS = ["channels.records", "channels.registry", "channels.interest", "channels.redis.wire"]
+PURE_OF_CHANNELS = [
+    "channels.events",
+    "channels.records",
+    "channels.registry",
+    "channels.interest",
+    "channels.redis.wire",
+]
 PURE_OF_OTHERS = [
     *PURE_OF_CHANNELS,
     "addresses",

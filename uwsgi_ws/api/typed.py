@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, overload
 
 from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.events import Gap
 from uwsgi_ws.channels.overflow import Slow
-from uwsgi_ws.channels.subscription import MAX_WAITING, Gap, Subscription
+from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from gevent.event import Event
 
+from uwsgi_ws.channels.events import Gap
 from uwsgi_ws.channels.overflow import Overflow, Slow
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import in_hub
@@ -29,21 +29,10 @@ else:
 
     Item = TypeVar("Item")
 
-__all__ = ["MAX_WAITING", "Gap", "Subscription"]
+__all__ = ["MAX_WAITING", "Subscription"]
 
 #: Bytes of messages that may wait by default: as many as one message may have by default.
 MAX_WAITING = 1_048_576
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Comes in the place of messages that may be missing: the connection to Redis was lost, or too much waited.
-
-    Attributes:
-        channel: Where.
-    """
-
-    channel: str
 
 
 class Joins(Protocol):

@@ -10,8 +10,9 @@ from gevent import get_hub
 
 from uwsgi_ws.channels.backend import Alone, OnGap, OnMessage
 from uwsgi_ws.channels.bus import Bus, current_bus, use_bus
+from uwsgi_ws.channels.events import Gap
 from uwsgi_ws.channels.overflow import Overflow
-from uwsgi_ws.channels.subscription import Gap, Subscription
+from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 from uwsgi_ws.protocol.websocket.prepared import Prepared
