@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgi_ws.api.typed import accept, count, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
-    from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Published
+    from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Membership, Published
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.websocket.broadcast import broadcast
@@ -30,6 +30,7 @@ __all__ = [
     "InvalidState",
     "MemberJoined",
     "MemberLeft",
+    "Membership",
     "Published",
     "Subscription",
     "accept",
@@ -50,6 +51,7 @@ _HOMES = {
     "InvalidState": "uwsgi_ws.errors",
     "MemberJoined": "uwsgi_ws.channels.events",
     "MemberLeft": "uwsgi_ws.channels.events",
+    "Membership": "uwsgi_ws.channels.events",
     "Published": "uwsgi_ws.channels.events",
     "Subscription": "uwsgi_ws.channels.subscription",
     "accept": "uwsgi_ws.api.typed",

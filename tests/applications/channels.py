@@ -93,7 +93,7 @@ def decoded(message):
 
 
 CALLS: dict[str, Callable[..., Any]] = {
-    "join": lambda ws, channel, *slow: ws.join(channel, **({"slow": slow[0]} if slow else {})) or "joined",
+    "join": lambda ws, channel, *slow: ws.join(channel, **({"slow": slow[0]} if slow else {})) and "joined",
     "leave": lambda ws, channel: ws.leave(channel) or "left",
     "publish": lambda ws, channel, message: uwsgi_ws.publish(channel, message),
     "publish_bytes": lambda ws, channel, message: uwsgi_ws.publish(channel, bytes(message)),

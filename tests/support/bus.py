@@ -106,6 +106,12 @@ class Workers:
         self._all.append(worker)
         return worker
 
+    def note_death(self) -> None:
+        """Tell the workers, as a master does, that one of them has died."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("death\n")
+        self._process.stdin.flush()
+
     def replace(self, worker: Worker) -> Worker:
         """Kill a worker as the kernel does when memory is short, and start its successor."""
         worker.send(signal.SIGKILL)

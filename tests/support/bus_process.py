@@ -1,8 +1,11 @@
 """Run by support.bus: forks workers that only use the channels, and has each answer on a unix socket.
 
+Channels whose names begin with ``kept`` keep their last 100 messages.
+
     python bus_process.py FOLDER SEATS QUEUE_SIZE MAX_MESSAGE_SIZE [URL]
 
-Each line of stdin is a seat in which to start a (further) worker; each line of stdout says ``SEAT PID``. At the end of
+Each line of stdin is a seat in which to start a (further) worker, or ``death``, as a master would note it; each line
+of stdout says ``SEAT PID``. At the end of
 stdin all workers are killed.
 """
 
@@ -18,14 +21,19 @@ from typing import Any, NoReturn
 
 def main(folder: str, seats: int, queue_size: int, max_message_size: int, url: str = "") -> None:
     from uwsgi_ws.channels.inboxes import Inboxes
+    from uwsgi_ws.channels.message_log import LogMemory
 
     inboxes = Inboxes(seats)
+    memory = LogMemory(1 << 24)
     children = []
     for line in sys.stdin:
+        if line == "death\n":
+            memory.note_death()
+            continue
         seat = int(line)
         pid = os.fork()
         if pid == 0:
-            work(inboxes, folder, seat, queue_size, max_message_size, url)
+            work(inboxes, memory, folder, seat, queue_size, max_message_size, url)
         children.append(pid)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
@@ -33,14 +41,19 @@ def main(folder: str, seats: int, queue_size: int, max_message_size: int, url: s
         os.waitpid(pid, 0)
 
 
-def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size: int, url: str) -> NoReturn:
+def work(
+    inboxes: Any, memory: Any, folder: str, seat: int, queue_size: int, max_message_size: int, url: str
+) -> NoReturn:
     import gevent
+    import gevent.pool
     import gevent.socket
     from gevent.server import StreamServer
 
     from uwsgi_ws.channels.bus import Bus
     from uwsgi_ws.channels.events import Gap
+    from uwsgi_ws.channels.local_history import LocalHistory
     from uwsgi_ws.channels.pipes import PipeBackend
+    from uwsgi_ws.channels.positions import Keep, keeper
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.hub.cork import Cork
     from uwsgi_ws.protocol.websocket.frames import TEXT
@@ -58,25 +71,56 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
         )
     else:
         backend = PipeBackend(
-            inboxes, seat, hub, Cork(hub.loop), stats, queue_size=queue_size, max_message_size=max_message_size
+            inboxes,
+            seat,
+            hub,
+            Cork(hub.loop),
+            stats,
+            queue_size=queue_size,
+            max_message_size=max_message_size,
+            history=LocalHistory(memory, hub),
         )
-    bus = Bus(backend, hub, stats, max_message_size=max_message_size)
+    bus = Bus(backend, hub, stats, max_message_size=max_message_size, keep_for=keeper([("kept*", 100, 3_600)]))
     received: dict[str, list[str]] = {}
+    positions: dict[str, str] = {}  # the last of each channel
     subscriptions: dict[str, Subscription[Any]] = {}
 
     def collect(subscription: Subscription[Any], into: list[str]) -> None:
-        for message in subscription:
-            if isinstance(message, Gap):
+        for item in subscription:
+            if isinstance(item, Gap):
                 into.append("gap")
-            elif isinstance(message, str):
+                continue
+            message = item.message
+            if item.position is not None:
+                positions[item.channel] = item.position
+            if isinstance(message, str):
                 into.append(message.partition(" ")[0])  # without its padding
             else:
                 into.append(repr(message))
 
-    def subscribe(channel: str) -> None:
-        subscription = subscriptions[channel] = Subscription(bus, 1 << 30, gaps=True)
-        subscription.join(channel)
+    def subscribe(channel: str, since: str | None = None) -> tuple[bool | None, str | None]:
+        subscription = subscriptions[channel] = Subscription(bus, 1 << 30, gaps=True, positions=True)
+        membership = subscription.join(channel, since=since)
         gevent.spawn(collect, subscription, received.setdefault(channel, []))
+        return membership.recovered, membership.position
+
+    def subscribe_many(channel: str, since: str, count: int) -> list[int]:
+        """Have many come back at once; return how much each of them got, and whether that was all."""
+
+        def come_back(_: int) -> tuple[int, bool | None]:
+            with Subscription[Any](bus, 1 << 30) as subscription:
+                recovered = subscription.join(channel, since=since).recovered
+                taken = 0
+                while subscription.recv(0) is not None:
+                    taken += 1
+                gevent.sleep(1)
+                return taken, recovered
+
+        return sorted(set(gevent.pool.Pool(count).map(come_back, range(count))))  # type: ignore[arg-type]
+
+    def die_before_the_bell(channel: str, message: str) -> None:
+        backend._history.append(channel, TEXT, message.encode(), 0, Keep(100))
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def unsubscribe(channel: str) -> None:
         subscriptions.pop(channel).close()
@@ -107,6 +151,10 @@ def work(inboxes: Any, folder: str, seat: int, queue_size: int, max_message_size
         "publish_next": publish_next,
         "publish_next_in_background": lambda *arguments: gevent.spawn(publish_next, *arguments) and None,
         "publish_in_background": lambda *arguments: gevent.spawn(publish, *arguments) and None,
+        "subscribe_many": subscribe_many,
+        "publish_with_history": lambda channel, text, history: bus.publish(channel, TEXT, text.encode(), None, history),
+        "die_before_the_bell": die_before_the_bell,
+        "position": lambda channel: positions.get(channel),
         "received": lambda channel: received.get(channel, []),
         "count_received": lambda channel, prefix: sum(text.startswith(prefix) for text in received.get(channel, [])),
         "drops": lambda: backend.drops(),

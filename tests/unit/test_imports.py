@@ -232,6 +232,7 @@ def _file(name: str, text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
 PURE = [module for module in MODULES if room_of(module) == "protocol"]
 PURE_OF_CHANNELS = [
     "channels.events",
+    "channels.positions",
     "channels.records",
     "channels.registry",
     "channels.interest",
@@ -269,7 +270,7 @@ def test_the_protocol_room_imports_itself_and_errors_only(module: str) -> None:
 
 @pytest.mark.parametrize("module", PURE_OF_CHANNELS)
 def test_the_pure_modules_of_channels_import_what_is_pure_only(module: str) -> None:
-    allowed = {"errors", "protocol.plain", "shared.counts", "channels.records"}
+    allowed = {"errors", "protocol.plain", "shared.counts", "channels.records", "channels.positions"}
     assert {imported for imported, _ in ours(MODULES[module])} <= allowed
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from uwsgi_ws.channels.bus import current_bus
-from uwsgi_ws.channels.events import Gap
+from uwsgi_ws.channels.events import Gap, Published
 from uwsgi_ws.channels.overflow import Slow
 from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
@@ -57,7 +57,7 @@ def accept(
     return request.accept(answer, subprotocol)
 
 
-def publish(channel: str, message: Sendable, *, exclude: Connection | None = None) -> None:
+def publish(channel: str, message: Sendable, *, exclude: Connection | None = None, history: int | None = None) -> None:
     """Send a message to everyone who is subscribed to a channel, in all workers, and return at once.
 
     From a request, a WebSocket, any greenlet or thread of a worker. Delivery is at most once, in order for each
@@ -67,6 +67,8 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
         channel: Any name.
         message: ``str`` as text, anything bytes-like as binary.
         exclude: A connection of this worker that does not get it, such as the sender's.
+        history: Keep this message, and so many of the channel in all, for those that come back (see ``since`` of
+            ``Connection.join``); 0 keeps none. None leaves it to ``--channel-history``.
 
     Raises:
         ChannelError: the message is longer than ``--websockets-max-size``.
@@ -74,19 +76,52 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
         TypeError: the message is neither.
     """
     opcode, payload = as_message(message)
-    current_bus().publish(channel, opcode, payload, exclude)
+    current_bus().publish(channel, opcode, payload, exclude, history)
 
 
 @overload
 def subscribe(
-    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: Literal[False] = False
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: Literal[False] = False,
+    since: str | Mapping[str, str | None] | None = None,
+    positions: Literal[False] = False,
 ) -> Subscription: ...
 @overload
 def subscribe(
-    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: Literal[True]
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: Literal[True],
+    since: str | Mapping[str, str | None] | None = None,
+    positions: Literal[False] = False,
 ) -> Subscription[str | bytes | Gap]: ...
+@overload
 def subscribe(
-    *channels: str, slow: Slow = "close", max_bytes: int = MAX_WAITING, gaps: bool = False
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: Literal[False] = False,
+    since: str | Mapping[str, str | None] | None = None,
+    positions: Literal[True],
+) -> Subscription[Published]: ...
+@overload
+def subscribe(
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: Literal[True],
+    since: str | Mapping[str, str | None] | None = None,
+    positions: Literal[True],
+) -> Subscription[Published | Gap]: ...
+def subscribe(
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: bool = False,
+    since: str | Mapping[str, str | None] | None = None,
+    positions: bool = False,
 ) -> Subscription[Any]:
     """Receive the messages of channels in this greenlet rather than have them sent to a client.
 
@@ -99,15 +134,18 @@ def subscribe(
             ``drop`` the new message; or ``conflate``: drop those that wait, so that the new one takes their place.
         max_bytes: Bytes that may wait, 136 counted for each message beside its payload.
         gaps: Have ``recv`` return a ``Gap`` where messages may be missing: what they told must be looked up elsewhere.
+        since: First receive what came after this position, or after that of each channel; as in ``Connection.join``.
+            ``recovered(channel)`` then says whether that is all.
+        positions: Have ``recv`` return ``Published`` rather than str and bytes.
 
     Raises:
         InvalidState: this process is no worker.
         ValueError: no such ``slow``, or a name that is too long.
     """
-    subscription: Subscription[Any] = Subscription(current_bus(), max_bytes, gaps=gaps)
+    subscription: Subscription[Any] = Subscription(current_bus(), max_bytes, gaps=gaps, positions=positions)
     try:
         for channel in channels:
-            subscription.join(channel, slow)
+            subscription.join(channel, slow, since if since is None or isinstance(since, str) else since.get(channel))
     except BaseException:
         subscription.close()
         raise

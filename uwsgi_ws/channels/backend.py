@@ -12,7 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Alone", "Backend", "OnGap", "OnMessage"]
+from uwsgi_ws.channels.history import History, Kept
+from uwsgi_ws.channels.positions import Keep
+
+__all__ = ["Backend", "OnGap", "OnHistory", "OnKept", "OnMessage"]
 
 
 class OnMessage(Protocol):
@@ -24,6 +27,10 @@ class OnMessage(Protocol):
 
 #: Called in the hub with a channel: messages may be missing between what came before and what will come. As OnMessage.
 OnGap = Callable[[str], None]
+#: Takes a message that is kept, and what ``OnMessage`` takes as ``excluded``. As OnMessage.
+OnKept = Callable[[Kept, int], None]
+#: Takes what is kept of a channel; None where that cannot be known. What is kept after it comes after it. As OnMessage.
+OnHistory = Callable[[str, History | None], None]
 
 
 class Backend(ABC):
@@ -38,7 +45,7 @@ class Backend(ABC):
     echoes = False
 
     @abstractmethod
-    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
+    def start(self, on_message: OnMessage, on_gap: OnGap, on_kept: OnKept) -> None:
         """Begin to hand on what others publish on the channels subscribed to, and perhaps on further ones."""
 
     @abstractmethod
@@ -61,32 +68,26 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def publish_kept(self, channel: str, opcode: int, payload: bytes, excluded: int, keep: Keep) -> None:
+        """Send a message to all subscribers, this worker's too, and keep it.
+
+        Arguments as in ``publish``, and how much of the channel is kept.
+        """
+
+    @abstractmethod
+    def read(self, channel: str, on_history: OnHistory, keep: Keep | None) -> None:
+        """Have what is kept of a channel told, soon or at once.
+
+        Args:
+            channel: One that has a subscriber here.
+            on_history: Is called once.
+            keep: How much of it is kept, if that is known. Then it has a position even before its first message.
+        """
+
+    @abstractmethod
     def count_elsewhere(self, channel: str) -> int:
         """Return the number of subscribers in other processes."""
 
     @abstractmethod
     def close(self) -> None:
         """Send what can be sent at once, and leave."""
-
-
-class Alone(Backend):
-    """The backend of a process without others."""
-
-    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
-        """Do nothing: no message will come."""
-
-    def subscribe(self, channel: str) -> None:
-        """Do nothing: no other process has to know."""
-
-    def unsubscribe(self, channel: str) -> None:
-        """Do nothing: no other process has to know."""
-
-    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
-        """Do nothing: there is no other process."""
-
-    def count_elsewhere(self, channel: str) -> int:
-        """Return 0."""
-        return 0
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to leave."""

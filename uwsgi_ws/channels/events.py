@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Encode", "Event", "Gap", "MemberJoined", "MemberLeft", "Published"]
+__all__ = ["Encode", "Event", "Gap", "MemberJoined", "MemberLeft", "Membership", "Published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,19 @@ class MemberLeft:
     channel: str
     member: dict[str, Any] = field(hash=False)
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What came of joining a channel.
+
+    Attributes:
+        recovered: Whether everything has been given that came after the position asked for; None if none was.
+        position: Where the channel was then: live messages come after it. None if it is not known.
+    """
+
+    recovered: bool | None = None
+    position: str | None = None
 
 
 #: What may happen on a channel.

@@ -16,10 +16,13 @@ from typing import Any
 
 from gevent.hub import Hub
 
-from uwsgi_ws.channels.backend import Backend, OnGap, OnMessage
+from uwsgi_ws.channels.backend import Backend, OnGap, OnHistory, OnKept, OnMessage
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.interest import Interest
+from uwsgi_ws.channels.local_history import LocalHistory
+from uwsgi_ws.channels.positions import Keep
 from uwsgi_ws.channels.records import (
+    BELL,
     BODY_SIZE,
     GAP,
     OVERHEAD,
@@ -191,11 +194,22 @@ class PipeBackend(Backend):
         hub: The hub that schedules the worker.
         queue_size: Bytes that may wait for each other worker; never less than one message of the largest size.
         max_message_size: Bytes allowed in a message.
+        history: What the instance keeps.
     """
 
     def __init__(
-        self, inboxes: Inboxes, seat: int, hub: Hub, cork: Cork, stats: Stats, *, queue_size: int, max_message_size: int
+        self,
+        inboxes: Inboxes,
+        seat: int,
+        hub: Hub,
+        cork: Cork,
+        stats: Stats,
+        *,
+        queue_size: int,
+        max_message_size: int,
+        history: LocalHistory,
     ) -> None:
+        self._history = history
         self._inboxes = inboxes
         self._seat = seat
         self._stats = stats
@@ -209,19 +223,22 @@ class PipeBackend(Backend):
         loop: Any = hub.loop
         self._watcher: Any = loop.io(self._inbox, _READ)
 
-    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
+    def start(self, on_message: OnMessage, on_gap: OnGap, on_kept: OnKept) -> None:
         """Read the inbox from now on."""
         self._on_message = on_message
         self._on_gap = on_gap
+        self._history.start(on_kept, on_gap)
         self._watcher.start(self._read)
 
     def subscribe(self, channel: str) -> None:
         """Write into the map that this worker has one subscriber more."""
         self._interest.add(encode_name(channel))
+        self._history.subscribe(channel)  # afterwards: what is kept from now on, this worker is told of
 
     def unsubscribe(self, channel: str) -> None:
         """Write into the map that this worker has one subscriber less."""
         self._interest.remove(encode_name(channel))
+        self._history.unsubscribe(channel)
 
     def count_elsewhere(self, channel: str) -> int:
         """Return what the map says of the other seats."""
@@ -249,6 +266,16 @@ class PipeBackend(Backend):
             elif not was_waiting:
                 self._cork.touch(outlet)
 
+    def publish_kept(self, channel: str, opcode: int, payload: bytes, excluded: int, keep: Keep) -> None:
+        """Write a message into the log, and ring where it has subscribers."""
+        self._history.append(channel, opcode, payload, excluded, keep)
+        self.publish(channel, BELL, b"")
+        self._history.catch_up(channel)
+
+    def read(self, channel: str, on_history: OnHistory, keep: Keep | None) -> None:
+        """Tell what is kept, at once."""
+        self._history.read(channel, on_history, keep)
+
     def _read(self) -> None:
         """Take packets from the inbox and hand on what they complete."""
         budget = _BATCH
@@ -261,7 +288,10 @@ class PipeBackend(Backend):
             try:
                 for record in self._assembler.feed(packet):
                     budget -= 1
-                    if record.opcode == GAP:
+                    if record.opcode == BELL:
+                        self._history.catch_up(record.channel)
+                    elif record.opcode == GAP:
+                        self._history.catch_up(record.channel)  # it may have been a bell
                         self._on_gap(record.channel)
                     else:
                         self._on_message(*record)
@@ -290,4 +320,5 @@ class PipeBackend(Backend):
         self._watcher.close()
         for outlet in self._outlets:
             outlet.close()
+        self._history.close()
         self._inboxes.vacate(self._seat)

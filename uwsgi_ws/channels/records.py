@@ -21,6 +21,7 @@ from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.plain import plain_str
 
 __all__ = [
+    "BELL",
     "BODY_SIZE",
     "GAP",
     "OVERHEAD",
@@ -44,6 +45,8 @@ _OPCODES = (1, 2)  # of text and of binary messages (RFC 6455 11.8)
 #: The opcode of a record that is no message, but says that some of its channel may be missing here. Workers alone write
 #: such records.
 GAP = 0
+#: The opcode of a record that is no message, but says that one was kept; see ``local_history``.
+BELL = 3
 _MAX_NAME = 65_535
 
 #: Bytes of a record beside its payload, at most.
@@ -105,7 +108,7 @@ def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
 
     Args:
         name: Of ``encode_name``.
-        opcode: 1, 2 or ``GAP``.
+        opcode: 1, 2, ``GAP`` or ``BELL``.
         payload: Of any length; the reader has a limit.
     """
     return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
@@ -123,7 +126,7 @@ class Decoder:
 
     Args:
         max_size: Bytes allowed in a payload.
-        has_gaps: Whether records may be gaps.
+        is_of_worker: Whether records may be gaps and bells.
 
     Attributes:
         error: What makes it no stream of records, once that has come; nothing behind it is looked at.
@@ -131,8 +134,8 @@ class Decoder:
 
     __slots__ = ("_buffer", "_max_size", "_needed", "_opcodes", "error")
 
-    def __init__(self, max_size: int, *, has_gaps: bool = False) -> None:
-        self._opcodes = (*_OPCODES, GAP) if has_gaps else _OPCODES
+    def __init__(self, max_size: int, *, is_of_worker: bool = False) -> None:
+        self._opcodes = (*_OPCODES, GAP, BELL) if is_of_worker else _OPCODES
         self._buffer = bytearray()
         self._needed = _RECORD.size  # bytes without which there is nothing to be done
         self._max_size = max_size
@@ -225,7 +228,7 @@ class Assembler:
         if known != generation:
             if decoder is not None and not decoder.is_idle:
                 self.torn += 1
-            decoder = Decoder(self._max_size, has_gaps=True)
+            decoder = Decoder(self._max_size, is_of_worker=True)
             self._streams[writer] = (generation, decoder)
         if decoder is None:
             self.stale += 1

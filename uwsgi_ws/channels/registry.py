@@ -19,13 +19,16 @@ class Registry(Generic[Subscriber, Terms]):
 
     Each subscription has terms, which mean nothing here. Neither map keeps what is empty, so channels that nobody
     subscribes to leave nothing behind.
+
+    Attributes:
+        by_channel: The first map, to look whether it is empty.
     """
 
-    __slots__ = ("_channels", "_subscribers")
+    __slots__ = ("_channels", "by_channel")
 
     def __init__(self) -> None:
         # Dicts keep an order: the subscriber that joined first is served first.
-        self._subscribers: dict[str, dict[Subscriber, Terms]] = {}
+        self.by_channel: dict[str, dict[Subscriber, Terms]] = {}
         self._channels: dict[Subscriber, dict[str, None]] = {}
 
     def add(self, channel: str, subscriber: Subscriber, terms: Terms) -> bool:
@@ -33,7 +36,7 @@ class Registry(Generic[Subscriber, Terms]):
         channels = self._channels.setdefault(subscriber, {})
         is_new = channel not in channels
         channels[channel] = None
-        self._subscribers.setdefault(channel, {})[subscriber] = terms
+        self.by_channel.setdefault(channel, {})[subscriber] = terms
         return is_new
 
     def remove(self, channel: str, subscriber: Subscriber) -> bool:
@@ -44,16 +47,20 @@ class Registry(Generic[Subscriber, Terms]):
         del channels[channel]
         if not channels:
             del self._channels[subscriber]
-        subscribers = self._subscribers[channel]
+        subscribers = self.by_channel[channel]
         del subscribers[subscriber]
         if not subscribers:
-            del self._subscribers[channel]
+            del self.by_channel[channel]
         return True
 
     def subscribers(self, channel: str) -> tuple[tuple[Subscriber, Terms], ...]:
         """Return a channel's subscribers and their terms, in the order in which they came."""
-        subscribers = self._subscribers.get(channel)
+        subscribers = self.by_channel.get(channel)
         return tuple(subscribers.items()) if subscribers else ()
+
+    def terms(self, channel: str, subscriber: Subscriber) -> Terms | None:
+        """Return on what terms a subscriber is subscribed; None if it is not."""
+        return self.by_channel.get(channel, {}).get(subscriber)
 
     def channels(self, subscriber: Subscriber) -> tuple[str, ...]:
         """Return what a subscriber is subscribed to now."""
@@ -61,4 +68,4 @@ class Registry(Generic[Subscriber, Terms]):
 
     def count(self, channel: str) -> int:
         """Return how many are subscribed to a channel."""
-        return len(self._subscribers.get(channel, ()))
+        return len(self.by_channel.get(channel, ()))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from gevent.event import Event
 
-from uwsgi_ws.channels.events import Gap
-from uwsgi_ws.channels.overflow import Overflow, Slow
+from uwsgi_ws.channels.events import Gap, Membership, Published
+from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
+from uwsgi_ws.channels.positions import Position
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.websocket.frames import TEXT
@@ -34,13 +35,23 @@ __all__ = ["MAX_WAITING", "Subscription"]
 #: Bytes of messages that may wait by default: as many as one message may have by default.
 MAX_WAITING = 1_048_576
 
+#: A message with its channel and its position.
+_Placed = tuple[int, bytes, str, Position | None]
+
 
 class Joins(Protocol):
     """A worker's bus, as its subscriptions see it."""
 
     stats: Stats
 
-    def join(self, channel: str, subscriber: Any, slow: Slow = "close") -> None:
+    def join(
+        self,
+        channel: str,
+        subscriber: Any,
+        slow: Slow = "close",
+        on_gap: GapPolicy = "ignore",
+        since: str | None = None,
+    ) -> Membership:
         """Add a subscriber to a channel."""
 
     def leave(self, channel: str, subscriber: Any) -> None:
@@ -58,37 +69,48 @@ class Subscription(Generic[Item]):
     Args:
         max_bytes: Bytes that may wait, ``MESSAGE_OVERHEAD`` counted for each message beside its payload.
         gaps: Whether a ``Gap`` comes where messages may be missing.
+        positions: Whether messages come as ``Published``.
 
     Attributes:
         dropped: Messages lost so far because too much waited.
     """
 
-    def __init__(self, bus: Joins, max_bytes: int, *, gaps: bool = False) -> None:
+    def __init__(self, bus: Joins, max_bytes: int, *, gaps: bool = False, positions: bool = False) -> None:
         self._bus = bus
         self._max_bytes = max_bytes
         self._gaps = gaps
-        self._messages: deque[Message | Gap] = deque()
+        self._positions = positions
+        self._memberships: dict[str, Membership] = {}
+        self._messages: deque[Message | _Placed | Gap] = deque()
         self._waiting_gaps: dict[str, int] = {}  # how many of each channel are among them
         self._size = 0
         self._has_news = Event()  # set while there is something to learn
         self._end = ""  # why there will be no more messages
         self.dropped = 0
 
-    def join(self, channel: str, slow: Slow = "close") -> None:
-        """Subscribe to a channel; arguments as ``Bus.join``.
+    def join(self, channel: str, slow: Slow = "close", since: str | None = None) -> Membership:
+        """Subscribe to a channel; arguments and result as ``Bus.join``.
 
         Raises:
             InvalidState: the subscription is closed.
         """
         if self._end:
             raise InvalidState(self._end)
-        in_hub(self._bus.join, channel, self, slow)
+        membership = in_hub(self._bus.join, channel, self, slow, "ignore", since)
+        self._memberships[channel] = membership
+        return membership
+
+    def recovered(self, channel: str) -> bool | None:
+        """Return whether all of a channel comes that came after the position asked for; None if none was."""
+        membership = self._memberships.get(channel)
+        return None if membership is None else membership.recovered
 
     def leave(self, channel: str) -> None:
         """Unsubscribe from a channel; what waits of its messages stays."""
+        self._memberships.pop(channel, None)
         in_hub(self._bus.leave, channel, self)
 
-    def offer(self, message: Message, overflow: Overflow) -> bool:
+    def offer(self, message: Message, overflow: Overflow, channel: str = "", position: Position | None = None) -> bool:
         """Take a message for later; return whether it was taken. Called by the bus."""
         size = len(message[1]) + MESSAGE_OVERHEAD
         if self._size + size > self._max_bytes:
@@ -104,7 +126,7 @@ class Subscription(Generic[Item]):
             self._size = 0
             for channel in gaps:
                 self._append_gap(channel)
-        self._messages.append(message)
+        self._messages.append((*message, channel, position) if self._positions else message)
         self._size += size
         self._has_news.set()
         return True
@@ -148,17 +170,20 @@ class Subscription(Generic[Item]):
         """
         item: Any = in_hub(self._take, timeout)
         if type(item) is tuple:
-            opcode, payload = item
+            opcode, payload, *place = item
             item = payload.decode() if opcode == TEXT else payload
-        return item  # type: ignore[no-any-return]  # a Gap only where gaps are asked for
+            if place:
+                channel, position = place
+                item = Published(channel, item, None if position is None else str(position))
+        return item  # type: ignore[no-any-return]  # a Gap, or a position, only where that is asked for
 
     def recv_message(self, timeout: float | None = None) -> Message | None:
-        """Return the next message as opcode and bytes; see ``recv``. For a subscription without gaps."""
+        """Return the next message as opcode and bytes; see ``recv``. For one without gaps and positions."""
         message = in_hub(self._take, timeout)
-        assert not isinstance(message, Gap), "it has none"
+        assert message is None or (not isinstance(message, Gap) and len(message) == 2), "it has none"
         return message
 
-    def _take(self, timeout: float | None) -> Message | Gap | None:
+    def _take(self, timeout: float | None) -> Message | _Placed | Gap | None:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._messages:
             if self._end:

@@ -51,7 +51,8 @@ class Company:
             BootError: there is no memory, or there are no descriptors.
         """
         if self._common is None:
-            self._common = Common(min(workers + SPARE, MAX_WORKERS))
+            room = self._options.channel_history_memory * 1024
+            self._common = Common(min(workers + SPARE, MAX_WORKERS), room)
             self.places.seats = self._common.scoreboard.seats
 
     def too_late(self, options: Options) -> Iterator[str]:
@@ -102,7 +103,15 @@ class Company:
         if place.seat is None:
             return Post(place.worker_id, place.spawns)
         common = self._common
-        return Post(place.worker_id, place.spawns, place.seat, common.inboxes, common.open_websockets, self._others)
+        return Post(
+            place.worker_id,
+            place.spawns,
+            place.seat,
+            common.inboxes,
+            common.open_websockets,
+            self._others,
+            message_log=common.message_log,
+        )
 
     def _others(self) -> Iterator[WorkerStatus]:
         assert self._common is not None

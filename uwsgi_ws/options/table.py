@@ -20,6 +20,7 @@ from uwsgi_ws.options.row import Row, option, rows_of
 from uwsgi_ws.options.setting import COMMAND_LINE, Findings, Setting
 from uwsgi_ws.options.uwsgi_only import FOREIGN, IGNORED, MISTAKEN, REFUSED
 from uwsgi_ws.options.values import (
+    ChannelHistory,
     CheaperAlgorithm,
     CompanionSpec,
     CronSpec,
@@ -742,6 +743,19 @@ class Options:
         group="Channels",
         help="What may wait in a worker for each other worker, or Redis server, that does not take its messages; past "
         "it they are dropped.",
+    )
+    channel_history: tuple[ChannelHistory, ...] = option(
+        (),
+        group="Channels",
+        help="Keep the last messages of the channels whose names fit a pattern as in a shell, for SECONDS or a day, "
+        "for clients that come back. The first pattern that fits counts; 0 keeps none.",
+    )
+    channel_history_memory: int = option(
+        65_536,
+        unit="KiB",
+        at_least=64,
+        group="Channels",
+        help="What the messages that are kept may take, of all channels together, where they are not kept in Redis.",
     )
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."

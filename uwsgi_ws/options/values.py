@@ -22,6 +22,7 @@ from uwsgi_ws.options.memories import pairs, parse_area, parse_cache, parse_metr
 
 __all__ = [
     "TYPES",
+    "ChannelHistory",
     "CheaperAlgorithm",
     "CompanionSpec",
     "CronSpec",
@@ -62,6 +63,9 @@ Origin = NewType("Origin", str)  #: ``scheme://host[:port]`` in lower case, or `
 
 Leniency = NewType("Leniency", frozenset[str])  #: some of ``LENIENCIES``
 
+#: Seconds that fit where they go.
+_LONGEST = 2**31 - 1
+
 LENIENCIES = ("handshake", "masking", "subprotocol")
 
 
@@ -86,6 +90,20 @@ class MetricsAddress(NamedTuple):
 
     address: Address
     path: str
+
+
+class ChannelHistory(NamedTuple):
+    """What is kept of some channels.
+
+    Attributes:
+        pattern: Of their names, as in a shell.
+        messages: The last so many.
+        seconds: For so long.
+    """
+
+    pattern: str
+    messages: int
+    seconds: int
 
 
 class Header(NamedTuple):
@@ -246,6 +264,19 @@ def _mode(text: str) -> FileMode:
     if not re.fullmatch("[0-7]{3,4}", text):
         raise ValueError(f"{text!r} is not of the form 660: three or four octal digits")
     return FileMode(int(text, 8))
+
+
+def _channel_history(text: str) -> ChannelHistory:
+    pattern, equals, numbers = text.rpartition("=")
+    messages, comma, seconds = numbers.partition(",")
+    if not equals or not pattern or not messages.isdecimal() or (comma and not seconds.isdecimal()):
+        raise ValueError(f"{text!r} is not PATTERN=MESSAGES[,SECONDS]")
+    history = ChannelHistory(pattern, int(messages), int(seconds) if comma else 86_400)
+    if history.messages > 1_000_000:
+        raise ValueError(f"{text!r} keeps more than 1000000 messages of a channel")
+    if not 1 <= history.seconds <= _LONGEST:
+        raise ValueError(f"{text!r} keeps them for {history.seconds} seconds, 1 to {_LONGEST} allowed")
+    return history
 
 
 def _mount(text: str) -> Mount:
@@ -539,6 +570,7 @@ TYPES = {
     "CheaperAlgorithm": Type(_algorithm, "NAME", _algorithm_of_file),
     "FilePattern": Type(_file_pattern, "REGEX"),
     "HeaderMap": Type(_header_map, "drop|keep|refuse"),
+    "ChannelHistory": Type(_channel_history, "PATTERN=MESSAGES[,SECONDS]"),
     "Mount": Type(_mount, lenient=_mount_of_file),
     "Variable": Type(_variable, "NAME=VALUE"),
     "Origin": Type(_origin, "ORIGIN"),

@@ -26,10 +26,14 @@ from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.api.memories import shared_functions
 from uwsgi_ws.api.websocket_environ import add_for_websocket
 from uwsgi_ws.certificates import SecureAddress
-from uwsgi_ws.channels.backend import Alone, Backend
+from uwsgi_ws.channels.alone import Alone
+from uwsgi_ws.channels.backend import Backend
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.local_history import LocalHistory
+from uwsgi_ws.channels.message_log import LogMemory
 from uwsgi_ws.channels.pipes import PipeBackend
+from uwsgi_ws.channels.positions import keeper
 from uwsgi_ws.companions.runner import CompanionRunner, Pool
 from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
@@ -143,6 +147,9 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
 def _find_engine(options: Options) -> Engine | None:
     """Return what channels go through, and see whether they do."""
     if options.channels == "pipes":
+        if options.channel_history_memory * 1024 < 4 * options.max_message_size:
+            needed = 4 * options.max_message_size // 1024
+            raise options.error("channel-history-memory", f"messages may be so large that it needs {needed} KiB")
         return None
     if find_spec("redis") is None or find_spec("hiredis") is None:
         raise options.error("channels", "Redis needs the packages redis and hiredis: pip install 'uwsgi_ws[redis]'")
@@ -509,7 +516,14 @@ def _make_compressors(options: Options) -> Compressors | None:
     return Compressors(settings, None if options.gevent else monkey.get_original("_thread", "allocate_lock")())
 
 
-def make_bus(options: Options, engine: Engine | None, server: Server, inboxes: Inboxes | None, seat: int) -> Bus:
+def make_bus(
+    options: Options,
+    engine: Engine | None,
+    server: Server,
+    inboxes: Inboxes | None,
+    seat: int,
+    message_log: LogMemory | None,
+) -> Bus:
     """Return a worker's channels; in the worker's own process, as ``make_server``.
 
     Args:
@@ -518,8 +532,9 @@ def make_bus(options: Options, engine: Engine | None, server: Server, inboxes: I
         server: Whose hub the channels run in, and whose counters they count in.
         inboxes: Shared with other workers; None when there are none.
         seat: Whose inbox is this worker's.
+        message_log: What is kept, shared with the workers before and beside this one; None has it made here.
     """
-    backend: Backend = Alone()
+    backend: Backend
     if engine is not None:
         from uwsgi_ws.channels.redis.backend import RedisBackend
 
@@ -532,17 +547,22 @@ def make_bus(options: Options, engine: Engine | None, server: Server, inboxes: I
             queue_size=options.channel_queue * 1024,
             max_message_size=options.max_message_size,
         )
-    elif inboxes is not None:
-        backend = PipeBackend(
-            inboxes,
-            seat,
-            server.hub,
-            server.poller.cork,
-            server.stats,
-            queue_size=options.channel_queue * 1024,
-            max_message_size=options.max_message_size,
-        )
-    return Bus(backend, server.hub, server.stats, max_message_size=options.max_message_size)
+    else:
+        history = LocalHistory(message_log or LogMemory(options.channel_history_memory * 1024), server.hub)
+        backend = Alone(history)
+        if inboxes is not None:
+            backend = PipeBackend(
+                inboxes,
+                seat,
+                server.hub,
+                server.poller.cork,
+                server.stats,
+                queue_size=options.channel_queue * 1024,
+                max_message_size=options.max_message_size,
+                history=history,
+            )
+    keep_for = keeper(options.channel_history) if options.channel_history else None
+    return Bus(backend, server.hub, server.stats, max_message_size=options.max_message_size, keep_for=keep_for)
 
 
 def _load_certificates(options: Options, sockets: Sockets, keys: Contents) -> dict[SecureAddress, Certificates]:

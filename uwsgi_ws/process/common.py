@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from uwsgi_ws.channels.inboxes import Inboxes, raise_descriptor_limit
+from uwsgi_ws.channels.message_log import ROOM, LogMemory
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
 from uwsgi_ws.shared.measures import MeasuresBoard, Retired
@@ -101,12 +102,13 @@ class Common:
 
     Args:
         processes: How many workers there are.
+        history_room: Bytes that their channels may keep.
 
     Raises:
         BootError: too many for the descriptors that this process may have, or for channels.
     """
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, history_room: int = ROOM) -> None:
         self.master_pid = os.getpid()
         self.processes = processes
         # A worker and its successor live at the same time for a while.
@@ -117,6 +119,8 @@ class Common:
         self.retired = Retired()
         #: What channels go through, one for each seat; None for a single worker, which writes to no other.
         self.inboxes = Inboxes(2 * processes) if processes > 1 else None
+        #: What their channels keep.
+        self.message_log = LogMemory(history_room)
         #: What limits on the number of WebSockets count by.
         self.open_websockets = OpenWebSockets(
             memoryview(mmap.mmap(-1, OpenWebSockets.size(2 * processes))), 2 * processes
@@ -145,6 +149,7 @@ class Common:
         self.open_websockets.vacate(seat)
         if self.inboxes is not None:
             self.inboxes.vacate(seat)
+        self.message_log.note_death()
 
     def new_signals(self) -> SignalTable:
         """Return a table for signals of uWSGI's, for workers that are still to be forked."""

@@ -121,7 +121,7 @@ class Master:
         hooks.run(self._options, "asap")
         self._sockets = Sockets.open(self._options)
         self._keys = read_keys(self._options)
-        self._common = Common(self._options.processes)
+        self._common = Common(self._options.processes, self._options.channel_history_memory * 1024)
         self._watchdog = Watchdog(self._options, self._common.scoreboard)
         self._meanings: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self._reload,

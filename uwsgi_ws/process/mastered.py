@@ -57,7 +57,15 @@ class MasteredWorker(Worker):
         self._begins_paused = order.is_paused
         self._is_spent = False
         others = partial(common.scoreboard.others, order.seat)
-        post = Post(order.worker_id, order.spawns, order.seat, common.inboxes, common.open_websockets, others)
+        post = Post(
+            order.worker_id,
+            order.spawns,
+            order.seat,
+            common.inboxes,
+            common.open_websockets,
+            others,
+            message_log=common.message_log,
+        )
         super().__init__(options, sockets, equipment, applications, instance, post)
 
     def __str__(self) -> str:

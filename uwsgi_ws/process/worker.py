@@ -25,6 +25,7 @@ from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.channel_socket import ChannelSocket
 from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.message_log import LogMemory
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub import own
 from uwsgi_ws.hub.own import keep_signal
@@ -73,6 +74,7 @@ class Post:
         inboxes: What channels go through to other workers; None where there are none.
         open_websockets: What limits on WebSockets count by; None where no other worker counts.
         others: Yields how the other workers stand.
+        message_log: What the instance's channels keep; None where this worker is the instance.
     """
 
     worker_id: int = 1
@@ -81,6 +83,7 @@ class Post:
     inboxes: Inboxes | None = None
     open_websockets: OpenWebSockets | None = None
     others: Callable[[], Iterator[WorkerStatus]] = lambda: iter(())
+    message_log: LogMemory | None = None
 
 
 class Worker:
@@ -116,7 +119,7 @@ class Worker:
         self._server = make_server(
             options, equipment, applications, post.worker_id, Stats(), post.open_websockets, post.seat
         )
-        self._bus = make_bus(options, equipment.engine, self._server, post.inboxes, post.seat)
+        self._bus = make_bus(options, equipment.engine, self._server, post.inboxes, post.seat, post.message_log)
         use_bus(self._bus)
         self._channel_sockets: list[ChannelSocket] = []
         self.heartbeat = Heartbeat(self._server, post.worker_id, post.spawns)

@@ -60,6 +60,16 @@ def in_the_hub(method: Method) -> Method:
     return cast("Method", call)
 
 
+def outside_the_lock(method: Method) -> Method:
+    """Return a method that does the same, done by the hub: it may wait there, so it must not keep the lock."""
+
+    @wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return in_hub(method, self, *args, **kwargs)
+
+    return cast("Method", call)
+
+
 def inside_the_lock(method: Method) -> Method:
     """Return a method that does the same, done inside the lock by the thread that calls it."""
 
@@ -105,7 +115,7 @@ class ThreadConnection(Connection):
 
     offer = in_the_hub(Connection.offer)
     ping = in_the_hub(Connection.ping)
-    join = in_the_hub(Connection.join)
+    join = outside_the_lock(Connection.join)
     leave = in_the_hub(Connection.leave)
     close = in_the_hub(Connection.close)
     abort = in_the_hub(Connection.abort)

@@ -14,6 +14,7 @@ from typing import Any
 from gevent.exceptions import BlockingSwitchOutError
 
 from uwsgi_ws.channels.bus import current_bus
+from uwsgi_ws.channels.events import Encode, Membership
 from uwsgi_ws.channels.overflow import GapPolicy, Slow
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.hub import greenlets
@@ -272,7 +273,15 @@ class Connection(LiveConnection):
 
     # Channels
 
-    def join(self, channel: str, *, slow: Slow = "close", on_gap: GapPolicy = "ignore") -> None:
+    def join(
+        self,
+        channel: str,
+        *,
+        slow: Slow = "close",
+        on_gap: GapPolicy = "ignore",
+        since: str | None = None,
+        encode: Encode | None = None,
+    ) -> Membership:
         """Have a channel's messages sent to the peer from now on, whatever the application does.
 
         Without effect when it has been joined already, but for the terms. It is left when the connection ends.
@@ -282,15 +291,26 @@ class Connection(LiveConnection):
             slow: What is given up when a peer does not take them in time, as in ``broadcast``.
             on_gap: What becomes of the connection when messages for this worker may have been lost: ``close`` it with
                 1012, so that the peer comes back and asks for what it needs, or ``ignore``.
+            since: First send what came after this position, which the peer has been told (see ``encode``): any text, it
+                may be wrong. ``"oldest"`` sends all that is kept, ``"latest"`` nothing. It waits for that, a few
+                seconds at most. A channel that has been joined already is joined anew.
+            encode: A function that says how an event of the channel goes to the peer: it is given a ``Published``, a
+                ``Gap``, a ``MemberJoined`` or a ``MemberLeft``, and returns str, bytes, or None for nothing. It is
+                called once for each event and function, not for each peer, must not wait, and should not be made anew
+                for each connection. Without it messages go as they are, and nothing else does.
+
+        Returns:
+            Whether the peer has been sent all that came after ``since``, and where live messages begin.
 
         Raises:
             ConnectionClosed: the connection has ended.
             ValueError: the name is longer than 65,535 bytes, or no such ``slow`` or ``on_gap``.
         """
         self._check_is_open()
-        bus = current_bus()
-        bus.join(channel, self, slow, on_gap)
-        self._bus = bus
+        self._bus = bus = current_bus()
+        membership = bus.join(channel, self, slow, on_gap, since, encode)
+        self._check_is_open()
+        return membership
 
     def leave(self, channel: str) -> None:
         """Undo ``join``; without effect when the channel has not been joined."""

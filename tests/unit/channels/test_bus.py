@@ -8,7 +8,8 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from uwsgi_ws.channels.backend import Alone, OnGap, OnMessage
+from uwsgi_ws.channels.alone import Alone
+from uwsgi_ws.channels.backend import OnGap, OnKept, OnMessage
 from uwsgi_ws.channels.bus import Bus, current_bus, use_bus
 from uwsgi_ws.channels.events import Gap
 from uwsgi_ws.channels.overflow import Overflow
@@ -28,7 +29,7 @@ class Backend(Alone):
     def __init__(self) -> None:
         self.told: list[tuple[object, ...]] = []
 
-    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
+    def start(self, on_message: OnMessage, on_gap: OnGap, on_kept: OnKept) -> None:
         self.bring, self.lose = on_message, on_gap
 
     def subscribe(self, channel: str) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from uwsgi_ws.channels.positions import Position
 from uwsgi_ws.channels.records import GAP
-from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, decode, encode, encode_gap
+from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, KEPT, decode, decode_kept, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 
@@ -39,7 +40,7 @@ def test_what_others_publish_is_a_message_or_refused(data: bytes) -> None:
     except ChannelError:
         assert data.startswith(b"\0ws")
     else:
-        assert opcode in (TEXT, BINARY, GAP)
+        assert opcode in (TEXT, BINARY, GAP, KEPT)
         if opcode == TEXT:
             payload.decode()
 
@@ -53,3 +54,16 @@ def test_a_head_that_nobody_knows_is_refused(data: bytes) -> None:
 def test_bytes_without_a_head_are_binary_if_they_are_no_text() -> None:
     assert decode(b"\xff") == (BINARY, b"\xff", b"")
     assert decode("é".encode()) == (TEXT, "é".encode(), b"")
+
+
+@given(st.binary())
+def test_a_position_stands_before_what_is_kept(data: bytes) -> None:
+    opcode, payload, _ = decode(b"\0wskab12-17 " + data)
+    assert opcode == KEPT
+    assert decode_kept(payload) == (Position("ab12", 17), data)
+
+
+@given(st.binary().filter(lambda data: b"-" not in data))
+def test_what_has_no_position_is_not_kept(data: bytes) -> None:
+    with pytest.raises(ChannelError, match="its position is"):
+        decode_kept(data)

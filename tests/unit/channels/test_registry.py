@@ -44,7 +44,7 @@ class Subscriptions(RuleBasedStateMachine):
 
     @invariant()
     def what_is_empty_is_not_kept(self) -> None:
-        assert set(self.registry._subscribers) == {channel for channel, _ in self.pairs}
+        assert set(self.registry.by_channel) == {channel for channel, _ in self.pairs}
         assert set(self.registry._channels) == {subscriber for _, subscriber in self.pairs}
 
 

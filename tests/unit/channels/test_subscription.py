@@ -6,9 +6,11 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from uwsgi_ws.channels.backend import Alone
+from uwsgi_ws.channels.alone import Alone
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.events import Gap
+from uwsgi_ws.channels.local_history import LocalHistory
+from uwsgi_ws.channels.message_log import LogMemory
 from uwsgi_ws.channels.overflow import Overflow
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
@@ -22,7 +24,7 @@ ROOM = 2 * (MESSAGE_OVERHEAD + 1)
 
 @pytest.fixture
 def bus() -> Bus:
-    return Bus(Alone(), get_hub(), Stats(), max_message_size=1_000)
+    return Bus(Alone(LocalHistory(LogMemory(1 << 20), get_hub())), get_hub(), Stats(), max_message_size=1_000)
 
 
 def taken(subscription: Subscription) -> list[str | bytes | None]:

@@ -41,6 +41,7 @@ from uwsgi_ws.options import (
     rows_of,
 )
 from uwsgi_ws.options.values import (
+    ChannelHistory,
     CronSpec,
     DaemonSpec,
     Expiry,
@@ -72,6 +73,7 @@ SAMPLES = {  # a good value for each type
     "HeaderMap": ("keep", "keep"),
     "CheaperAlgorithm": ("spare2", "spare2"),
     "Trusted": ("10.1.0.0/16", ip_network("10.1.0.0/16")),
+    "ChannelHistory": ("room-*=100,60", ChannelHistory("room-*", 100, 60)),
     "Mount": ("/chat=chat.py", Mount("/chat", "chat.py")),
     "Variable": ("NAME=VALUE", Variable("NAME", "VALUE")),
     "SecureAddress": (
@@ -370,6 +372,10 @@ class TestValues:
 
     def test_a_number_of_absurd_length_is_an_option_error_too(self):
         assert "not a whole number" in problem_of("--gevent", "9" * 5000)
+        for text in ("room", "=5", "a=", "a=x", "a=-1", "a=5,", "a=5,x", "a=5,1.5"):
+            assert "is not PATTERN=MESSAGES[,SECONDS]" in problem_of("--channel-history", text)
+        assert "keeps more than 1000000 messages" in problem_of("--channel-history", "a=1000001")
+        assert "keeps them for 0 seconds, 1 to" in problem_of("--channel-history", "a=1,0")
         assert "out of bounds" in problem_of("--gevent", "9" * 99)
         assert "out of bounds" in problem_of("--http-timeout", "9" * 99)
 
@@ -382,6 +388,7 @@ class TestValues:
         assert problem_of("--mount", text) == (f"--mount: {text!r} is not of the form /path=target (command line)")
 
     def test_a_mounts_target_may_hold_equals_signs(self):
+        assert parse(["--channel-history", "a=b=7"]).channel_history == (ChannelHistory("a=b", 7, 86_400),)
         assert parse(["--static-map", "/a=/srv/b=c"]).static_map == (Mount("/a", "/srv/b=c"),)
 
     def test_a_variable_may_be_empty_and_hold_equals_signs_but_needs_a_name(self):

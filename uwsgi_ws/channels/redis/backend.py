@@ -20,12 +20,14 @@ import gevent
 from gevent.event import Event
 from gevent.hub import Hub
 
-from uwsgi_ws.channels.backend import Backend, OnGap, OnMessage
+from uwsgi_ws.channels.backend import Backend, OnGap, OnHistory, OnKept, OnMessage
+from uwsgi_ws.channels.history import History, Kept
 from uwsgi_ws.channels.inboxes import Inboxes
+from uwsgi_ws.channels.positions import Keep, Position
 from uwsgi_ws.channels.records import GAP, OVERHEAD, encode_name
 from uwsgi_ws.channels.redis.engine import Engine, Layout, Node
 from uwsgi_ws.channels.redis.link import Link, in_thread_unless_patched
-from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, decode, encode, encode_gap
+from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, KEPT, decode, decode_kept, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.shared.counts import SeatCounts
 from uwsgi_ws.stats import Stats
@@ -89,12 +91,15 @@ class RedisBackend(Backend):
         self._links: dict[Node, Link] = {}
         self._homes: dict[bytes, Link] = {}  # where each of the channels is subscribed to
         self._doubts = Event()
-        self._unheard: dict[bytes, None] = {}  # the channels of what was lost before there was a server to tell
+        self._cursors: dict[bytes, Position] = {}  # the last messages that came of those that keep them
+        self._reads: dict[bytes, tuple[OnHistory, Keep | None]] = {}  # what was asked, and not answered yet
+        self._unheard: dict[bytes, Keep | None] = {}  # the channels of what was lost before there was a server to tell
         self._lost_at = -1.0
         self._keeper: Any = None
 
-    def start(self, on_message: OnMessage, on_gap: OnGap) -> None:
+    def start(self, on_message: OnMessage, on_gap: OnGap, on_kept: OnKept) -> None:
         """Connect; go on without a connection if there is none soon."""
+        self._on_kept = on_kept
         self._on_message = on_message
         self._on_gap = on_gap
         is_found = Event()
@@ -125,6 +130,8 @@ class RedisBackend(Backend):
         if count == 0:
             name = self._name_of(channel)
             del self._channels[name]
+            self._cursors.pop(name, None)
+            self._reads.pop(name, None)
             home = self._homes.pop(name, None)
             if home is not None:
                 home.unsubscribe(name)
@@ -175,7 +182,7 @@ class RedisBackend(Backend):
 
     # Publishing
 
-    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
+    def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0, keep: Keep | None = None) -> None:
         """Send a message to all subscribers; one for which the queue has no room is dropped and counted."""
         mark = b""
         if excluded:
@@ -183,13 +190,17 @@ class RedisBackend(Backend):
         name = self._name_of(channel)
         link = self._link_of(name)
         if link is None:
-            self._lose(name)
+            self._lose(name, keep)
         else:
-            link.publish(name, encode(opcode, payload, mark))
+            link.publish(name, encode(opcode, payload, mark), keep)
 
-    def _lose(self, name: bytes) -> None:
+    def publish_kept(self, channel: str, opcode: int, payload: bytes, excluded: int, keep: Keep) -> None:
+        """Send it, and have it kept, by one call."""
+        self.publish(channel, opcode, payload, excluded, keep)
+
+    def _lose(self, name: bytes, keep: Keep | None) -> None:
         self._stats.channel_drops += 1
-        self._unheard[name] = None
+        self._unheard[name] = keep
         self._log_now_and_then("a channel message is dropped: no server is known for it yet")
 
     def _log_now_and_then(self, line: str) -> None:
@@ -198,6 +209,48 @@ class RedisBackend(Backend):
         if now >= self._lost_at + 1.0:
             self._lost_at = now
             _log.warning("%s", line)
+
+    # History
+
+    def read(self, channel: str, on_history: OnHistory, keep: Keep | None) -> None:
+        """Ask for what is kept, now or as soon as the channel's messages come."""
+        name = self._name_of(channel)
+        self._reads[name] = (on_history, keep)
+        self._ask(name)
+
+    def _ask(self, name: bytes) -> None:
+        home = self._homes.get(name)
+        if home is not None:
+            read = self._reads[name]
+            home.read(name, read[1], read)
+
+    def take_history(self, name: bytes, token: object, reply: Any) -> None:
+        """Hand on what is kept; all that came before has come already."""
+        read = self._reads.get(name)
+        channel = self._channels.get(name)
+        if read is None or read is not token or channel is None:
+            return  # it was asked again since then, or is not wanted any more
+        del self._reads[name]
+        history = None if reply is None else self._history_of(channel, reply)
+        if history is not None and history.last is not None:
+            if self._cursors.get(name, history.last) != history.last:
+                self._on_gap(channel)
+            self._cursors[name] = history.last
+        read[0](channel, history)
+
+    def _history_of(self, channel: str, reply: Any) -> History | None:
+        epoch, last, entries = reply
+        kept = []
+        try:
+            for id_, fields in entries:
+                position = Position(fields[1].decode(), int(id_.partition(b"-")[2]))
+                if len(fields) > 2:
+                    opcode, payload, _ = decode(fields[3])
+                    kept.append(Kept(channel, position, opcode, payload))
+        except (ChannelError, ValueError, IndexError, TypeError) as exc:
+            self._log_now_and_then(f"what is kept of channel {channel!r} is none of ours: {exc!r}")
+            return None
+        return History(Position(epoch.decode(), last) if epoch else None, kept)
 
     # What the links tell
 
@@ -208,6 +261,9 @@ class RedisBackend(Backend):
             return  # it came after the last one had left
         try:
             opcode, payload, mark = decode(data)
+            if opcode == KEPT:
+                self._take_kept(name, channel, payload)
+                return
             if len(payload) > self._max_message_size:
                 raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
         except ChannelError as exc:
@@ -218,9 +274,7 @@ class RedisBackend(Backend):
         if opcode == GAP:
             self._on_gap(channel)
             return
-        excluded = 0
-        if mark.startswith(self._mark):
-            excluded = int.from_bytes(mark[len(self._mark) :], "big") ^ self._mask
+        excluded = self._excluded_by(mark) if mark else 0
         try:
             self._on_message(channel, opcode, payload, excluded)
         except Exception:
@@ -228,11 +282,40 @@ class RedisBackend(Backend):
             _log.exception("a message could not be delivered")
             self._stats.channel_drops += 1
 
+    def _excluded_by(self, mark: bytes) -> int:
+        """Return the ``id`` of the connection of this process that a mark means; 0 for none."""
+        if not mark.startswith(self._mark):
+            return 0
+        return int.from_bytes(mark[len(self._mark) :], "big") ^ self._mask
+
+    def _take_kept(self, name: bytes, channel: str, payload: bytes) -> None:
+        position, data = decode_kept(payload)
+        before = self._cursors.get(name)
+        self._cursors[name] = position
+        if before is not None and (before.epoch != position.epoch or before.id + 1 != position.id):
+            self._on_gap(channel)
+        opcode, payload, mark = decode(data)
+        if len(payload) > self._max_message_size:
+            raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
+        if opcode == GAP:
+            self._on_gap(channel)
+            return
+        if opcode == KEPT:
+            raise ChannelError("not a message: it is kept twice")
+        try:
+            self._on_kept(Kept(channel, position, opcode, payload), self._excluded_by(mark))
+        except Exception:
+            _log.exception("a message could not be delivered")
+            self._stats.channel_drops += 1
+
     def is_live(self, name: bytes, *, has_gap: bool) -> None:
         """Tell the subscribers of what they may have missed."""
         channel = self._channels.get(name)
         if has_gap and channel is not None:
+            self._cursors.pop(name, None)
             self._on_gap(channel)
+        if name in self._reads:
+            self._ask(name)
 
     def doubt(self) -> None:
         """Ask soon where the channels are."""
@@ -273,17 +356,17 @@ class RedisBackend(Backend):
         for name in self._channels:
             self._settle(name, has_gap=True)
         for node in self._links.keys() - layout.nodes:
-            for name, command in self._links.pop(node).close():
+            for name, command, keep in self._links.pop(node).close():
                 link = self._link_of(name)
                 if link is None:
-                    self._lose(name)
+                    self._lose(name, keep)
                 else:
-                    link.adopt([(name, command)])
+                    link.adopt([(name, command, keep)])
         unheard, self._unheard = self._unheard, {}
-        for name in unheard:
+        for name, keep in unheard.items():
             link = self._link_of(name)
             if link is not None:
-                link.publish(name, encode_gap())
+                link.publish(name, encode_gap(), keep)
 
     def close(self) -> None:
         """Send what is taken in a moment, and leave."""

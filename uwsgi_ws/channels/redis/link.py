@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import socket
 import ssl
@@ -30,6 +31,8 @@ from gevent.hub import Hub
 from gevent.socket import wait_read, wait_write
 from hiredis import HiredisError, PushNotification, Reader, ReplyError, pack_command
 
+from uwsgi_ws.channels.positions import Keep
+from uwsgi_ws.channels.redis import scripts
 from uwsgi_ws.channels.redis.engine import Engine, Node
 from uwsgi_ws.channels.redis.wire import encode_gap
 from uwsgi_ws.errors import ChannelError
@@ -38,7 +41,7 @@ from uwsgi_ws.stats import Stats
 
 __all__ = ["Link", "Owner", "in_thread_unless_patched"]
 
-_PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE, _PING = range(4)
+_PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE, _PING, _LOAD, _READ = range(6)
 _READ_SIZE = 65_536
 #: Bytes of commands handed to the socket at once: a pipeline of whatever has come, but no copy of a long queue.
 _CHUNK = 262_144
@@ -49,6 +52,9 @@ _BATCH = 500
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 #: What an error begins with when the server is not, or no longer, the one for a channel.
 _ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED")
+
+#: What an error begins with that the next message would get as well.
+_FOR_EVER = ("NOPERM", "WRONGTYPE")
 
 _pack: Any = pack_command  # which is declared to take but one argument
 _log = logging.getLogger("uwsgi_ws.channels")
@@ -63,8 +69,15 @@ class Owner(Protocol):
     def is_live(self, name: bytes, *, has_gap: bool) -> None:
         """From here on messages of a channel come; whether some may have been missed before."""
 
+    def take_history(self, name: bytes, token: object, reply: Any) -> None:
+        """What is kept of a channel; None where the server refuses to tell. The token is that of ``read``."""
+
     def doubt(self) -> None:
         """The servers may be others than thought."""
+
+
+#: To be sent: kind, channel, bytes, and how much of the channel is kept; or the token of a read.
+Command = tuple[int, bytes, bytes, Any]
 
 
 class _LinkLostError(Exception):
@@ -75,7 +88,8 @@ class Link:
     """Made in the worker, after the fork. Everything may be called at any time, connected or not.
 
     What is to be published waits in a queue of ``limit`` bytes; past it messages are dropped, counted and logged. The
-    channels of messages that were lost, here or on the way, get a gap as soon as something goes out again.
+    channels of messages that were lost, here or on the way, get a gap as soon as something goes out again; one that is
+    kept, where the message was to be kept.
 
     Args:
         node: The server.
@@ -102,12 +116,14 @@ class Link:
         self._verbs = tuple(f"{shard}{verb}".encode() for verb in ("PUBLISH", "SUBSCRIBE", "UNSUBSCRIBE"))
         self._wanted: dict[bytes, bool] = {}  # the channels subscribed to; whether a gap is to be told
         self._refused: set[bytes] = set()  # those of them that the server does not give
-        self._waiting: deque[tuple[int, bytes, bytes]] = deque()  # commands to send: kind, channel, bytes
+        self._confirmed: set[bytes] = set()  # those of them that the server has said yes to
+        self._has_scripts = False  # whether it has, or will have had, what history needs
+        self._waiting: deque[Command] = deque()  # commands to send
         self._size = 0  # bytes of those, and of what is being sent
-        self._pending: deque[tuple[int, bytes]] = deque()  # commands sent, without an answer yet
+        self._pending: deque[tuple[int, bytes, Any]] = deque()  # commands sent, without an answer yet
         # The channels of what was lost, until that has been said there: before what waits, or behind it.
-        self._lost_on_the_way: dict[bytes, None] = {}
-        self._dropped: dict[bytes, None] = {}
+        self._lost_on_the_way: dict[bytes, Keep | None] = {}
+        self._dropped: dict[bytes, Keep | None] = {}
         self._has_work = Event()
         self._heard_at = 0.0
         self._unlogged = 0
@@ -119,16 +135,40 @@ class Link:
 
     # What the backend calls
 
-    def publish(self, name: bytes, data: bytes) -> None:
+    def publish(self, name: bytes, data: bytes, keep: Keep | None = None) -> None:
         """Send a message soon, or drop it."""
-        command = _pack((self._verbs[_PUBLISH], name, data))
+        command = self._publishing(name, data, keep)
         if self._size + len(command) > self._limit:
-            self._lose(name, self._dropped)
+            self._lose(name, self._dropped, keep)
             return
         if name in self._dropped:
             gap = {name: self._dropped.pop(name)}
             self._waiting.extend(self._gaps_of(gap))
-        self._enqueue(_PUBLISH, name, command)
+        self._enqueue(_PUBLISH, name, command, keep)
+
+    def _publishing(self, name: bytes, data: bytes, keep: Keep | None) -> bytes:
+        if keep is None:
+            return _pack((self._verbs[_PUBLISH], name, data))  # type: ignore[no-any-return]
+        self._load_scripts()
+        return _call(scripts.PUBLISH, name, keep, data, self._verbs[_PUBLISH])
+
+    def _load_scripts(self) -> None:
+        if not self._has_scripts:
+            self._has_scripts = True
+            if self._connection is not None:
+                for script in (scripts.PUBLISH, scripts.READ):
+                    self._enqueue(_LOAD, b"", _pack((b"SCRIPT", b"LOAD", script.text)))
+
+    def read(self, name: bytes, keep: Keep | None, token: object) -> bool:
+        """Have what is kept of a channel told, if its messages come already; else say no.
+
+        When the connection is lost there is no answer.
+        """
+        if name not in self._confirmed:
+            return False
+        self._load_scripts()
+        self._enqueue(_READ, name, _call(scripts.READ, name, keep or Keep(0, 0)), token)
+        return True
 
     def subscribe(self, name: bytes, *, has_gap: bool) -> None:
         """Have a channel's messages come from now on.
@@ -146,6 +186,7 @@ class Link:
         """Undo ``subscribe``."""
         if self._wanted.pop(name, None) is not None and self._connection is not None:
             self._refused.discard(name)
+            self._confirmed.discard(name)
             self._enqueue(_UNSUBSCRIBE, name, _pack((self._verbs[_UNSUBSCRIBE], name)))
 
     def retry(self) -> None:
@@ -160,28 +201,30 @@ class Link:
         """Whether all has been sent that can be."""
         return not self._size or self._connection is None
 
-    def close(self) -> list[tuple[bytes, bytes]]:
-        """End for good; return the messages that were not sent, channel and bytes of the command."""
+    def close(self) -> list[tuple[bytes, bytes, Keep | None]]:
+        """End for good; return the messages that were not sent: channel, bytes of the command, what is kept."""
         self._life.kill(block=False)
         self._lost()
-        return [(name, command) for _, name, command in self._waiting]
+        return [(name, command, keep) for _, name, command, keep in self._waiting]
 
-    def adopt(self, messages: Iterable[tuple[bytes, bytes]]) -> None:
+    def adopt(self, messages: Iterable[tuple[bytes, bytes, Keep | None]]) -> None:
         """Take over what another one has not sent."""
-        for name, command in messages:
-            self._enqueue(_PUBLISH, name, command)
+        for name, command, keep in messages:
+            if keep is not None:
+                self._load_scripts()
+            self._enqueue(_PUBLISH, name, command, keep)
 
-    def _enqueue(self, kind: int, name: bytes, command: bytes) -> None:
-        self._waiting.append((kind, name, command))
+    def _enqueue(self, kind: int, name: bytes, command: bytes, detail: object = None) -> None:
+        self._waiting.append((kind, name, command, detail))
         self._size += len(command)
         self._has_work.set()
 
     # Losses
 
-    def _lose(self, name: bytes, lossy: dict[bytes, None]) -> None:
+    def _lose(self, name: bytes, lossy: dict[bytes, Keep | None], keep: Keep | None) -> None:
         """Count a message that is lost, and remember its channel."""
         self._stats.channel_drops += 1
-        lossy[name] = None
+        lossy[name] = keep or lossy.get(name)
         self._unlogged += 1
         now = monotonic()
         if now >= self._log_at:
@@ -246,13 +289,14 @@ class Link:
             self._connection.disconnect()
             self._connection = None
         self.is_up.clear()
-        for kind, name in self._pending:
+        for kind, name, keep in self._pending:
             if kind == _PUBLISH:
-                self._lose(name, self._lost_on_the_way)
+                self._lose(name, self._lost_on_the_way, keep)
         self._pending.clear()
         self._refused.clear()
+        self._confirmed.clear()
         self._waiting = deque(command for command in self._waiting if command[0] == _PUBLISH)
-        self._size = sum(len(command) for _, _, command in self._waiting)
+        self._size = sum(len(command) for _, _, command, _ in self._waiting)
         for name in self._wanted:
             self._wanted[name] = True
         if self._unlogged:
@@ -277,11 +321,16 @@ class Link:
             commands = []
             for name in names[begin : begin + _BATCH]:
                 if name in self._wanted:
-                    self._pending.append((_SUBSCRIBE, name))
+                    self._pending.append((_SUBSCRIBE, name, None))
                     commands.append(_pack((self._verbs[_SUBSCRIBE], name)))
             _send_all(sock, b"".join(commands))
             gevent.sleep(0)
         self._waiting.extendleft(self._gaps_of(self._lost_on_the_way))
+        if self._has_scripts:  # before all that needs them
+            self._has_scripts = False
+            waiting, self._waiting = self._waiting, deque()
+            self._load_scripts()
+            self._waiting.extend(waiting)
         self._tell_up()
         self.is_up.set()
         while True:
@@ -293,12 +342,12 @@ class Link:
             else:
                 self._has_work.wait()
 
-    def _gaps_of(self, lossy: dict[bytes, None]) -> list[tuple[int, bytes, bytes]]:
+    def _gaps_of(self, lossy: dict[bytes, Keep | None]) -> list[Command]:
         """Return the commands that publish a gap in each channel that has lost a message."""
-        names = list(lossy)
+        keeps = dict(lossy)
         lossy.clear()
-        gaps = [(_PUBLISH, name, _pack((self._verbs[_PUBLISH], name, encode_gap()))) for name in names]
-        self._size += sum(len(command) for _, _, command in gaps)
+        gaps = [(_PUBLISH, name, self._publishing(name, encode_gap(), keep), keep) for name, keep in keeps.items()]
+        self._size += sum(len(command) for _, _, command, _ in gaps)
         return gaps
 
     def _send_waiting(self, sock: Any) -> None:
@@ -307,8 +356,8 @@ class Link:
             commands = []
             size = 0
             while waiting and size < _CHUNK:
-                kind, name, command = waiting.popleft()
-                self._pending.append((kind, name))
+                kind, name, command, keep = waiting.popleft()
+                self._pending.append((kind, name, keep))
                 commands.append(command)
                 size += len(command)
             _send_all(sock, b"".join(commands))
@@ -343,23 +392,28 @@ class Link:
             name = push[1]
             if name in self._wanted:
                 has_gap, self._wanted[name] = self._wanted[name], False
+                self._confirmed.add(name)
                 self._owner.is_live(name, has_gap=has_gap)
         elif kind in (b"unsubscribe", b"sunsubscribe"):
             name = push[1]
-            if self._pending and self._pending[0] == (_UNSUBSCRIBE, name):
+            if self._pending and self._pending[0][:2] == (_UNSUBSCRIBE, name):
                 self._answered()
             elif name in self._wanted:  # the server's own wish: the slot has moved
                 self._refuse(name)
                 self._owner.doubt()
 
     def _take_reply(self, reply: Any) -> None:
-        kind, name = self._answered()
+        kind, name, detail = self._answered()
+        if kind == _READ:
+            self._owner.take_history(name, detail, None if isinstance(reply, ReplyError) else reply)
         if not isinstance(reply, ReplyError):
             return
         text = str(reply)
+        if text.startswith("NOSCRIPT"):
+            self._has_scripts = False
         if kind == _PUBLISH:
-            if not text.startswith("NOPERM"):  # else the gap would be refused as well
-                self._lose(name, self._lost_on_the_way)
+            if not text.startswith(_FOR_EVER):  # else the gap would be refused as well
+                self._lose(name, self._lost_on_the_way, detail)
                 self._has_work.set()
             else:
                 self._stats.channel_drops += 1
@@ -373,9 +427,10 @@ class Link:
 
     def _refuse(self, name: bytes) -> None:
         self._refused.add(name)
+        self._confirmed.discard(name)
         self._wanted[name] = True
 
-    def _answered(self) -> tuple[int, bytes]:
+    def _answered(self) -> tuple[int, bytes, Any]:
         """Take the oldest command off those without an answer."""
         if not self._pending:
             raise _LinkLostError("it answers what it was not asked")
@@ -399,6 +454,13 @@ class Link:
             if silence > timeout / 2 and pinged_at <= self._heard_at:
                 pinged_at = now
                 self._enqueue(_PING, b"", _pack((b"PING",)))
+
+
+def _call(script: scripts.Script, name: bytes, keep: Keep, *arguments: bytes) -> bytes:
+    """Return the command that has a script do something with what is kept of a channel."""
+    nonce = os.urandom(4).hex().encode()
+    head = (b"EVALSHA", script.sha, b"1", name, b"%d" % keep.messages, b"%d" % keep.seconds, nonce)
+    return _pack((*head, *arguments))  # type: ignore[no-any-return]
 
 
 def in_thread_unless_patched(function: Callable[..., Any], *arguments: Any) -> Any:

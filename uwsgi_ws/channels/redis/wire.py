@@ -1,18 +1,19 @@
 """How a message looks inside Redis; ``docs/channels-on-redis.md`` tells other programs.
 
 Text is published as it is, so that any program reads it and writes it. Whatever that cannot say has a *head*: binary
-messages, those that one connection does not get, and gaps.
+messages, those that one connection does not get, those that are kept, and gaps.
 
 Pure: bytes in, messages out.
 """
 
 from __future__ import annotations
 
+from uwsgi_ws.channels.positions import Position, parse_position
 from uwsgi_ws.channels.records import GAP
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.plain import is_text
 
-__all__ = ["EXCLUDED_SIZE", "PREFIX", "decode", "encode", "encode_gap"]
+__all__ = ["EXCLUDED_SIZE", "KEPT", "PREFIX", "decode", "decode_kept", "encode", "encode_gap"]
 
 #: What a Redis channel's name has before ours, unless the URL has another ``prefix``.
 PREFIX = "uwsgi_ws:"
@@ -22,7 +23,9 @@ EXCLUDED_SIZE = 16
 _TEXT, _BINARY = 1, 2  # RFC 6455 11.8
 _MAGIC = b"\0ws"  # begins no text of a sensible program
 _BODY = len(_MAGIC) + 1
-_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP}
+#: The opcode of a message that is kept: its payload is for ``decode_kept``.
+KEPT = 4
+_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP, b"k": KEPT}
 _KINDS_EXCLUDING = {b"T": _TEXT, b"B": _BINARY}
 
 
@@ -68,3 +71,16 @@ def decode(data: bytes) -> tuple[int, bytes, bytes]:
     if opcode == _TEXT and not is_text(payload):
         raise ChannelError("not a message: text that is not in UTF-8")
     return opcode, payload, data[_BODY:begin]
+
+
+def decode_kept(payload: bytes) -> tuple[Position, bytes]:
+    """Return the position of a message that is kept, and what was published, for ``decode``.
+
+    Raises:
+        ChannelError: it is none.
+    """
+    text, _, data = payload.partition(b" ")
+    position = parse_position(text.decode(errors="replace"))
+    if position is None:
+        raise ChannelError(f"not a message: its position is {text[:64]!r}")
+    return position, data
