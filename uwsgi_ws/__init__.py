@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uwsgi_ws.api.typed import accept, count, publish, subscribe
+    from uwsgi_ws.api.typed import accept, count, presence, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
     from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Membership, Published
+    from uwsgi_ws.channels.roster import Member
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
     from uwsgi_ws.websocket.broadcast import broadcast
@@ -28,6 +29,7 @@ __all__ = [
     "Gap",
     "HandshakeError",
     "InvalidState",
+    "Member",
     "MemberJoined",
     "MemberLeft",
     "Membership",
@@ -36,6 +38,7 @@ __all__ = [
     "accept",
     "broadcast",
     "count",
+    "presence",
     "publish",
     "publish_to",
     "subscribe",
@@ -49,6 +52,7 @@ _HOMES = {
     "Gap": "uwsgi_ws.channels.events",
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
+    "Member": "uwsgi_ws.channels.roster",
     "MemberJoined": "uwsgi_ws.channels.events",
     "MemberLeft": "uwsgi_ws.channels.events",
     "Membership": "uwsgi_ws.channels.events",
@@ -57,6 +61,7 @@ _HOMES = {
     "accept": "uwsgi_ws.api.typed",
     "broadcast": "uwsgi_ws.websocket.broadcast",
     "count": "uwsgi_ws.api.typed",
+    "presence": "uwsgi_ws.api.typed",
     "publish": "uwsgi_ws.api.typed",
     "publish_to": "uwsgi_ws.channels.client",
     "subscribe": "uwsgi_ws.api.typed",

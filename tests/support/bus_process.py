@@ -49,8 +49,10 @@ def work(
     import gevent.socket
     from gevent.server import StreamServer
 
+    from uwsgi_ws.channels import presence as presence_module
+    from uwsgi_ws.channels import roster
     from uwsgi_ws.channels.bus import Bus
-    from uwsgi_ws.channels.events import Gap
+    from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft
     from uwsgi_ws.channels.local_history import LocalHistory
     from uwsgi_ws.channels.pipes import PipeBackend
     from uwsgi_ws.channels.positions import Keep, keeper
@@ -59,6 +61,8 @@ def work(
     from uwsgi_ws.protocol.websocket.frames import TEXT
     from uwsgi_ws.stats import Stats
 
+    if beat := os.environ.get("UWSGI_WS_TEST_BEAT"):
+        presence_module.BEAT = roster.BEAT = float(beat)
     hub = gevent.get_hub()
     stats = Stats()
     backend: Any
@@ -85,10 +89,22 @@ def work(
     positions: dict[str, str] = {}  # the last of each channel
     subscriptions: dict[str, Subscription[Any]] = {}
 
+    class Client:
+        """A WebSocket that takes everything."""
+
+        def offer(self, prepared: object, overflow: object) -> bool:
+            return True
+
+        def close(self, code: int | None, reason: str) -> None:
+            pass
+
     def collect(subscription: Subscription[Any], into: list[str]) -> None:
         for item in subscription:
             if isinstance(item, Gap):
                 into.append("gap")
+                continue
+            if isinstance(item, MemberJoined | MemberLeft):
+                into.append(f"{'joined' if isinstance(item, MemberJoined) else 'left'} {item.member['name']}")
                 continue
             message = item.message
             if item.position is not None:
@@ -98,8 +114,8 @@ def work(
             else:
                 into.append(repr(message))
 
-    def subscribe(channel: str, since: str | None = None) -> tuple[bool | None, str | None]:
-        subscription = subscriptions[channel] = Subscription(bus, 1 << 30, gaps=True, positions=True)
+    def subscribe(channel: str, since: str | None = None, presence: bool = False) -> tuple[bool | None, str | None]:
+        subscription = subscriptions[channel] = Subscription(bus, 1 << 30, gaps=True, positions=True, presence=presence)
         membership = subscription.join(channel, since=since)
         gevent.spawn(collect, subscription, received.setdefault(channel, []))
         return membership.recovered, membership.position
@@ -144,7 +160,20 @@ def work(
                 gevent.sleep(0)
         return last
 
+    clients: dict[str, Client] = {}
+
+    def enter(channel: str, *names: str) -> None:
+        for name in names:
+            bus.join(channel, clients.setdefault(name, Client()), member={"name": name})
+
+    def leave(channel: str, *names: str) -> None:
+        for name in names:
+            bus.leave(channel, clients[name])
+
     commands = {
+        "enter": enter,
+        "leave": leave,
+        "members": lambda channel: sorted(member["name"] for _, member in bus.members(channel)),
         "subscribe": subscribe,
         "unsubscribe": unsubscribe,
         "publish": publish,

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, overload
 
 from uwsgi_ws.channels.bus import current_bus
-from uwsgi_ws.channels.events import Gap, Published
+from uwsgi_ws.channels.events import Event, Gap, MemberJoined, MemberLeft, Published
 from uwsgi_ws.channels.overflow import Slow
+from uwsgi_ws.channels.roster import Member
 from uwsgi_ws.channels.subscription import MAX_WAITING, Subscription
 from uwsgi_ws.errors import HandshakeError, InvalidState
+from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
@@ -17,7 +19,7 @@ from uwsgi_ws.server.clients import is_serving
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
 
-__all__ = ["accept", "count", "publish", "subscribe"]
+__all__ = ["accept", "count", "presence", "publish", "subscribe"]
 
 
 def accept(
@@ -115,6 +117,17 @@ def subscribe(
     since: str | Mapping[str, str | None] | None = None,
     positions: Literal[True],
 ) -> Subscription[Published | Gap]: ...
+@overload
+def subscribe(
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: Literal[False] = False,
+    since: str | Mapping[str, str | None] | None = None,
+    positions: Literal[False] = False,
+    presence: Literal[True],
+) -> Subscription[str | bytes | MemberJoined | MemberLeft]: ...
+@overload
 def subscribe(
     *channels: str,
     slow: Slow = "close",
@@ -122,6 +135,16 @@ def subscribe(
     gaps: bool = False,
     since: str | Mapping[str, str | None] | None = None,
     positions: bool = False,
+    presence: Literal[True],
+) -> Subscription[str | bytes | Event]: ...
+def subscribe(
+    *channels: str,
+    slow: Slow = "close",
+    max_bytes: int = MAX_WAITING,
+    gaps: bool = False,
+    since: str | Mapping[str, str | None] | None = None,
+    positions: bool = False,
+    presence: bool = False,
 ) -> Subscription[Any]:
     """Receive the messages of channels in this greenlet rather than have them sent to a client.
 
@@ -137,12 +160,15 @@ def subscribe(
         since: First receive what came after this position, or after that of each channel; as in ``Connection.join``.
             ``recovered(channel)`` then says whether that is all.
         positions: Have ``recv`` return ``Published`` rather than str and bytes.
+        presence: Have ``recv`` return a ``MemberJoined`` or ``MemberLeft`` where a member joins or leaves.
 
     Raises:
         InvalidState: this process is no worker.
         ValueError: no such ``slow``, or a name that is too long.
     """
-    subscription: Subscription[Any] = Subscription(current_bus(), max_bytes, gaps=gaps, positions=positions)
+    subscription: Subscription[Any] = Subscription(
+        current_bus(), max_bytes, gaps=gaps, positions=positions, presence=presence
+    )
     try:
         for channel in channels:
             subscription.join(channel, slow, since if since is None or isinstance(since, str) else since.get(channel))
@@ -150,6 +176,20 @@ def subscribe(
         subscription.close()
         raise
     return subscription
+
+
+def presence(channel: str) -> list[Member]:
+    """Return the members of a channel, of all workers and instances, as ``Connection.join`` has made them; do not wait.
+
+    It agrees with the events of ``subscribe(…, presence=True)`` and ``encode``. A worker that has neither a member of
+    the channel nor such a listener only begins to ask, and knows all a moment later; it goes on to know them until it
+    was not asked for a minute.
+
+    Raises:
+        InvalidState: this process is no worker.
+        ValueError: the name is longer than 65,535 bytes.
+    """
+    return in_hub(current_bus().members, channel)
 
 
 def count(channel: str) -> int:

@@ -31,6 +31,12 @@ class Alone(Backend):
         """Take note of that."""
         self._history.unsubscribe(channel)
 
+    def listen(self, channel: str) -> None:
+        """Do nothing: no other process has to know."""
+
+    def unlisten(self, channel: str) -> None:
+        """Do nothing: no other process has to know."""
+
     def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
         """Do nothing: there is no other process."""
 

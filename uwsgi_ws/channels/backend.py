@@ -57,12 +57,20 @@ class Backend(ABC):
         """Take note of one subscriber less in this process."""
 
     @abstractmethod
+    def listen(self, channel: str) -> None:
+        """Have a channel's messages come, subscribers or not; not for a channel that is listened to already."""
+
+    @abstractmethod
+    def unlisten(self, channel: str) -> None:
+        """Undo ``listen``."""
+
+    @abstractmethod
     def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
         """Send a message to the subscribers in other processes; to all, if it echoes.
 
         Args:
             channel: Any name.
-            opcode: TEXT or BINARY.
+            opcode: TEXT or BINARY; or ``PRESENCE``, for a record that is no message.
             payload: The message.
             excluded: What an echo shall tell of who does not get it: the ``id`` of a connection of this process.
         """

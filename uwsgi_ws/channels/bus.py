@@ -29,8 +29,10 @@ from uwsgi_ws.channels.events import Encode, Gap, Membership, Published
 from uwsgi_ws.channels.history import Found, History, Kept, Outgoing
 from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
 from uwsgi_ws.channels.positions import Keep
-from uwsgi_ws.channels.records import encode_name, plain_name
+from uwsgi_ws.channels.presence import Presence
+from uwsgi_ws.channels.records import PRESENCE, encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
+from uwsgi_ws.channels.roster import Change, Member, plain_member
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import post
@@ -111,6 +113,7 @@ class Bus:
         "_hub",
         "_keep_for",
         "_max_message_size",
+        "_presence",
         "_reading",
         "_recent",
         "_recovering",
@@ -144,6 +147,7 @@ class Bus:
         self._recent: dict[str, History] = {}  # what it has said, and what has come since
         self._keep_for = keep_for
         self._echoes = backend.echoes
+        self._presence = Presence(backend, hub, stats, self._tell_change)
         backend.start(self._deliver, self._tell_gap, self._deliver_kept)
 
     # Publishing
@@ -212,6 +216,9 @@ class Bus:
 
     def _deliver(self, channel: str, opcode: int, payload: bytes, excluded: int = 0, /) -> None:
         """Hand a message to the subscribers here."""
+        if opcode == PRESENCE:
+            self._presence.take(channel, payload)
+            return
         delivered = 0
         connections = self._connections.subscribers(channel)
         if excluded:
@@ -283,6 +290,17 @@ class Bus:
         for subscription, _ in subscriptions:
             subscription.tell_gap(channel)
 
+        self._presence.gap(channel)
+
+    def _tell_change(self, change: Change) -> None:
+        """Tell the subscribers here that a member has joined or left."""
+        channel = change.channel
+        for subscription, overflow in self._subscriptions.subscribers(channel):
+            if not subscription.offer_change(change, overflow):
+                subscription.tell_gap(channel)
+        if self._encoded.by_channel:
+            self._offer_encoded(channel, Outgoing(change))
+
     # Subscribing
 
     def join(
@@ -293,6 +311,8 @@ class Bus:
         on_gap: GapPolicy = "ignore",
         since: str | None = None,
         encode: Encode | None = None,
+        member: dict[str, Any] | None = None,
+        presence: bool = False,
     ) -> Membership:
         """Have a channel's messages given to a subscriber; one that has joined already only changes its terms.
 
@@ -306,25 +326,39 @@ class Bus:
             since: First give what came after this position. That waits for it, a few seconds at most; and one that has
                 joined already joins anew.
             encode: What a WebSocket gets instead of the messages as they are.
+            member: What others see of it. It is a member until it leaves; one that is already says something else of
+                itself now, or with None the same.
+            presence: Whether a ``Subscription`` is to be told of members.
 
         Returns:
             What came of it. Without ``since`` it says nothing.
 
         Raises:
-            TypeError: ``since`` is no str, or ``encode`` not hashable.
-            ValueError: the channel's name is too long, or no such ``slow`` or ``on_gap``.
+            TypeError: ``since`` is no str, ``encode`` not hashable, or ``member`` no dict, or no JSON.
+            ValueError: the channel's name is too long, no such ``slow`` or ``on_gap``, or ``member`` is too large.
         """
         channel = plain_name(channel)
         encode_name(channel)
         if on_gap not in ("close", "ignore"):
             raise ValueError(f"{on_gap!r} is not a valid on_gap")
         hash(encode)
+        plain = None if member is None else plain_member(member)
         terms = _Terms(Overflow(slow), on_gap, encode)
+        membership = Membership()
         if since is not None:
-            return self._recover(channel, subscriber, plain_str(since, "a position is a str"), terms)
-        if not self._add(channel, subscriber, terms):
+            membership = self._recover(channel, subscriber, plain_str(since, "a position is a str"), terms)
+        elif not self._add(channel, subscriber, terms):
             self._backend.subscribe(channel)
-        return Membership()
+        if (presence or encode is not None or plain is not None) and self._has(channel, subscriber):
+            self._presence.follow(channel, subscriber)
+            if plain is not None:
+                self._presence.enter(channel, subscriber, plain)
+        return membership
+
+    def _has(self, channel: str, subscriber: Any) -> bool:
+        """Return whether it is a subscriber: it may have left while it waited for what it had missed."""
+        registries = (self._registry(subscriber), self._encoded)
+        return any(registry.terms(channel, subscriber) is not None for registry in registries)
 
     def _add(self, channel: str, subscriber: Any, terms: _Terms) -> bool:
         """Make it a subscriber, on these terms; return whether it was one before."""
@@ -351,6 +385,7 @@ class Bus:
             self._unsubscribe(channel)
         if self._registry(subscriber).remove(channel, subscriber) or self._encoded.remove(channel, subscriber):
             self._closed_on_gaps.remove(channel, subscriber)
+            self._presence.leave(channel, subscriber)
             self._unsubscribe(channel)
 
     def _unsubscribe(self, channel: str) -> None:
@@ -452,8 +487,21 @@ class Bus:
         registries = (self._connections, self._encoded, self._subscriptions, self._recovering)
         return sum(registry.count(channel) for registry in registries)
 
+    def members(self, channel: str) -> list[Member]:
+        """Return the members of a channel, as far as they are known in this worker.
+
+        A worker with a member, or with a subscriber who is told of them, knows all; another one begins to ask.
+
+        Raises:
+            ValueError: the channel's name is too long.
+        """
+        channel = plain_name(channel)
+        encode_name(channel)
+        return self._presence.members(channel)
+
     def close(self) -> None:
         """Leave the bus."""
+        self._presence.close()
         self._backend.close()
 
 

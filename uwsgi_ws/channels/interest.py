@@ -81,13 +81,14 @@ class Interest:
         seat: From 0.
     """
 
-    __slots__ = ("_names", "_rows", "_seat", "_shared", "_subscribers", "generation")
+    __slots__ = ("_listened", "_names", "_rows", "_seat", "_shared", "_subscribers", "generation")
 
     def __init__(self, shared: InterestMap, seat: int) -> None:
         self._shared = shared
         self._seat = seat
         self._subscribers = SeatCounts(shared.subscribers, seat)
         self._names: dict[bytes, int] = {}  # the subscribers' number of each channel
+        self._listened: set[bytes] = set()
         self._rows: dict[int, int] = {}  # the channels' number of each row
         # Packets for the last generation are told from ours before there can be a subscriber.
         self.generation = shared.generations[seat] = shared.generations[seat] + 1
@@ -95,8 +96,8 @@ class Interest:
             shared.vacate(seat)
 
     def names(self) -> list[bytes]:
-        """Return the channels with subscribers in this worker."""
-        return list(self._names)
+        """Return the channels with subscribers in this worker, and those that it listens to."""
+        return list(self._names.keys() | self._listened)
 
     def add(self, name: bytes) -> None:
         """Take note that a channel has one subscriber more in this worker."""
@@ -115,6 +116,16 @@ class Interest:
             del self._names[name]
             self._mark_row(name, -1)
         self._subscribers.write(name, count)
+
+    def listen(self, name: bytes) -> None:
+        """Take note that this worker wants a channel's messages, subscribers or not."""
+        self._listened.add(name)
+        self._mark_row(name, 1)
+
+    def unlisten(self, name: bytes) -> None:
+        """Undo ``listen``."""
+        self._listened.remove(name)
+        self._mark_row(name, -1)
 
     def _mark_row(self, name: bytes, change: int) -> None:
         row = row_of(name)

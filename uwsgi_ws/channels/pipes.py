@@ -27,12 +27,14 @@ from uwsgi_ws.channels.records import (
     GAP,
     OVERHEAD,
     PACKET_SIZE,
+    PRESENCE,
     Assembler,
     decode_name,
     encode_name,
     encode_packet,
     encode_record,
 )
+from uwsgi_ws.channels.roster import LARGEST_RECORD
 from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.stats import Stats
 
@@ -214,8 +216,9 @@ class PipeBackend(Backend):
         self._seat = seat
         self._stats = stats
         self._interest = Interest(inboxes.interest, seat)
-        self._assembler = Assembler(self._interest.generation, max_message_size)
-        limit = max(queue_size, max_message_size + OVERHEAD)
+        largest = max(max_message_size, LARGEST_RECORD)
+        self._assembler = Assembler(self._interest.generation, largest)
+        limit = max(queue_size, largest + OVERHEAD)
         writer = (seat, self._interest.generation)
         self._outlets = [Outlet(inboxes, writer, other, hub, limit) for other in range(inboxes.seats)]
         self._cork = cork
@@ -239,6 +242,14 @@ class PipeBackend(Backend):
         """Write into the map that this worker has one subscriber less."""
         self._interest.remove(encode_name(channel))
         self._history.unsubscribe(channel)
+
+    def listen(self, channel: str) -> None:
+        """Write into the map that this worker wants a channel's records."""
+        self._interest.listen(encode_name(channel))
+
+    def unlisten(self, channel: str) -> None:
+        """Write into the map that this worker does not, unless it has subscribers."""
+        self._interest.unlisten(encode_name(channel))
 
     def count_elsewhere(self, channel: str) -> int:
         """Return what the map says of the other seats."""
@@ -290,6 +301,9 @@ class PipeBackend(Backend):
                     budget -= 1
                     if record.opcode == BELL:
                         self._history.catch_up(record.channel)
+                    elif record.opcode == PRESENCE:
+                        self._history.catch_up(record.channel)  # what its worker has kept before comes before it
+                        self._on_message(*record)
                     elif record.opcode == GAP:
                         self._history.catch_up(record.channel)  # it may have been a bell
                         self._on_gap(record.channel)

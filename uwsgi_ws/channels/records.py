@@ -26,6 +26,7 @@ __all__ = [
     "GAP",
     "OVERHEAD",
     "PACKET_SIZE",
+    "PRESENCE",
     "Assembler",
     "Decoder",
     "Record",
@@ -47,6 +48,8 @@ _OPCODES = (1, 2)  # of text and of binary messages (RFC 6455 11.8)
 GAP = 0
 #: The opcode of a record that is no message, but says that one was kept; see ``local_history``.
 BELL = 3
+#: The opcode of a record of presence, which is no message for applications either; see ``roster``.
+PRESENCE = 5
 _MAX_NAME = 65_535
 
 #: Bytes of a record beside its payload, at most.
@@ -108,7 +111,7 @@ def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
 
     Args:
         name: Of ``encode_name``.
-        opcode: 1, 2, ``GAP`` or ``BELL``.
+        opcode: 1, 2, ``GAP``, ``BELL`` or ``PRESENCE``.
         payload: Of any length; the reader has a limit.
     """
     return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
@@ -126,7 +129,7 @@ class Decoder:
 
     Args:
         max_size: Bytes allowed in a payload.
-        is_of_worker: Whether records may be gaps and bells.
+        is_of_worker: Whether records may be such as workers alone write.
 
     Attributes:
         error: What makes it no stream of records, once that has come; nothing behind it is looked at.
@@ -135,7 +138,7 @@ class Decoder:
     __slots__ = ("_buffer", "_max_size", "_needed", "_opcodes", "error")
 
     def __init__(self, max_size: int, *, is_of_worker: bool = False) -> None:
-        self._opcodes = (*_OPCODES, GAP, BELL) if is_of_worker else _OPCODES
+        self._opcodes = (*_OPCODES, GAP, BELL, PRESENCE) if is_of_worker else _OPCODES
         self._buffer = bytearray()
         self._needed = _RECORD.size  # bytes without which there is nothing to be done
         self._max_size = max_size

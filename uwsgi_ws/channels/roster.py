@@ -434,6 +434,8 @@ class _Record:
     __slots__ = ("_fields",)
 
     def __init__(self, payload: bytes) -> None:
+        if len(payload) > LARGEST_RECORD:
+            raise ChannelError(f"not a record of presence: of {len(payload)} bytes")
         try:
             fields = json.loads(payload)
         except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from gevent.event import Event
 
-from uwsgi_ws.channels.events import Gap, Membership, Published
+from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Membership, Published
 from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
 from uwsgi_ws.channels.positions import Position
 from uwsgi_ws.errors import ChannelError, InvalidState
@@ -37,6 +37,9 @@ MAX_WAITING = 1_048_576
 
 #: A message with its channel and its position.
 _Placed = tuple[int, bytes, str, Position | None]
+_Change = MemberJoined | MemberLeft
+#: Bytes that are counted for one of these; its dict is shared by all who are told.
+_CHANGE_SIZE = 2 * MESSAGE_OVERHEAD
 
 
 class Joins(Protocol):
@@ -51,6 +54,8 @@ class Joins(Protocol):
         slow: Slow = "close",
         on_gap: GapPolicy = "ignore",
         since: str | None = None,
+        *,
+        presence: bool = False,
     ) -> Membership:
         """Add a subscriber to a channel."""
 
@@ -70,18 +75,22 @@ class Subscription(Generic[Item]):
         max_bytes: Bytes that may wait, ``MESSAGE_OVERHEAD`` counted for each message beside its payload.
         gaps: Whether a ``Gap`` comes where messages may be missing.
         positions: Whether messages come as ``Published``.
+        presence: Whether ``MemberJoined`` and ``MemberLeft`` come.
 
     Attributes:
         dropped: Messages lost so far because too much waited.
     """
 
-    def __init__(self, bus: Joins, max_bytes: int, *, gaps: bool = False, positions: bool = False) -> None:
+    def __init__(
+        self, bus: Joins, max_bytes: int, *, gaps: bool = False, positions: bool = False, presence: bool = False
+    ) -> None:
         self._bus = bus
         self._max_bytes = max_bytes
         self._gaps = gaps
         self._positions = positions
+        self._presence = presence
         self._memberships: dict[str, Membership] = {}
-        self._messages: deque[Message | _Placed | Gap] = deque()
+        self._messages: deque[Message | _Placed | Gap | _Change] = deque()
         self._waiting_gaps: dict[str, int] = {}  # how many of each channel are among them
         self._size = 0
         self._has_news = Event()  # set while there is something to learn
@@ -96,7 +105,7 @@ class Subscription(Generic[Item]):
         """
         if self._end:
             raise InvalidState(self._end)
-        membership = in_hub(self._bus.join, channel, self, slow, "ignore", since)
+        membership = in_hub(self._bus.join, channel, self, slow, "ignore", since, presence=self._presence)
         self._memberships[channel] = membership
         return membership
 
@@ -113,6 +122,26 @@ class Subscription(Generic[Item]):
     def offer(self, message: Message, overflow: Overflow, channel: str = "", position: Position | None = None) -> bool:
         """Take a message for later; return whether it was taken. Called by the bus."""
         size = len(message[1]) + MESSAGE_OVERHEAD
+        if not self._has_room(size, overflow):
+            return False
+        self._messages.append((*message, channel, position) if self._positions else message)
+        self._size += size
+        self._has_news.set()
+        return True
+
+    def offer_change(self, change: _Change, overflow: Overflow) -> bool:
+        """Take a member's coming or going, if that is asked for; return False where there is no room. As ``offer``."""
+        if not self._presence:
+            return True
+        if not self._has_room(_CHANGE_SIZE, overflow):
+            return False
+        self._messages.append(change)
+        self._size += _CHANGE_SIZE
+        self._has_news.set()
+        return True
+
+    def _has_room(self, size: int, overflow: Overflow) -> bool:
+        """Return whether there is room, now or after what waits has been given up."""
         if self._size + size > self._max_bytes:
             if overflow is Overflow.CLOSE:
                 self._finish("the subscription was closed: its messages were not taken in time")
@@ -126,9 +155,6 @@ class Subscription(Generic[Item]):
             self._size = 0
             for channel in gaps:
                 self._append_gap(channel)
-        self._messages.append((*message, channel, position) if self._positions else message)
-        self._size += size
-        self._has_news.set()
         return True
 
     def tell_gap(self, channel: str) -> None:
@@ -178,12 +204,12 @@ class Subscription(Generic[Item]):
         return item  # type: ignore[no-any-return]  # a Gap, or a position, only where that is asked for
 
     def recv_message(self, timeout: float | None = None) -> Message | None:
-        """Return the next message as opcode and bytes; see ``recv``. For one without gaps and positions."""
+        """Return the next message as opcode and bytes; see ``recv``. For one without gaps, positions and presence."""
         message = in_hub(self._take, timeout)
-        assert message is None or (not isinstance(message, Gap) and len(message) == 2), "it has none"
+        assert message is None or (isinstance(message, tuple) and len(message) == 2), "it has nothing else"
         return message
 
-    def _take(self, timeout: float | None) -> Message | _Placed | Gap | None:
+    def _take(self, timeout: float | None) -> Message | _Placed | Gap | _Change | None:
         deadline = None if timeout is None else monotonic() + timeout
         while not self._messages:
             if self._end:
@@ -195,10 +221,12 @@ class Subscription(Generic[Item]):
             self._has_news.wait(left)
         message = self._messages.popleft()
         self._size -= MESSAGE_OVERHEAD
-        if isinstance(message, Gap):
+        if isinstance(message, tuple):
+            self._size -= len(message[1])
+        elif isinstance(message, Gap):
             self._forget_gap(message.channel)
         else:
-            self._size -= len(message[1])
+            self._size -= _CHANGE_SIZE - MESSAGE_OVERHEAD
         return message
 
     def __iter__(self) -> Iterator[Item]:

@@ -281,6 +281,7 @@ class Connection(LiveConnection):
         on_gap: GapPolicy = "ignore",
         since: str | None = None,
         encode: Encode | None = None,
+        member: dict[str, Any] | None = None,
     ) -> Membership:
         """Have a channel's messages sent to the peer from now on, whatever the application does.
 
@@ -298,17 +299,22 @@ class Connection(LiveConnection):
                 ``Gap``, a ``MemberJoined`` or a ``MemberLeft``, and returns str, bytes, or None for nothing. It is
                 called once for each event and function, not for each peer, must not wait, and should not be made anew
                 for each connection. Without it messages go as they are, and nothing else does.
+            member: What others see of this connection, which is a member of the channel until it leaves: a dict that
+                JSON holds, in at most 4,096 bytes (see ``uwsgi_ws.presence``). Another one changes what it says; None
+                does not.
 
         Returns:
             Whether the peer has been sent all that came after ``since``, and where live messages begin.
 
         Raises:
             ConnectionClosed: the connection has ended.
-            ValueError: the name is longer than 65,535 bytes, or no such ``slow`` or ``on_gap``.
+            TypeError: ``member`` is no dict, or holds what JSON has not.
+            ValueError: the name is longer than 65,535 bytes, no such ``slow`` or ``on_gap``, or ``member`` is too
+                large.
         """
         self._check_is_open()
         self._bus = bus = current_bus()
-        membership = bus.join(channel, self, slow, on_gap, since, encode)
+        membership = bus.join(channel, self, slow, on_gap, since, encode, member)
         self._check_is_open()
         return membership
 

@@ -43,6 +43,7 @@ class Interests(RuleBasedStateMachine):
         self.shared = new_map()
         self.owners = [Interest(self.shared, seat) for seat in range(SEATS)]
         self.counts: list[Counter[bytes]] = [Counter() for _ in range(SEATS)]
+        self.listened: list[set[bytes]] = [set() for _ in range(SEATS)]
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -58,19 +59,33 @@ class Interests(RuleBasedStateMachine):
             self.owners[seat].remove(name)
             self.counts[seat][name] -= 1
 
+    @rule(seat=st.integers(0, SEATS - 1), name=st.sampled_from(NAMES[:12]))
+    def listen_or_not(self, seat: int, name: bytes) -> None:
+        if name in self.listened[seat]:
+            self.owners[seat].unlisten(name)
+        else:
+            self.owners[seat].listen(name)
+        self.listened[seat] ^= {name}
+
     @rule(seat=st.integers(0, SEATS - 1))
     def replace(self, seat: int) -> None:
         before = self.shared.generations[seat]
         self.owners[seat] = Interest(self.shared, seat)
         assert self.owners[seat].generation == self.shared.generations[seat] == before + 1
         self.counts[seat].clear()
+        self.listened[seat].clear()
 
     @invariant()
     def nobody_is_left_out(self) -> None:
         for name in NAMES:
             wanted = self.shared.wanted(name)
             assert len(wanted) == SEATS
-            assert all(wanted[seat] for seat in range(SEATS) if self.counts[seat][name])
+            assert all(wanted[seat] for seat in range(SEATS) if self.counts[seat][name] or name in self.listened[seat])
+
+    @invariant()
+    def what_is_lost_is_told_to_all_who_want_it(self) -> None:
+        for owner, counts, listened in zip(self.owners, self.counts, self.listened, strict=True):
+            assert sorted(owner.names()) == sorted((+counts).keys() | listened)
 
     @invariant()
     def counts_are_exact(self) -> None:
@@ -83,6 +98,7 @@ class Interests(RuleBasedStateMachine):
         for seat, counts in enumerate(self.counts):
             if not +counts:
                 assert not any(self.shared.subscribers.table(seat)[::2])
+            if not +counts and not self.listened[seat]:
                 assert not any(self.shared.wanted(name)[seat] for name in NAMES)
 
 

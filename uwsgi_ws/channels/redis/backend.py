@@ -24,10 +24,11 @@ from uwsgi_ws.channels.backend import Backend, OnGap, OnHistory, OnKept, OnMessa
 from uwsgi_ws.channels.history import History, Kept
 from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.positions import Keep, Position
-from uwsgi_ws.channels.records import GAP, OVERHEAD, encode_name
+from uwsgi_ws.channels.records import GAP, OVERHEAD, PRESENCE, encode_name
 from uwsgi_ws.channels.redis.engine import Engine, Layout, Node
 from uwsgi_ws.channels.redis.link import Link, in_thread_unless_patched
 from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, KEPT, decode, decode_kept, encode, encode_gap
+from uwsgi_ws.channels.roster import LARGEST_RECORD
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.shared.counts import SeatCounts
 from uwsgi_ws.stats import Stats
@@ -74,7 +75,7 @@ class RedisBackend(Backend):
         self._prefix = encode_name(engine.prefix)
         self._hub = hub
         self._stats = stats
-        self._limit = max(queue_size, max_message_size + OVERHEAD)
+        self._limit = max(queue_size, max(max_message_size, LARGEST_RECORD) + OVERHEAD)
         self._max_message_size = max_message_size
         self._shared = None
         self._seat = seat
@@ -87,6 +88,7 @@ class RedisBackend(Backend):
         self._mask = int.from_bytes(os.urandom(EXCLUDED_SIZE // 2), "big")
         self._channels: dict[bytes, str] = {}  # those subscribed to, by Redis's names
         self._subscribers: dict[str, int] = {}
+        self._listened: set[str] = set()
         self._layout: Layout | None = None
         self._links: dict[Node, Link] = {}
         self._homes: dict[bytes, Link] = {}  # where each of the channels is subscribed to
@@ -118,23 +120,42 @@ class RedisBackend(Backend):
         """Subscribe to a channel with its first subscriber here; it is in force as soon as the engine has it."""
         count = self._subscribers.get(channel, 0) + 1
         self._count(channel, count)
-        if count == 1:
-            name = self._name_of(channel)
-            self._channels[name] = channel
-            self._settle(name, has_gap=False)
+        if count == 1 and channel not in self._listened:
+            self._open(channel)
 
     def unsubscribe(self, channel: str) -> None:
         """Unsubscribe with the last subscriber."""
         count = self._subscribers[channel] - 1
         self._count(channel, count)
         if count == 0:
-            name = self._name_of(channel)
-            del self._channels[name]
-            self._cursors.pop(name, None)
-            self._reads.pop(name, None)
-            home = self._homes.pop(name, None)
-            if home is not None:
-                home.unsubscribe(name)
+            self._reads.pop(self._name_of(channel), None)
+            if channel not in self._listened:
+                self._close(channel)
+
+    def listen(self, channel: str) -> None:
+        """Subscribe to a channel, subscribers or not."""
+        self._listened.add(channel)
+        if channel not in self._subscribers:
+            self._open(channel)
+
+    def unlisten(self, channel: str) -> None:
+        """Unsubscribe, unless there are subscribers."""
+        self._listened.remove(channel)
+        if channel not in self._subscribers:
+            self._close(channel)
+
+    def _open(self, channel: str) -> None:
+        name = self._name_of(channel)
+        self._channels[name] = channel
+        self._settle(name, has_gap=False)
+
+    def _close(self, channel: str) -> None:
+        name = self._name_of(channel)
+        del self._channels[name]
+        self._cursors.pop(name, None)
+        home = self._homes.pop(name, None)
+        if home is not None:
+            home.unsubscribe(name)
 
     def _count(self, channel: str, count: int) -> None:
         if count:
@@ -264,7 +285,7 @@ class RedisBackend(Backend):
             if opcode == KEPT:
                 self._take_kept(name, channel, payload)
                 return
-            if len(payload) > self._max_message_size:
+            if len(payload) > self._max_message_size and opcode != PRESENCE:
                 raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
         except ChannelError as exc:
             self._stats.channel_drops += 1

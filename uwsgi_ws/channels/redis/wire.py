@@ -1,7 +1,8 @@
 """How a message looks inside Redis; ``docs/channels-on-redis.md`` tells other programs.
 
 Text is published as it is, so that any program reads it and writes it. Whatever that cannot say has a *head*: binary
-messages, those that one connection does not get, those that are kept, and gaps.
+messages, those that one connection does not get, those that are kept, gaps, and
+records of presence.
 
 Pure: bytes in, messages out.
 """
@@ -9,7 +10,7 @@ Pure: bytes in, messages out.
 from __future__ import annotations
 
 from uwsgi_ws.channels.positions import Position, parse_position
-from uwsgi_ws.channels.records import GAP
+from uwsgi_ws.channels.records import GAP, PRESENCE
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.plain import is_text
 
@@ -25,7 +26,7 @@ _MAGIC = b"\0ws"  # begins no text of a sensible program
 _BODY = len(_MAGIC) + 1
 #: The opcode of a message that is kept: its payload is for ``decode_kept``.
 KEPT = 4
-_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP, b"k": KEPT}
+_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP, b"p": PRESENCE, b"k": KEPT}
 _KINDS_EXCLUDING = {b"T": _TEXT, b"B": _BINARY}
 
 
@@ -33,7 +34,7 @@ def encode(opcode: int, payload: bytes, excluded: bytes = b"") -> bytes:
     """Return what is published for a message.
 
     Args:
-        opcode: 1 for text, 2 for binary.
+        opcode: 1 for text, 2 for binary, or ``PRESENCE``.
         payload: The message.
         excluded: ``EXCLUDED_SIZE`` bytes for the connection that does not get it, if any.
     """
@@ -41,6 +42,8 @@ def encode(opcode: int, payload: bytes, excluded: bytes = b"") -> bytes:
         return b"".join((_MAGIC, b"T" if opcode == _TEXT else b"B", excluded, payload))
     if opcode == _BINARY:
         return _MAGIC + b"b" + payload
+    if opcode == PRESENCE:
+        return _MAGIC + b"p" + payload
     return _MAGIC + b"t" + payload if payload.startswith(_MAGIC) else payload
 
 
