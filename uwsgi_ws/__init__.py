@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from uwsgi_ws.api.event_streams import event_stream
     from uwsgi_ws.api.typed import accept, count, presence, publish, subscribe
     from uwsgi_ws.channels.client import publish_to
     from uwsgi_ws.channels.events import Gap, MemberJoined, MemberLeft, Membership, Published
     from uwsgi_ws.channels.roster import Member
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.errors import ChannelError, ConnectionClosed, Error, HandshakeError, InvalidState
+    from uwsgi_ws.request.event_stream import EventStream
     from uwsgi_ws.websocket.broadcast import broadcast
     from uwsgi_ws.websocket.connection import Connection
 
@@ -26,6 +28,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "Error",
+    "EventStream",
     "Gap",
     "HandshakeError",
     "InvalidState",
@@ -38,6 +41,7 @@ __all__ = [
     "accept",
     "broadcast",
     "count",
+    "event_stream",
     "presence",
     "publish",
     "publish_to",
@@ -49,6 +53,7 @@ _HOMES = {
     "Connection": "uwsgi_ws.websocket.connection",
     "ConnectionClosed": "uwsgi_ws.errors",
     "Error": "uwsgi_ws.errors",
+    "EventStream": "uwsgi_ws.request.event_stream",
     "Gap": "uwsgi_ws.channels.events",
     "HandshakeError": "uwsgi_ws.errors",
     "InvalidState": "uwsgi_ws.errors",
@@ -61,6 +66,7 @@ _HOMES = {
     "accept": "uwsgi_ws.api.typed",
     "broadcast": "uwsgi_ws.websocket.broadcast",
     "count": "uwsgi_ws.api.typed",
+    "event_stream": "uwsgi_ws.api.event_streams",
     "presence": "uwsgi_ws.api.typed",
     "publish": "uwsgi_ws.api.typed",
     "publish_to": "uwsgi_ws.channels.client",

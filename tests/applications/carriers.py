@@ -34,6 +34,12 @@ def application(environ, start_response):
     if path == "/client":
         start_response("200 OK", [])
         return [f"{environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode()]
+    if path == "/events":
+        return uwsgi_ws.event_stream(environ, start_response, environ["QUERY_STRING"])
+    if path == "/publish":
+        uwsgi_ws.publish(environ["QUERY_STRING"], environ["wsgi.input"].read().decode())
+        start_response("200 OK", [])
+        return [str(uwsgi_ws.count(environ["QUERY_STRING"])).encode()]
     ws = uwsgi_ws.accept(environ, subprotocols=["chat.v2", "chat.v1"])
     try:
         globals()[path[1:]](ws)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.carriers import CARRIERS, DEPLOY, OPTIONS, Carrier
+from support.event_source import Event
 from support.eventually import eventually
 from support.server import APPLICATIONS, ROOT, Server, finish
 from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
@@ -203,3 +205,22 @@ def test_every_file_for_a_deployment_is_a_carrier_and_stands_in_the_page() -> No
     for path in DEPLOY.iterdir():
         assert f'"{path.name}"' in support
         assert f"(../examples/deploy/{path.name})" in page
+
+
+def test_an_event_stream_brings_what_is_published_and_ends_with_its_client(carrier: Carrier) -> None:
+    """Its comments keep it open where a program on the way gives up after some silence."""
+
+    def publish(text: str) -> int:
+        return int(carrier.fetch("POST", "/publish?news", text.encode())[1])
+
+    with carrier.events("/events?news") as events:
+        assert (events.status, events.headers["content-type"]) == (200, "text/event-stream")
+        assert "content-encoding" not in events.headers
+        eventually(lambda: publish("first\r\nline two") == 1)
+        assert events.next() == Event("first\nline two")
+        until = time.monotonic() + carrier.patience * 1.2
+        while time.monotonic() < until or not events.comments:
+            events.wait_for_comment()
+        assert publish("second") == 1
+        assert events.next() == Event("second")
+    eventually(lambda: publish("nobody hears it") == 0)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from support.event_source import EventSource
 from support.eventually import eventually
 from support.gunicorn import gunicorn_program
 from support.http2_client import Http2Client, StreamSocket
@@ -129,6 +130,16 @@ class Carrier:
             name = client.sock.getsockname()
             return response, client.read(int(response.headers["content-length"])), name[1] if name and name[1:] else 0
 
+    def events(self, path: str) -> EventSource:
+        """Open an event stream."""
+        sock = self.connect()
+        try:
+            sock.sendall(self.wire(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()))
+            return EventSource(sock)
+        except BaseException:
+            sock.close()
+            raise
+
 
 class TlsCarrier(Carrier):
     """A way that begins with a TLS handshake, in which HTTP/1.1 is agreed on.
@@ -184,6 +195,14 @@ class Http2Carrier(Carrier):
         answer = self._connection.request(method, path, length, body or None)
         port = self._connection.sock.getsockname()[1]
         return Response(answer.status, "", answer.headers), bytes(answer.body), port
+
+    def events(self, path: str) -> EventSource:
+        connection = self._connection
+        number = connection.start("GET", path)
+        connection.wait(lambda: connection.streams[number].status)
+        events = EventSource(StreamSocket(connection, number, is_shut=True), is_http1=False)
+        events.status, events.headers = connection.streams[number].status, connection.streams[number].headers
+        return events
 
 
 Carry = Callable[[Start, Path], contextlib.AbstractContextManager[Carrier]]

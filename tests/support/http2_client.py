@@ -240,12 +240,17 @@ class Http2Client:
 
 
 class StreamSocket:
-    """A stream as a blocking socket. RFC 8441 5: END_STREAM is TCP's FIN, RST_STREAM with CANCEL its RST."""
+    """A stream as a blocking socket. RFC 8441 5: END_STREAM is TCP's FIN, RST_STREAM with CANCEL its RST.
 
-    def __init__(self, client: Http2Client, number: int) -> None:
+    Args:
+        is_shut: Whether the request is over: ``close`` resets the stream then.
+    """
+
+    def __init__(self, client: Http2Client, number: int, *, is_shut: bool = False) -> None:
         self.client = client
         self.number = number
-        self._is_shut = False
+        self._is_shut = is_shut
+        self._resets = is_shut
 
     @property
     def state(self) -> StreamState:
@@ -275,6 +280,8 @@ class StreamSocket:
 
     def close(self) -> None:
         """End the stream, unless that has been done; the connection is its owner's."""
+        if self._resets and not self.state.ended and self.state.reset is None:
+            self.reset()
         if not self._is_shut and self.state.reset is None and not self.client.at_end:
             self.shutdown(socket.SHUT_WR)
 

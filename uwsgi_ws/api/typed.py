@@ -15,11 +15,24 @@ from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
+from uwsgi_ws.request.base import Request
 from uwsgi_ws.server.clients import is_serving
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.wsgi.current import current_request
 
-__all__ = ["accept", "count", "presence", "publish", "subscribe"]
+__all__ = ["accept", "count", "presence", "publish", "served_request", "subscribe"]
+
+
+def served_request() -> Request:
+    """Return the current request.
+
+    Raises:
+        InvalidState: another server has called the application.
+        SystemError: no request is being handled in this greenlet.
+    """
+    if not is_serving():
+        raise InvalidState("not served by uwsgi_ws: start the application by `python -m uwsgi_ws`")
+    return current_request()
 
 
 def accept(
@@ -47,9 +60,7 @@ def accept(
         InvalidState: the request has been answered already, or another server has called the application.
         SystemError: no request is being handled in this greenlet.
     """
-    if not is_serving():
-        raise InvalidState("not served by uwsgi_ws: start the application by `python -m uwsgi_ws`")
-    request = current_request()
+    request = served_request()
     if origins is not None and not handshake.is_origin_allowed(environ, environ["wsgi.url_scheme"], tuple(origins)):
         raise HandshakeError(403, "this Origin may not connect here")
     subprotocol = handshake.choose_subprotocol(environ, subprotocols)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
+from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.net.base import ClientStream, Stream
 from uwsgi_ws.protocol.http.http1 import Head, RequestParser
 from uwsgi_ws.protocol.websocket.handshake import accept_value
@@ -53,6 +54,22 @@ class Carrier(Protocol):
 
     def detach_stream(self) -> Stream:
         """Give the stream away for good."""
+
+
+class _Lookout(Receiver):
+    """Sees a client leave that nothing is wanted of; one that sends much does as well as leave."""
+
+    __slots__ = ("_left", "_when_lost")
+
+    def __init__(self, when_lost: Callable[[], object]) -> None:
+        self._when_lost = when_lost
+        self._left = _DRAIN_LIMIT
+
+    def receive(self, data: bytes) -> None:
+        """See Receiver."""
+        self._left -= len(data)
+        if not data or self._left < 0:
+            self._when_lost()
 
 
 class StreamRequest(Request):
@@ -295,6 +312,16 @@ class StreamRequest(Request):
             self._left -= sent
         self.body_bytes += sent
         return sent
+
+    def hand_body_over(self, when_lost: Callable[[], object]) -> tuple[Stream, bool]:
+        """See Request. The connection ends with the response, as what the client sends meanwhile is dropped."""
+        self._write(b"")
+        stream = self._front.stream
+        assert stream is not None, "it has just been written to"
+        self._must_close = True
+        del self._front.parser  # streams are many, and it has nothing more to do
+        stream.start_receiving(_Lookout(when_lost))
+        return stream, self._chunked
 
     def finish(self) -> None:
         """See Request."""

@@ -414,6 +414,8 @@ def make_server(
 
     perl = applications.perl if applications.perl is not applications.default else None
     limiter = ConnectionLimiter(limits, open_websockets or OpenWebSockets.alone(), seat) if limits else None
+    if limiter is not None:
+        concurrency.acceptor.admit = limiter.admit
     # Those that the options ask for.
     steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient, stats).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]

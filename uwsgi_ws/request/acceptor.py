@@ -6,12 +6,14 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.errors import HandshakeError, InvalidState
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.deflate import negotiate
 from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.request.event_stream import EventStream
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.handed_over import HandedOver, SocketPair
@@ -29,6 +31,8 @@ class Acceptor:
 
     Attributes:
         on_accept: Called with each request that has become a WebSocket; None for nothing.
+        admit: Called with each request that is to be answered by an event stream, before it is; returns what is called
+            at its end. None lets all pass.
     """
 
     _has_threads = False
@@ -39,6 +43,7 @@ class Acceptor:
         self._timers = timers
         self._stats = stats
         self.on_accept: Callable[[Request], None] | None = None
+        self.admit: Callable[[Request], Callable[[], object]] | None = None
 
     def accept(self, request: Request, headers: Headers, subprotocol: str | None, reason: str) -> Connection:
         """Make a request a WebSocket, as ``Request.accept`` says; admission has checked how it asked."""
@@ -92,6 +97,16 @@ class Acceptor:
         """Count a WebSocket that has opened; return what it is counted by."""
         carrier = f"{request.carrier}+tls" if request.carrier_scheme == "https" else request.carrier
         return self._stats.measures.opened(carrier, request.environ.get("SCRIPT_NAME"))
+
+    def stream_events(self, request: Request, bus: Bus) -> EventStream:
+        """See Accepts."""
+        if request.event_stream is not None:
+            raise InvalidState("the request has an event stream already")
+        when_over = None if self.admit is None else self.admit(request)
+        path = request.environ["PATH_INFO"]
+        stream = EventStream(bus, self._settings, self._poller, self._timers, self._stats, path, when_over)
+        request.event_stream = stream
+        return stream
 
     def _check(self, request: Request) -> None:
         if request.websocket is not None or request.is_head_written:

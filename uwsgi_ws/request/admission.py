@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic_ns
 
 from uwsgi_ws.errors import HandshakeError, RequestError
@@ -91,6 +92,11 @@ class ConnectionLimits:
         return bool(self.at_once or self.per_address or self.per_second)
 
 
+def _address(request: Request) -> str:
+    address: str = request.environ.get("REMOTE_ADDR", "")
+    return address
+
+
 class ConnectionLimiter:
     """Counts requests for a WebSocket and open WebSockets, an application's or one that a route passes on.
 
@@ -126,7 +132,7 @@ class ConnectionLimiter:
         if not handshake.is_websocket(request.environ):
             otherwise(request)
             return
-        address = request.environ.get("REMOTE_ADDR", "")
+        address = _address(request)
         # Counted first, then judged: of two clients that want the last slot in two workers, perhaps neither gets it,
         # but never both.
         self._seat.enter(address)
@@ -138,6 +144,23 @@ class ConnectionLimiter:
             self._seat.leave(address)
         if refusal is not None:
             self._turn_away(request, *refusal)
+
+    def admit(self, request: Request) -> Callable[[], object]:
+        """Count a request whose response will be an event stream, as if it were a WebSocket.
+
+        Returns:
+            What is to be called, once, when the stream has ended.
+
+        Raises:
+            HandshakeError: as ``answer``.
+        """
+        address = _address(request)
+        self._seat.enter(address)
+        refusal = self._judge(address)
+        if refusal is not None:
+            self._seat.leave(address)
+            raise HandshakeError(*refusal, (("Retry-After", "1"),))
+        return partial(self._seat.leave, address)
 
     def _judge(self, address: str) -> tuple[int, str] | None:
         """Return None if a client that has been counted may stay, else the status and reason to refuse it with."""

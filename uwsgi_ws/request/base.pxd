@@ -11,6 +11,7 @@ cdef class Request:
     cdef public Py_ssize_t body_bytes
     cdef public object core
     cdef public dict environ
+    cdef public object event_stream
     cdef public Py_ssize_t head_size
     cdef public Py_ssize_t header_bytes
     cdef public Py_ssize_t header_count

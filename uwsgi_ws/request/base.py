@@ -6,15 +6,17 @@ carrier. What handles requests (routing, WSGI, the ``uwsgi`` module) knows only 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import socket
 
+    from uwsgi_ws.channels.bus import Bus
     from uwsgi_ws.channels.subscription import Subscription
     from uwsgi_ws.net.base import Stream
+    from uwsgi_ws.request.event_stream import EventStream
     from uwsgi_ws.websocket.connection import Connection
 
 __all__ = ["Front", "Headers", "Request", "client_address", "client_scheme", "pass_attributes_on", "says_on"]
@@ -73,6 +75,14 @@ class Accepts(Protocol):
         Raises: as ``Request.accept``; OSError also when no descriptors are left.
         """
 
+    def stream_events(self, request: Request, bus: Bus) -> EventStream:
+        """Return an event stream for the request's response, which is also its ``event_stream``.
+
+        Raises:
+            HandshakeError: there are too many, WebSockets included.
+            InvalidState: it has one already.
+        """
+
 
 class Request:
     """One request and its response, from the first line to the access line.
@@ -87,6 +97,7 @@ class Request:
         environ: CGI variables; the WSGI runner completes them, and ``end`` empties them.
         acceptor: Makes a WebSocket of it; the worker's.
         websocket: The connection it became, if it did; or a HandedOver.
+        event_stream: What its response shall be, if the application has made one.
         status: Status code sent; 0 before.
         header_count: Response headers sent.
         header_bytes: Bytes of the response head.
@@ -106,6 +117,7 @@ class Request:
         "body_bytes",
         "core",
         "environ",
+        "event_stream",
         "head_size",
         "header_bytes",
         "header_count",
@@ -135,6 +147,7 @@ class Request:
         self.began_at = monotonic()
         self.variable_count = len(environ)
         self.websocket: Connection | None = None
+        self.event_stream: EventStream | None = None
         self.status = 0
         self.header_count = 0
         self.header_bytes = 0
@@ -151,6 +164,8 @@ class Request:
         if self.subscriptions is not None:
             for subscription in self.subscriptions.values():
                 subscription.close()
+        if self.event_stream is not None:
+            self.event_stream.dismiss()
         # wsgi.input knows the request, so the two would keep each other until a collection.
         self.environ = {}
 
@@ -248,6 +263,22 @@ class Request:
         """``write_body`` and ``finish`` in one, for a caller that has nothing more to do in between."""
         self.write_body(data)
         self.finish()
+
+    def hand_body_over(self, when_lost: Callable[[], object]) -> tuple[Stream, bool]:
+        """Send the head, and let the caller write the body from now on; ``finish`` or ``abandon`` is next.
+
+        Nothing more is wanted of the client.
+
+        Args:
+            when_lost: Called in the hub, perhaps more than once, when the client has left.
+
+        Returns:
+            Where to write the body, without waiting, and whether by chunks.
+
+        Raises:
+            OSError: the client is gone, or took nothing for too long.
+        """
+        raise NotImplementedError
 
     def abandon(self) -> None:
         """End a response that cannot be completed so that the client notices."""

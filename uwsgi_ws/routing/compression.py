@@ -36,6 +36,8 @@ def compressed_head(status: int, headers: Headers) -> Headers | None:
         lowered = name.lower()
         if lowered in ("content-encoding", "content-range"):
             return None
+        if lowered == "content-type" and value.lower().startswith("text/event-stream"):
+            return None  # a compressor keeps back what the client waits for
         if lowered == "cache-control" and "no-transform" in value.lower():
             return None
         if lowered == "etag" and not value.startswith("W/"):

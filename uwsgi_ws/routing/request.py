@@ -150,6 +150,10 @@ class RoutedRequest(Request):
         self.write_body(piece)
         return len(piece)
 
+    def hand_body_over(self, when_lost: Callable[[], object]) -> tuple[Stream, bool]:
+        """See Request. What is written by others is never compressed: see ``compressed_head``."""
+        return self.front_request.hand_body_over(when_lost)
+
     def finish(self) -> None:
         """See Request."""
         if self._is_replaced:

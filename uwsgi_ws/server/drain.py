@@ -10,6 +10,7 @@ import gevent
 
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.event_stream import EventStream
 from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.tunnel import Tunnel
@@ -34,7 +35,9 @@ class Drain:
         websocket_of: Returns the WebSocket that a request has become, or None.
     """
 
-    def __init__(self, clients: ClientPool, websocket_of: Callable[[Request], Connection | Tunnel | None]) -> None:
+    def __init__(
+        self, clients: ClientPool, websocket_of: Callable[[Request], Connection | Tunnel | EventStream | None]
+    ) -> None:
         self._clients = clients
         self._websocket_of = websocket_of
         self._deadline = math.inf
@@ -57,9 +60,9 @@ class Drain:
         """
         self.shorten(timeout)
         first_request_by = monotonic() + min(_FIRST_REQUEST, timeout / 2)
-        closing: list[Connection | Tunnel] = []
+        closing: list[Connection | Tunnel | EventStream] = []
         while (now := monotonic()) < self._deadline:
-            still_open: list[Connection | Tunnel] = []
+            still_open: list[Connection | Tunnel | EventStream] = []
             for greenlet, front in self._clients.serving():
                 request = front.request
                 if request is None:

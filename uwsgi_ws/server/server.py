@@ -16,6 +16,7 @@ from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.request.access_log import AccessLog
 from uwsgi_ws.request.answers import fail, respond_error
 from uwsgi_ws.request.base import Front, Request
+from uwsgi_ws.request.event_stream import EventStream
 from uwsgi_ws.request.steps import Handler, Step, chain
 from uwsgi_ws.server.accepting import Accepting, FrontSettings
 from uwsgi_ws.server.clients import ClientPool
@@ -155,9 +156,12 @@ class Server:
         """For how long, all in all, a request has kept others from running; 0 where none does."""
         return self._concurrency.serial_seconds
 
-    def websocket_of(self, request: Request) -> Connection | Tunnel | None:
-        """Return the WebSocket that a request has become: an application's or one passed on by a route; else None."""
-        return request.websocket or self._answering.tunnels.get(request)
+    def websocket_of(self, request: Request) -> Connection | Tunnel | EventStream | None:
+        """Return the WebSocket that a request has become, an application's or one passed on by a route; else None.
+
+        An event stream is as good as one.
+        """
+        return request.websocket or request.event_stream or self._answering.tunnels.get(request)
 
     # Stopping
 

@@ -64,6 +64,7 @@ class ThreadRequest(Request):
     write_head = step(Request.write_head)
     write_body = step(Request.write_body)
     write_file = step(Request.write_file)
+    hand_body_over = step(Request.hand_body_over)
     finish = step(Request.finish)
     write_last = step(Request.write_last)
     upgrade = step(Request.upgrade)

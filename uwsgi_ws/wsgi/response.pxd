@@ -31,5 +31,6 @@ cdef class Response:
     cdef object _send_pieces(self, object result, object length)
     @cython.locals(asked=object)
     cdef object _complain(self)
+    cdef bint _hand_over(self, object stream) except? True
     cpdef object finish(self)
     cdef bint _send_file(self, object wrapper) except? True

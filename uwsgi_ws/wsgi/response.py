@@ -18,6 +18,7 @@ from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.protocol.http.grammar import check_head
 from uwsgi_ws.protocol.plain import plain_bytes
 from uwsgi_ws.request.base import Headers, Request
+from uwsgi_ws.request.event_stream import EventStream
 
 __all__ = ["FileWrapper", "Response"]
 
@@ -235,6 +236,8 @@ class Response:
 
     def _send_pieces(self, result: Iterable[bytes], length: int | None) -> None:
         """Send a body piece by piece; ``length`` is its length if it is known before the first piece."""
+        if type(result) is EventStream and self._hand_over(result):
+            return
         asked: Any = self._request  # see _is_websocket
         has_begun = complained = False
         spare_until = 0.0  # set once there is nothing more to send
@@ -276,6 +279,16 @@ class Response:
         """Log that a body is too long; once for each request, as no more of it is read then."""
         asked: Any = self._request  # see _is_websocket
         _log.error("%s: the body is longer than its Content-Length", asked.environ.get("REQUEST_URI"))
+
+    def _hand_over(self, stream: EventStream) -> bool:
+        """Leave the body to an event stream, once the application has ended; False when there is no body."""
+        self._send_head(None)
+        self._ask_for_takers()
+        if self._has_no_body:
+            return False
+        stream.hand_over()
+        self._is_finished = True
+        return True
 
     def finish(self) -> None:
         """End the response; without effect the second time."""

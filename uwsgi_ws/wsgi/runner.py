@@ -54,7 +54,11 @@ class WsgiRunner:
     def run(self, request: Request) -> bool:
         """Answer a request. See Runner."""
         self._complete(request, self._application)
-        return self._call(self._application, request)
+        is_fine = self._call(self._application, request)
+        stream = request.event_stream
+        if stream is not None and stream.is_handed_over:
+            stream.feed(request)
+        return is_fine
 
 
 def run(application: Application, request: Request) -> bool:

@@ -160,6 +160,13 @@ class Http2Request(Request):
         except OSError as exc:
             raise ClientGone("the client left before the end of the response") from exc
 
+    def hand_body_over(self, when_lost: Callable[[], object]) -> tuple[Stream, bool]:
+        """See Request."""
+        self._write(lambda timeout, *, is_last: None, is_last=False)
+        self._front.flush()
+        self.stream.when_lost = when_lost
+        return self.stream, False
+
     def finish(self) -> None:
         """See Request."""
         if self._left:

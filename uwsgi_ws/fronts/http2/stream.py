@@ -92,6 +92,7 @@ class Http2Stream:
     Attributes:
         is_shut: We have ended our side.
         is_evicted: ``expire`` has been called.
+        when_lost: Called in the hub when the peer, or the connection, has given the stream up.
     """
 
     __slots__ = (
@@ -109,6 +110,7 @@ class Http2Stream:
         "is_evicted",
         "is_shut",
         "number",
+        "when_lost",
     )
     raw = None
 
@@ -126,6 +128,7 @@ class Http2Stream:
         self._moved = 0  # bytes that have come and gone
         self._receiver: Receiver | None = None
         self._on_writable: Callable[[], object] | None = None
+        self.when_lost: Callable[[], object] | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -161,6 +164,8 @@ class Http2Stream:
         self._hub.loop.run_callback(self._wake_reader)
         if self._on_writable is not None:
             self._hub.loop.run_callback(self.write_on)
+        if self.when_lost is not None:
+            self._hub.loop.run_callback(self.when_lost)
 
     def write_on(self) -> None:
         """There is room."""
@@ -338,7 +343,7 @@ class Http2Stream:
         if self._is_closed:
             return
         self._is_closed = True
-        self._receiver = None
+        self._receiver = self.when_lost = None
         self.stop_writing()
         for _, size in self._chunks:
             self._carrier.give_back(self, size)
