@@ -145,6 +145,7 @@ def answer(request: Request) -> None:
         raise ValueError("broken on purpose")
     elif name == "half":
         request.respond("200 OK", [("Content-Length", "100")], b"half")
+        request.send("G", b"halfway")
         raise ValueError("broken half-way")
     elif name == "crash":
         os._exit(3)

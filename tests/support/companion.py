@@ -92,9 +92,11 @@ class Request:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._data = b""
+        self._held = b""  # goes out with the next record
         self.send("V", struct.pack(">HI", 1, 0xFFFFFFFF))
         kind, version = self.read()
         assert (kind, version.get("version")) == ("V", 1), (kind, version)
+        self._largest: int = version["largest"]
         kind, head = self.read()
         assert kind == "Q", kind
         self.modifier1: int = head["modifier1"]
@@ -103,7 +105,8 @@ class Request:
         self.query = self.variables["QUERY_STRING"]
 
     def send(self, kind: str, payload: bytes = b"") -> None:
-        self.sock.sendall(record(kind, payload))
+        held, self._held = self._held, b""
+        self.sock.sendall(held + record(kind, payload))
 
     def _take(self, size: int) -> bytes:
         # Never further than the record's end: the descriptor is readable exactly while there is something to receive.
@@ -142,7 +145,9 @@ class Request:
             whole += fields["data"].encode("latin-1")
 
     def respond(self, status: str, headers: Any = (), body: bytes = b"") -> None:
-        self.sock.sendall(record("S", block([(":status", status), *headers])) + record("B", body))
+        self._held += record("S", block([(":status", status), *headers]))
+        for at in range(0, len(body), self._largest):
+            self._held += record("B", body[at : at + self._largest])
 
     # WebSockets
 

@@ -201,7 +201,7 @@ class _Exchange:
             return True
         except RecordError as error:
             error.said = error.said or self._said[: RecordError.SHOWN]
-            said = escape(error.said.decode("latin-1"))
+            said = escape(error.said.decode("ascii", "backslashreplace"))
             _log.error("%s: %s does not speak the protocol: %s: %s", self._uri, self._name, error, said)
             return self._break_off()
         except OSError:

@@ -42,6 +42,8 @@ _BACKLOG = 4096
 _LISTENER, _CONTROL = 3, 4
 #: Descriptors that are handed on must have higher numbers than those that they get.
 _FIRST_FREE = 10
+#: Seconds that a process has to end once it cannot become ready any more.
+_PAUSE = 1.0
 _READ_SIZE = 65_536
 #: Bytes of what a process writes that are taken in one turn of the master's.
 _MOST_READ = 262_144
@@ -365,7 +367,7 @@ class Companions:
             # It has ended, or else can never be ready.
             process.control.close()
             process.control = None
-            process.kill_at = min(process.kill_at, monotonic() + GRACE)
+            process.kill_at = min(process.kill_at, monotonic() + _PAUSE)
             return
         said = Decoder(64).feed(data)
         version = said[0][1][0] if said and said[0][0] == VERSION else None
@@ -375,8 +377,8 @@ class Companions:
             return
         what = f"version {version}" if version is not None else "something else"
         say(
-            f"uwsgi_ws: {pool.spec.file}: it speaks {what}, and this server version {VERSION_NUMBER} of the protocol "
-            "for companions"
+            f"uwsgi_ws: {pool.spec.file}: it speaks {what}, and this server {VERSION_NUMBER}, of the protocol for "
+            "companions"
         )
         process.kill_at = 0.0
         self._fail(pool, 1)

@@ -424,13 +424,12 @@ class Master:
         if self._is_stopping:
             return
         for generation in (self._current, self._coming):
-            if generation is not None and generation.is_loaded:
+            if generation is not None and generation.is_loaded and self._companions.is_ready(generation):
                 self._fill_generation(generation)
         if self._coming is not None:
             serving = [worker for worker in self._workers if worker.life is Life.SERVING]
             ids = {worker.order.worker_id for worker in serving if worker.generation is self._coming}
-            are_there = self._wanted <= ids and (ids or self._coming.is_loaded)
-            if are_there and self._companions.is_ready(self._coming):
+            if self._wanted <= ids and (ids or self._coming.is_loaded):
                 self._promote()
 
     def _fill_generation(self, generation: Generation) -> None:
