@@ -327,7 +327,7 @@ def test_an_application_that_does_not_load_ends_the_server_with_its_status(statu
         ("not executable", "cannot run '{}': Permission denied"),
         (
             "#!/bin/sh\nprintf 'V\\0\\0\\0\\6\\0\\2\\0\\1\\0\\0' >&4\nsleep 5\n",
-            "it speaks version 2, and this server version 1",
+            "it speaks version 2, and this server 1",
         ),
         ("#!/bin/sh\nprintf 'hello, world' >&4\nsleep 5\n", "it speaks something else"),
     ],
@@ -352,8 +352,8 @@ def test_a_program_that_cannot_say_that_it_is_ready_is_killed(tmp_path: Path) ->
         Server(None, "--go-app", str(program))
 
 
-def test_the_processes_end_with_a_master_that_is_killed(serve: Any) -> None:
-    server = serve(None, "--go-app", COMPANION)
+def test_the_processes_end_when_the_server_is_killed(serve: Any) -> None:
+    server = serve(None, "--go-app", COMPANION, "--no-orphans")
     pid = pid_of(server)
     os.kill(server.pid, signal.SIGKILL)
 

@@ -159,10 +159,14 @@ class Companions:
             if process.control is not None and not process.is_ready:
                 poll.register(process.control, select.POLLIN)
 
-    def leave_master(self) -> None:
-        """Close, in any other process, what only the master and the processes may hold."""
-        for _, process in self._all():
-            if process.control is not None:
+    def leave_master(self, generation: Generation) -> None:
+        """Close, in a fork server, what only the master and the processes may hold.
+
+        The control sockets of its own generation stay: should the master be killed, the processes live as long as the
+        workers, which go on then unless they are told otherwise (``--no-orphans``).
+        """
+        for pool, process in self._all():
+            if process.control is not None and pool.generation is not generation:
                 process.control.close()
             self._close_output(process)
         for pool in self._pools:

@@ -331,7 +331,7 @@ class Master:
             for other in self._generations:
                 if other.control is not None:
                     other.control.close()
-            self._companions.leave_master()
+            self._companions.leave_master(generation)
             forkserver.run(
                 self._common,
                 self._sockets,
