@@ -73,13 +73,13 @@ sub websocket_recv_nb {
 }
 
 sub websocket_send {
-    check_arguments(\@_, 1);
+    check_arguments(\@_, 1) if !@_;
     send_message('T', $_[0]) or fail('unable to send websocket message');
     return $NOTHING;
 }
 
 sub websocket_send_binary {
-    check_arguments(\@_, 1);
+    check_arguments(\@_, 1) if !@_;
     send_message('D', $_[0]) or fail('unable to send websocket binary message');
     return $NOTHING;
 }
@@ -88,7 +88,9 @@ sub send_message {
     my ($type, $message) = @_;
     my $connection = connection();
     return 0 if !$connection->{is_websocket} || $connection->{is_over} || $connection->{is_closing};
-    return $connection->send_record($type, octets($message // ''));
+    $message //= '';
+    utf8::encode($message) if utf8::is_utf8($message);
+    return $connection->send_record($type, $message);
 }
 
 # Readable while a message, or the end of the connection, waits.

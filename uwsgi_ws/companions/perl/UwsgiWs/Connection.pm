@@ -117,12 +117,20 @@ sub fill {
     my $missing = HEAD_SIZE - $have;
     $missing += unpack 'xN', $self->{in} if $missing <= 0;
     my $size = min(PIECE, $self->{is_exact} ? $missing : max($missing, READ_AHEAD));
+    my $only_looks = defined $until && $until == 0;
+    # A read that blocks must not be begun in vain; another one need not, where the last has taken all there was.
+    my $waits_first = $Waiting->blocks ? defined $until : $self->{is_drained} && !$only_looks && $Waiting->may_wait;
     while (1) {
-        if (defined $until && $Waiting->blocks) {
+        if ($waits_first) {
+            $self->flush if length $self->{out};
+            local $self->{is_reading} = 1;
             $Waiting->readable($self->{handle}, $until) or return 0;
         }
         my $count = sysread $self->{handle}, $self->{in}, $size, $have;
-        return 1 if $count;
+        if ($count) {
+            $self->{is_drained} = $count < $size;
+            return 1;
+        }
         if (defined $count || $! != EAGAIN && $! != EWOULDBLOCK && $! != EINTR) {
             $self->{is_over} = 1;
             $self->{end} //= [ABNORMAL, ''];
@@ -130,16 +138,13 @@ sub fill {
         }
         next if $! == EINTR;
         $self->flush if length $self->{out};
-        return 0 if defined $until && $until == 0 || !$Waiting->may_wait;
-        local $self->{is_reading} = 1;
-        $Waiting->readable($self->{handle}, $until) or return 0;
+        return 0 if $only_looks || !$Waiting->may_wait;
+        $waits_first = 1;
     }
 }
 
 # What is done with what a record says.
 my %filing = (
-    T => sub { push @{ $_[0]{messages} }, ['T', $_[1]] },
-    D => sub { push @{ $_[0]{messages} }, ['D', $_[1]] },
     C => sub {
         my ($self, @code_and_reason) = @_;
         $self->{end} = \@code_and_reason;
@@ -180,6 +185,19 @@ my %filing = (
 # File the first record that has been read; false while it is not whole. What is none ends the connection.
 sub file_one {
     my ($self) = @_;
+    # Most records are messages; nothing can be wrong with those.
+    my $have = length $self->{in};
+    return 0 if $have < HEAD_SIZE;
+    my ($kind, $length) = unpack 'aN', $self->{in};
+    if (($kind eq 'T' || $kind eq 'D') && $length <= LARGEST) {
+        my $size = HEAD_SIZE + $length;
+        return 0 if $have < $size;
+        push @{ $self->{messages} }, [$kind, substr $self->{in}, HEAD_SIZE, $length];
+        if ($have == $size && $size <= READ_AHEAD) { $self->{in} = '' }
+        elsif ($have == $size) { delete $self->{in}; $self->{in} = '' }    # its memory, too
+        else { substr $self->{in}, 0, $size, '' }
+        return 1;
+    }
     my $has_filed = eval {
         local $SIG{__DIE__} = 'DEFAULT';
         my ($type, $payload) = take_record(\$self->{in}, LARGEST) or return 0;
@@ -262,7 +280,7 @@ sub read_body {
 # Returns whether they could be sent.
 sub write_out {
     my ($self, $records, $is_held) = @_;
-    return 0 if $self->{is_broken} || $self->{process} != $$;
+    return 0 if $self->{is_broken};
     $self->{out} .= $records;
     return $self->flush if length $self->{out} >= CORK;
     return 1 if $is_held;
