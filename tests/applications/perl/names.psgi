@@ -46,6 +46,15 @@ my %applications = (
         uwsgi::websocket_send(uwsgi::websocket_recv_nb() // 'nothing') for 1 .. 2;
         uwsgi::websocket_send($is_ready ? 'ready' : 'not ready');
     },
+    '/count-after-end' => sub {
+        uwsgi::websocket_handshake();
+        my $fd = uwsgi::connection_fd;
+        is_readable($fd, 10);
+        my $count = UwsgiWs::count('room');
+        my $is_ready = is_readable($fd, 10);
+        my $is_over = !eval { uwsgi::websocket_recv_nb; 1 };
+        uwsgi::log(join ' ', 'count', $count, $is_ready ? 'ready' : 'not ready', $is_over ? 'over' : 'open', UwsgiWs::count('room'), "\n");
+    },
     '/nothing' => sub {
         uwsgi::websocket_handshake();
         my $message = uwsgi::websocket_recv_nb;

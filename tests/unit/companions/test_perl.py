@@ -195,7 +195,7 @@ def test_an_error_names_file_and_line(answers: Companion) -> None:
         text = request.expect("E").decode()
     file = FOLDER / "answers.psgi"
     line = next(n for n, source in enumerate(file.read_text().splitlines(), 1) if "die 'oops'" in source)
-    assert text == f"[uwsgi-perl error] oops at {file} line {line}.\n"
+    assert text == f"[uwsgi-perl error] oops at {file} line {line}."
 
 
 def test_a_response_that_breaks_off_says_so(answers: Companion) -> None:
@@ -264,7 +264,7 @@ def test_exit_ends_the_process_alone(start: Start) -> None:
         with companion.request("/exit") as request:
             records = request.rest()
         assert companion.wait() == 7
-        assert records[-1].payload == b"[uwsgi-perl error] the application called exit(7)\n"
+        assert records[-1].payload == b"[uwsgi-perl error] the application called exit(7)"
         assert "at exit" in companion.log
 
 
@@ -474,6 +474,15 @@ def test_a_count_amid_messages_keeps_the_descriptor_readable(names: Companion) -
         assert [request.expect("T") for _ in range(3)] == [b"early", b"second", b"ready"]
 
 
+def test_the_end_amid_a_count_keeps_the_descriptor_readable_and_the_request_goes_on(names: Companion) -> None:
+    with names.websocket("/count-after-end") as request:
+        request.send(("C", struct.pack("!H", 1000)))
+        request.send(("N", request.expect("N")[:4] + b"\0\0\0\7"))
+        request.send(("N", request.expect("N")[:4] + b"\0\0\0\6"))
+        assert request.expect("E") == b""
+    eventually(lambda: "count 7 ready over 6 \n" in names.log)
+
+
 def test_recv_nb_tells_nothing_from_the_end(names: Companion) -> None:
     with names.websocket("/nothing") as request:
         assert request.expect("T") == b"nothing"
@@ -508,7 +517,7 @@ def test_channels(names: Companion) -> None:
 def test_an_error_after_the_handshake(names: Companion) -> None:
     with names.websocket("/died") as request:
         request.send(("T", b"x"))
-        assert request.expect("E") == b"[uwsgi-perl error] after all\n"
+        assert request.expect("E") == b"[uwsgi-perl error] after all"
 
 
 @pytest.mark.parametrize("path", ["/alarm", "/interrupted"])

@@ -129,7 +129,7 @@ END {
     if (UwsgiWs::Process::is_ours() && $is_serving) {
         my $status = $?;
         for my $connection ($UwsgiWs::Connection::Waiting->unfinished) {
-            $connection->finish("[uwsgi-perl error] the application called exit($status)\n");
+            $connection->finish("[uwsgi-perl error] the application called exit($status)");
         }
         UwsgiWs::Process::call_hook('atexit');
         $? = $status;    ## no critic (Variables::RequireLocalizedPunctuationVars)

@@ -87,7 +87,7 @@ sub websocket_send_binary {
 sub send_message {
     my ($type, $message) = @_;
     my $connection = connection();
-    return 0 if !$connection->{is_websocket} || $connection->{is_over} || $connection->{is_closing};
+    return 0 if !$connection->{is_websocket} || $connection->{end} || $connection->{is_closing};
     $message //= '';
     utf8::encode($message) if utf8::is_utf8($message);
     return $connection->send_record($type, $message);

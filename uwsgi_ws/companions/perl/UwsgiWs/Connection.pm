@@ -84,7 +84,7 @@ sub wait_for {
     until ($is_there->()) {
         $self->step($until) or return 0;
     }
-    $self->nudge if $self->{is_exact} && @{ $self->{messages} };
+    $self->nudge if $self->{is_exact} && (@{ $self->{messages} } || $self->{end});
     return 1;
 }
 
@@ -148,7 +148,6 @@ my %filing = (
     C => sub {
         my ($self, @code_and_reason) = @_;
         $self->{end} = \@code_and_reason;
-        $self->{is_over} = 1;
     },
     M => sub {
         my ($self, $channel, @message) = @_;
@@ -222,7 +221,7 @@ sub fileno {    ## no critic (Subroutines::ProhibitBuiltinHomonyms)
         # What has been read and is whole is filed; a rest is that of a record whose end is still to come.
         1 while $self->file_one;
         $self->{is_exact} = 1;
-        $self->nudge if @{ $self->{messages} };
+        $self->nudge if @{ $self->{messages} } || $self->{end};
     }
     return CORE::fileno $self->{handle};
 }
@@ -240,7 +239,7 @@ sub nudge {
 # Take what kept the descriptor readable, now that no message waits any more.
 sub settle {
     my ($self) = @_;
-    while ($self->{nudges} > 0 && !@{ $self->{messages} }) {
+    while ($self->{nudges} > 0 && !@{ $self->{messages} } && !$self->{end}) {
         $self->step(0) or return;
     }
     return;
@@ -250,6 +249,7 @@ sub settle {
 sub next_message {
     my ($self, $until) = @_;
     until (@{ $self->{messages} }) {
+        return if $self->{end};
         $self->step($until) or return;
     }
     my $message = shift @{ $self->{messages} };
@@ -260,7 +260,7 @@ sub next_message {
 # Whether the WebSocket has ended and its messages have been taken.
 sub has_ended {
     my ($self) = @_;
-    return $self->{is_over} && !@{ $self->{messages} };
+    return $self->{end} && !@{ $self->{messages} };
 }
 
 # Return up to so many bytes of the request's body; '' at its end, undef when it is cut short.

@@ -81,14 +81,14 @@ sub publish_by_socket {
     return $answer eq "ok\n";
 }
 
-# Return what was died with as text that ends in one newline: an object's own words where it has some.
+# Return what was died with as text, without a newline at its end: an object's own words where it has some.
 sub error_text {
     my ($error) = @_;
     my $text = eval { local $SIG{__DIE__} = 'DEFAULT'; "$error" };
     $text = ref($error) . ', which cannot be shown' if !defined $text;
     $text = 'died of nothing that can be shown' if $text eq '';
     utf8::encode($text) if utf8::is_utf8($text);
-    $text =~ s/\n*\z/\n/;
+    $text =~ s/\n+\z//;
     return $text;
 }
 

@@ -26,7 +26,7 @@ use constant PIECE => 65_536;
 my $TOKEN = qr/\A[!#\$%&'*+\-.^_`|~0-9A-Za-z]+\z/;
 
 # What the application's own calls die with once the client has gone: the usual end of a loop, not an error.
-my $GONE = qr/\Aunable to (?:receive websocket|send websocket|send websocket binary) message at /;
+my $GONE = qr/\A(?:unable to (?:receive websocket|send websocket|send websocket binary) message|error while streaming PSGI response)\b/;
 
 # Handle a request; return whether the process shall go on: an application may ask for a fresh one.
 # Shared: the part of the environment that all requests have.
@@ -118,14 +118,14 @@ sub guarded {
         $error = $@;
     }
     return { result => $result, error => $connection->{is_websocket} ? '' : undef } if $is_done;
-    return { error => "[uwsgi-perl error] a `last` or `next` led out of the application\n" } if !defined $error;
+    return { error => "[uwsgi-perl error] a `last` or `next` led out of the application" } if !defined $error;
     return { error => '' } if is_of_gone_client($connection, $error);
     return { error => '[uwsgi-perl error] ' . UwsgiWs::Process::error_text($error) };
 }
 
 sub is_of_gone_client {
     my ($connection, $error) = @_;
-    return 0 if !$connection->{is_over} && !$connection->{is_broken};
+    return 0 if !$connection->{end} && !$connection->{is_broken};
     return blessed $error ? $error->isa('UwsgiWs::ConnectionClosed') : !ref $error && $error =~ $GONE;
 }
 

@@ -75,7 +75,7 @@ sub send_message {
     my $connection = $self->connection;
     UwsgiWs::fail(sprintf 'a message of %d bytes: the server takes %d', length $payload, $connection->{limit})
         if length $payload > $connection->{limit};
-    return if !$connection->{is_closing} && !$connection->{is_over} && $connection->send_record($type, $payload);
+    return if !$connection->{is_closing} && !$connection->{end} && $connection->send_record($type, $payload);
     # What came before the end is still to be read, but of how it ended this tells.
     1 while $connection->step(0);
     return $self->fail_as_closed;
@@ -113,7 +113,7 @@ sub end {
 sub is_open {
     my ($self) = @_;
     my $connection = $self->{connection};
-    return $connection && !$connection->{is_over} && !$connection->{is_closing} ? 1 : '';
+    return $connection && !$connection->{end} && !$connection->{is_closing} ? 1 : '';
 }
 
 # What was agreed on, or undef.
