@@ -43,6 +43,7 @@ class Server:
             "port": port,
             "slots": slots,
             "floor": str(floor),
+            "built": str(floor.parent),
         }
         return [word.format(**values) for word in shlex.split(self.commands[application])]
 
@@ -122,6 +123,11 @@ _TWO = "{python} with_redis.py --instances 2 "
 _THREADS = "--threads {slots}"
 _OWN_THREADS = {application: _own("wsgi_app.py", places=_THREADS) for application in ("echo", "http")}
 
+_GO = (
+    "sh -c 'cd go && go build -o {built}/peer && exec {python} -m uwsgi_ws --http-socket 127.0.0.1:{port} "
+    "--disable-logging --gevent {slots} --go-app {built}/peer'"
+)
+
 _GUNICORN = (
     "{bin}/gunicorn --no-control-socket -k uwsgi_ws.gunicorn_worker.GeventWorker --worker-connections {slots} "
     "-b 127.0.0.1:{port} wsgi_app:application"
@@ -150,6 +156,7 @@ SERVERS = (
         ("uwsgi", "gevent"),
     ),
     Server("uwsgi_ws gunicorn", {application: _GUNICORN for application in ("echo", "http")}, ("gunicorn",)),
+    Server("uwsgi_ws go", {application: _GO for application in ("echo", "http")}),
     Server("uwsgi_ws threads", _OWN_THREADS),
     Server("uwsgi_ws threads pure", _OWN_THREADS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
     Server(
