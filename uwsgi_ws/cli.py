@@ -31,6 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from uwsgi_ws.channels.client import main as publish
 
         return publish(arguments[1:])
+    if arguments and arguments[0] == "ctl":
+        from uwsgi_ws.process.ctl import main as ctl
+
+        return ctl(arguments[1:])
     if arguments and arguments[0] == "go-module":
         from uwsgi_ws.companions.go_module import main as go_module
 

@@ -928,6 +928,16 @@ class Options:
         "unless named; /healthz and /readyz there say how the instance is. Everyone who connects may read it.",
     )
 
+    control: tuple[Address, ...] = option(
+        (),
+        needs_master=True,
+        group="Logging",
+        help="Let operators ask and tell this instance here, by 'python -m uwsgi_ws ctl ADDRESS': a unix socket, which "
+        "is for its owner alone, or a port of this machine with --control-token.",
+    )
+    control_token: str | None = option(
+        None, metavar="FILE", group="Logging", help="Have each request at --control begin with this file's first line."
+    )
     health_path: str | None = option(
         None,
         metavar="PATH",

@@ -18,6 +18,7 @@ from uwsgi_ws.channels.inboxes import Inboxes, raise_descriptor_limit
 from uwsgi_ws.channels.message_log import ROOM, LogMemory
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import drop_descriptor, keep_descriptor
+from uwsgi_ws.process.control_pairs import ControlPairs
 from uwsgi_ws.shared.measures import MeasuresBoard, Retired
 from uwsgi_ws.shared.scoreboard import Scoreboard
 from uwsgi_ws.shared.signals import SignalTable
@@ -103,12 +104,13 @@ class Common:
     Args:
         processes: How many workers there are.
         history_room: Bytes that their channels may keep.
+        has_control: Whether the master asks workers what operators want to know.
 
     Raises:
         BootError: too many for the descriptors that this process may have, or for channels.
     """
 
-    def __init__(self, processes: int, history_room: int = ROOM) -> None:
+    def __init__(self, processes: int, history_room: int = ROOM, *, has_control: bool = False) -> None:
         self.master_pid = os.getpid()
         self.processes = processes
         # A worker and its successor live at the same time for a while.
@@ -128,7 +130,9 @@ class Common:
         self._notices = Ends.open()
         #: What locks of signal tables are on. See ``shared.locks``.
         self.signal_lock = os.memfd_create("uwsgi_ws.signals", os.MFD_CLOEXEC)
-        raise_descriptor_limit(2 * processes)
+        raise_descriptor_limit((6 if has_control else 2) * processes)
+        #: The ways by which the master asks them.
+        self.control = ControlPairs(2 * processes if has_control else 0)
         try:
             # Each is readable while its worker has to look for signals of uWSGI's.
             self._wakes = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2 * processes)]

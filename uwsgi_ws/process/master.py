@@ -35,6 +35,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from uwsgi_ws import __version__, _build
 from uwsgi_ws.errors import OptionError
@@ -47,6 +48,7 @@ from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_sta
 from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.companions import Companions
+from uwsgi_ws.process.control import Control, Target
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
@@ -62,7 +64,7 @@ from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
 from uwsgi_ws.process.watchdog import Watchdog
-from uwsgi_ws.shared.status import WorkerStatus, in_words, newest
+from uwsgi_ws.shared.status import WorkerStatus, described, in_words, newest
 from uwsgi_ws.users import owners
 
 __all__ = ["Master"]
@@ -121,7 +123,11 @@ class Master:
         hooks.run(self._options, "asap")
         self._sockets = Sockets.open(self._options)
         self._keys = read_keys(self._options)
-        self._common = Common(self._options.processes, self._options.channel_history_memory * 1024)
+        self._common = Common(
+            self._options.processes,
+            self._options.channel_history_memory * 1024,
+            has_control=bool(self._options.control),
+        )
         self._watchdog = Watchdog(self._options, self._common.scoreboard)
         self._meanings: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self._reload,
@@ -159,6 +165,13 @@ class Master:
         self._responders: list[Responder] = [
             StatsServer(self._options, self._common.scoreboard, self._sockets, self._companions.described),
             MetricsServer(self._options, self._common, self._sockets, self._health),
+            Control(
+                self._options,
+                self._common.control,
+                self._control_targets,
+                self._control_status,
+                {"reload": lambda request: self._reload(), "drain": self._drain},
+            ),
         ]
         #: Children beside the workers; a further kind is one more here.
         self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options), self._companions]
@@ -717,6 +730,34 @@ class Master:
             reloads=self._reloads,
             spawns=self._spawns_of.total(),
         )
+
+    def _control_targets(self) -> list[Target]:
+        asked = [each for each in self._workers if each.life not in (Life.ORDERED, Life.STARTING)]
+        return [Target(each.order.worker_id, each.order.seat, each.pid) for each in asked]
+
+    def _control_status(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "is_ready": self._health().is_ready,
+            "listen_queue": self._sockets.waiting,
+            "workers": [described(status) for status in newest(self._common.scoreboard)],
+        }
+
+    def _drain(self, request: dict[str, Any]) -> None:
+        """Let clients finish, and end; or replace one worker so.
+
+        Raises:
+            ValueError: there is no such worker.
+        """
+        if (worker_id := request.get("worker")) is None:
+            self._stop()
+            return
+        found = [each for each in self._workers if each.order.worker_id == worker_id and each.life is Life.SERVING]
+        if not found:
+            raise ValueError(f"no worker {worker_id!r} serves")
+        for worker in found:
+            worker.is_spent = True
 
     def _pause_or_resume(self) -> None:
         """Have all workers, later ones too, accept no client, or accept again; connected clients are served."""

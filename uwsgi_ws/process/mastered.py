@@ -18,6 +18,7 @@ from uwsgi_ws.process import signals
 from uwsgi_ws.process.assembly import Equipment
 from uwsgi_ws.process.boot import end
 from uwsgi_ws.process.common import Common, NoticeKind, Order
+from uwsgi_ws.process.control_end import ControlEnd
 from uwsgi_ws.process.limits import reason_to_go
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -87,6 +88,8 @@ class MasteredWorker(Worker):
         loop: Any = gevent.get_hub().loop
         self._woken = loop.io(self._common.wakes_of(self._post.seat), 1, ref=False)
         self._woken.start(self._look_for_signals)
+        if self._common.control.workers:
+            ControlEnd(self._common.control.workers[self._post.seat], self._server, self._post.worker_id).start()
         orders: dict[int, str] = {signals.LEAVE: RELOAD, signals.STOP: STOP, signals.HURRY: HURRY}
         self.leave(self.serve(orders, self._be_ready))
         self._tell_status(self.heartbeat.status())  # the last clients' counts are not lost

@@ -14,22 +14,34 @@ from uwsgi_ws.log import say
 from uwsgi_ws.net.binding import bind, bound_name
 from uwsgi_ws.options import Options
 
-__all__ = ["Responder", "http_response", "path_of"]
+__all__ = ["Client", "Responder", "http_response", "path_of"]
 
 _BACKLOG = 64
 _MOST_CLIENTS = 64
-_MOST_ASKED = 8_192  # bytes of a request
+_MOST_ASKED = 60_000  # bytes of a request
 _CLIENT_TIMEOUT = 4.0  # seconds that a client has for its request and for taking the answer
 
 
-class _Client:
-    """A client; ``rest`` is what it has still to get, None while it owes us a request."""
+class Client:
+    """A client.
 
-    def __init__(self, sock: socket.socket, rest: bytes | None) -> None:
+    Attributes:
+        asked: What it has sent.
+        rest: What it has still to get; None while it owes us a request.
+        is_waiting: Its answer is not whole yet.
+        until: When it is given up.
+    """
+
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
         self.sock = sock
         self.asked = b""
-        self.rest = rest
-        self.until = monotonic() + _CLIENT_TIMEOUT
+        self.rest: bytes | None = None
+        self.is_waiting = False
+        self.until = monotonic() + timeout
+
+    def say(self, data: bytes) -> None:
+        """Add to its answer."""
+        self.rest = (self.rest or b"") + data
 
 
 class Responder:
@@ -39,20 +51,32 @@ class Responder:
         options: For errors.
         option: The one that names the addresses.
         addresses: Where.
-        is_asked: Whether clients send the head of an HTTP request first.
+        is_asked: Whether clients send a request first: the head of an HTTP request, unless a subclass says otherwise.
+        is_private: Whether the files of unix sockets are for their owner alone.
+        timeout: Seconds that a client has for its request and for taking the answer.
 
     Raises:
         OptionError: An address cannot be bound.
     """
 
-    def __init__(self, options: Options, option: str, addresses: Sequence[Address], *, is_asked: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        option: str,
+        addresses: Sequence[Address],
+        *,
+        is_asked: bool,
+        is_private: bool = False,
+        timeout: float = _CLIENT_TIMEOUT,
+    ) -> None:
         self._is_asked = is_asked
+        self._timeout = timeout
         self._listeners: list[socket.socket] = []
         self._files: list[Path] = []
-        self._clients: list[_Client] = []
+        self._clients: list[Client] = []
         for address in addresses:
             try:
-                sock = bind(address, _BACKLOG)
+                sock = bind(address, _BACKLOG, is_private=is_private)
             except OSError as exc:
                 raise options.error(option, f"cannot listen on {address}: {exc.strerror}") from exc
             sock.setblocking(False)
@@ -64,6 +88,14 @@ class Responder:
     def _answer(self, head: bytes) -> bytes:
         """Return the answer to a request; to nothing where clients do not ask."""
         raise NotImplementedError
+
+    def _is_asked_for_all(self, client: Client) -> bool:
+        """Return whether a client's request is whole."""
+        return b"\r\n\r\n" in client.asked or b"\n\n" in client.asked
+
+    def _respond(self, client: Client) -> None:
+        """Give a client its answer, or say that it has to wait for that."""
+        client.rest = self._answer(client.asked)
 
     def register(self, poll: select.poll) -> None:
         """Have the master woken when there is something to do."""
@@ -81,7 +113,9 @@ class Responder:
                 except OSError:
                     break
                 sock.setblocking(False)
-                self._clients.append(_Client(sock, None if self._is_asked else self._answer(b"")))
+                self._clients.append(client := Client(sock, self._timeout))
+                if not self._is_asked:
+                    self._respond(client)
         for client in list(self._clients):
             try:
                 is_there = self._go_on(client)
@@ -93,18 +127,18 @@ class Responder:
                 client.sock.close()
                 self._clients.remove(client)
 
-    def _go_on(self, client: _Client) -> bool:
+    def _go_on(self, client: Client) -> bool:
         """Return whether the client is still there."""
-        while client.rest is None:
+        while client.rest is None and not client.is_waiting:
             data = client.sock.recv(65_536)
             client.asked += data
             if not data or len(client.asked) > _MOST_ASKED:
                 return False
-            if b"\r\n\r\n" in client.asked or b"\n\n" in client.asked:
-                client.rest = self._answer(client.asked)
+            if self._is_asked_for_all(client):
+                self._respond(client)
         while client.rest:
             client.rest = client.rest[client.sock.send(client.rest) :]
-            if not client.rest:
+            if not client.rest and not client.is_waiting:
                 client.sock.shutdown(socket.SHUT_WR)
         # Closed with something unread, the connection would be reset, and the answer lost.
         while client.sock.recv(65_536):
