@@ -351,12 +351,15 @@ def test_no_hole_is_silent_whatever_happens(own_redis: Engine, seed: int, rounds
                 worker.ask("publish_next_in_background", "lobby", 400, 600, 4)
             nemesis.strike()
         wait_for_end(workers)
-        holes = {
-            f"{reader.pid} of {publisher.pid}": found
-            for reader, publisher in itertools.product(workers, repeat=2)
-            if (found := silent_holes(reader, publisher))
-        }
-        assert holes == {}, f"after {nemesis.done}"
+        assert holes(workers) == {}, f"after {nemesis.done}"
+
+
+def holes(workers: list[Worker]) -> dict[str, list[str]]:
+    return {
+        f"{reader.pid} of {publisher.pid}": found
+        for reader, publisher in itertools.product(workers, repeat=2)
+        if (found := silent_holes(reader, publisher))
+    }
 
 
 def wait_for_end(workers: list[Worker]) -> None:
@@ -383,6 +386,29 @@ def test_a_failover_by_sentinel_is_followed() -> None:
         for worker in workers:
             assert "gap" in received(worker)
             assert_no_duplicate_or_reordering(worker)
+
+
+def test_what_was_lost_before_a_failover_is_signalled_after_it() -> None:
+    with (
+        running("sentinel") as engine,
+        instances(engine.url + QUICK, queue_size=100_000, max_message_size=10_000) as workers,
+    ):
+        master, _, watcher = engine.servers
+        eventually(lambda: master.ask("INFO", "replication")["slave0"]["state"] == "online", 10)
+        for worker in workers:
+            worker.ask("subscribe", "lobby")
+        eventually(lambda: master.ask("PUBSUB", "NUMSUB", "uwsgi_ws:lobby")[1] == len(workers))
+        for worker in workers:
+            worker.ask("publish_next", "lobby", 100, 60, 10)
+        watcher.signal(signal.SIGSTOP)
+        master.stop()
+        workers[0].ask("publish_next", "lobby", 1, 60, 1)
+        for size in (1_000, 60):  # until there is no room for the smallest
+            workers[0].ask("publish_next", "lobby", 200, size, 10)
+        assert stat(workers[0], "channel_drops") > 200
+        watcher.signal(signal.SIGCONT)
+        wait_for_end(workers)
+        assert holes(workers) == {}
 
 
 def test_a_channel_that_moves_within_a_cluster_is_followed() -> None:

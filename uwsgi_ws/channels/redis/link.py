@@ -202,10 +202,11 @@ class Link:
         return not self._size or self._connection is None
 
     def close(self) -> list[tuple[bytes, bytes, Keep | None]]:
-        """End for good; return the messages that were not sent: channel, bytes of the command, what is kept."""
+        """End for good; return what was not sent, messages and gaps of lost ones: channel, command, what is kept."""
         self._life.kill(block=False)
         self._lost()
-        return [(name, command, keep) for _, name, command, keep in self._waiting]
+        waiting = [*self._gaps_of(self._lost_on_the_way), *self._waiting, *self._gaps_of(self._dropped)]
+        return [(name, command, keep) for _, name, command, keep in waiting]
 
     def adopt(self, messages: Iterable[tuple[bytes, bytes, Keep | None]]) -> None:
         """Take over what another one has not sent."""
