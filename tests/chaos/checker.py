@@ -31,12 +31,14 @@ class Session:
             where it has said nothing of it.
         items: What came.
         times: When each came.
+        strange: What came and is no message.
     """
 
     reader: str
     recovered: bool | None = None
     items: list[Item] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    strange: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -89,6 +91,8 @@ def _check_reader(sessions: list[Session], begun: dict[str, float], verdict: Ver
     seen: set[Item] = set()
     live_from = float("inf")  # a life that has begun later has to come from its first message on
     for session in sessions:
+        for frame in session.strange:
+            verdict.blame("torn message", f"{session.reader} got {frame}")
         if session.recovered is not True:
             # The worker of this connection may be behind that of the one before, and bring something again.
             verdict.gaps += session is not sessions[0]

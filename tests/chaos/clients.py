@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import socket
 import threading
 import time
 
-from support.websocket_client import CLOSE, RawClient
+from support.websocket_client import CLOSE, PING, PONG, RawClient
+from support.websocket_client import frame as encode
 
 from chaos.checker import GAP, Session
 
@@ -16,6 +18,7 @@ __all__ = ["Publisher", "Reader"]
 
 #: Messages sent at once, and acknowledged together.
 BURST = 25
+_MESSAGE = re.compile(rb"([^ :]+):([0-9]+) +x*$")
 
 
 class Client(threading.Thread):
@@ -119,10 +122,16 @@ class Reader(Client):
         while (frame := client.read_frame()).opcode != CLOSE:
             now = time.monotonic()
             text = frame.payload
+            if frame.opcode == PING:
+                client.send(encode(PONG, text))
+                continue
             if text == b"gap":
                 session.items.append(GAP)
+            elif found := _MESSAGE.match(text):
+                life, number = str(found[1], "ascii"), int(found[2])
+                session.items.append((life, number))
+                last[life] = number
             else:
-                life, _, number = str(text[: text.index(b" ")], "ascii").partition(":")
-                session.items.append((life, int(number)))
-                last[life] = int(number)
+                session.strange.append(repr(frame)[:200])
+                continue
             session.times.append(now)

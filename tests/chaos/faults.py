@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -116,7 +117,11 @@ def _workers(world: World, fault: Fault) -> list[int]:
 
 
 def _one_worker(world: World, fault: Fault) -> list[int]:
-    found = _workers(world, fault)
+    # A server whose first workers cannot start ends, for its supervisor to see.
+    spawned = set(
+        map(int, re.findall(r"spawned uwsgi_ws worker \d+ \(pid: (\d+)", world.instances[fault.target % 2].log))
+    )
+    found = [pid for pid in _workers(world, fault) if pid in spawned]
     return [found[fault.target // 2 % len(found)]] if found else []
 
 

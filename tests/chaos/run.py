@@ -43,7 +43,17 @@ OUTPUT_LIMITS = {"redis": 300_000, "valkey": 4_000_000, "sentinel": 300_000, "cl
 SECONDS = 8.0
 #: Seconds until everybody gets everything again, once there are no more faults.
 HEALED_WITHIN = 40.0
-KINDS = ("duplicate", "reordering", "another order", "silent hole", "deaf reader", "zombie", "traceback", "broken off")
+KINDS = (
+    "duplicate",
+    "reordering",
+    "another order",
+    "silent hole",
+    "torn message",
+    "deaf reader",
+    "zombie",
+    "traceback",
+    "broken off",
+)
 
 
 class World:
