@@ -28,7 +28,7 @@ from uwsgi_ws.channels.backend import Backend
 from uwsgi_ws.channels.events import Encode, Gap, Membership, Published
 from uwsgi_ws.channels.history import Found, History, Kept, Outgoing
 from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
-from uwsgi_ws.channels.positions import Keep
+from uwsgi_ws.channels.positions import MOST_KEPT, Keep
 from uwsgi_ws.channels.presence import Presence
 from uwsgi_ws.channels.records import PRESENCE, encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
@@ -42,7 +42,7 @@ from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.stats import TIMED_FROM, Stats
 
-__all__ = ["MOST_KEPT", "Bus", "Joined", "current_bus", "use_bus"]
+__all__ = ["Bus", "Joined", "current_bus", "use_bus"]
 
 # Patched it would tell greenlets apart, not threads.
 _thread_id: Callable[[], int] = monkey.get_original("_thread", "get_ident")
@@ -52,8 +52,6 @@ _current: Bus | None = None
 _PATIENCE = 5.0
 #: Seconds for which what is kept of a channel serves all that ask, and between two questions that it cannot answer.
 _FRESH, _PAUSE = 5.0, 0.5
-#: Messages that a channel may keep.
-MOST_KEPT = 1_000_000
 
 
 class Joined(Protocol):

@@ -19,7 +19,7 @@ from gevent.pool import Pool
 from gevent.socket import socket as GeventSocket
 
 from uwsgi_ws.channels.bus import Bus
-from uwsgi_ws.channels.records import Decoder, Record
+from uwsgi_ws.channels.records import COUNT, KEEPING, Decoder, Record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.net.listeners import Listener
@@ -120,9 +120,19 @@ class ChannelSocket:
         return answers, False
 
     def _publish(self, record: Record) -> None:
-        if record.opcode == TEXT and not is_text(record.payload):
+        channel, opcode, payload = record
+        history = None
+        if opcode > KEEPING:
+            if len(payload) < COUNT.size:
+                raise ChannelError("not a record: how many messages are kept is missing")
+            [history] = COUNT.unpack_from(payload)
+            opcode, payload = opcode - KEEPING, payload[COUNT.size :]
+        if opcode == TEXT and not is_text(payload):
             raise ChannelError("the message is text, but not in UTF-8")
-        self._bus.publish(*record)
+        try:
+            self._bus.publish(channel, opcode, payload, history=history)
+        except ValueError as exc:
+            raise ChannelError(str(exc)) from exc
 
 
 def _refusal(error: ChannelError) -> bytes:

@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from uwsgi_ws.channels.records import encode_name, encode_record
+from uwsgi_ws.channels.positions import MOST_KEPT, Keep
+from uwsgi_ws.channels.records import COUNT, KEEPING, encode_name, encode_record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 
@@ -22,7 +23,9 @@ _LONGEST_ANSWER = 4_096
 _PAUSE = 0.01
 
 
-def publish_to(address: str, channel: str, message: Sendable, *, timeout: float = 5.0) -> None:
+def publish_to(
+    address: str, channel: str, message: Sendable, *, timeout: float = 5.0, history: int | None = None
+) -> None:
     """Publish a message on a running server; returns once a worker, or Redis, has it.
 
     Args:
@@ -30,17 +33,24 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         channel: Any name.
         message: ``str`` as text, anything bytes-like as binary.
         timeout: Seconds for each step.
+        history: Keep this message, and so many of the channel in all. None leaves it to the server; but in Redis keeps
+            none, as nobody there knows the server's ``--channel-history``.
 
     Raises:
         ChannelError: no server listens there or answers in time, this user may not publish there, or the message is
             longer than the server's ``--websockets-max-size``.
         TypeError: the message is neither.
-        ValueError: the channel's name is too long.
+        ValueError: the channel's name is too long, or ``history`` out of bounds.
     """
+    if history is not None and not 0 <= history <= MOST_KEPT:
+        raise ValueError(f"a history has 0 to {MOST_KEPT} messages, not {history}")
     if "://" in address:
-        _publish_to_engine(address, channel, message, timeout)
+        _publish_to_engine(address, channel, message, timeout, history)
         return
-    record = encode_record(encode_name(channel), *as_message(message))
+    opcode, payload = as_message(message)
+    if history is not None:
+        opcode, payload = opcode + KEEPING, COUNT.pack(history) + payload
+    record = encode_record(encode_name(channel), opcode, payload)
     target = "\0" + address[1:] if address.startswith("@") else address
     try:
         with socket.socket(socket.AF_UNIX) as sock:
@@ -57,7 +67,7 @@ def publish_to(address: str, channel: str, message: Sendable, *, timeout: float 
         raise ChannelError(f"cannot publish to {address}: {answer.removeprefix('error ') or 'it gave no answer'}")
 
 
-def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float) -> None:
+def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float, history: int | None) -> None:
     try:
         from uwsgi_ws.channels.redis.engine import Engine
     except ModuleNotFoundError as exc:
@@ -67,7 +77,7 @@ def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float
     engine = Engine(url, timeout)
     name = encode_name(engine.prefix) + encode_name(channel)
     try:
-        engine.publish(name, encode(*as_message(message)))
+        engine.publish(name, encode(*as_message(message)), Keep(history) if history else None)
     except ChannelError as exc:
         raise ChannelError(f"cannot publish to {engine.name}: {exc}") from exc
 
@@ -103,12 +113,20 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--to", required=True, metavar="ADDRESS", help="the server's --channel-socket or --channels")
     parser.add_argument("--binary", action="store_true", help="as a binary message; without it as text")
+    parser.add_argument(
+        "--history",
+        type=int,
+        metavar="MESSAGES",
+        help="keep it, and so many of the channel in all; without it the server's --channel-history says so, but in "
+        "Redis nothing is kept",
+    )
     parser.add_argument("channel", metavar="CHANNEL")
     parser.add_argument("message", metavar="MESSAGE", help="the message, or - to read it from standard input")
     arguments = parser.parse_args(argv)
     try:
         payload = sys.stdin.buffer.read() if arguments.message == "-" else arguments.message.encode()
-        publish_to(arguments.to, arguments.channel, payload if arguments.binary else payload.decode())
+        message = payload if arguments.binary else payload.decode()
+        publish_to(arguments.to, arguments.channel, message, history=arguments.history)
     except (ChannelError, ValueError) as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
         return 1

@@ -25,17 +25,19 @@ _log = logging.getLogger("uwsgi_ws.channels")
 
 
 class Outgoing:
-    """An event on its way to clients, encoded once for each way in which applications want it.
+    """An event on its way to clients, encoded once for each way in which applications want it."""
 
-    Attributes:
-        event: What happened.
-    """
+    __slots__ = ("_event", "_prepared")
 
-    __slots__ = ("_prepared", "event")
+    def __init__(self, event: Event | None) -> None:
+        self._event = event
+        self._prepared: dict[Encode | None, Prepared | None] | None = None
 
-    def __init__(self, event: Event) -> None:
-        self.event = event
-        self._prepared: dict[Encode | None, Prepared | None] = {}
+    @property
+    def event(self) -> Event:
+        """What happened."""
+        assert self._event is not None, "a message that is kept makes it when it is asked"
+        return self._event
 
     def prepared(self, encode: Encode | None) -> Prepared | None:
         """Return what a client gets; None for nothing.
@@ -43,19 +45,23 @@ class Outgoing:
         Args:
             encode: Of the application; None for messages as they are, and nothing else.
         """
+        if self._prepared is None:
+            self._prepared = {}
         if encode not in self._prepared:
             self._prepared[encode] = self._as_it_is() if encode is None else self._encoded(encode)
         return self._prepared[encode]
 
     def _as_it_is(self) -> Prepared | None:
-        return Prepared(*as_message(self.event.message)) if isinstance(self.event, Published) else None
+        event = self.event
+        return Prepared(*as_message(event.message)) if isinstance(event, Published) else None
 
     def _encoded(self, encode: Encode) -> Prepared | None:
+        event = self.event
         try:
-            message = encode(self.event)
+            message = encode(event)
             return None if message is None else Prepared(*as_message(message))
         except BaseException:  # of the application, in the middle of a delivery: others are to get theirs
-            _log.exception("an event of channel %r could not be encoded", self.event.channel)
+            _log.exception("an event of channel %r could not be encoded", event.channel)
             return None
 
 
@@ -72,12 +78,20 @@ class Kept(Outgoing):
     __slots__ = ("channel", "opcode", "payload", "position")
 
     def __init__(self, channel: str, position: Position, opcode: int, payload: bytes) -> None:
-        message = payload.decode() if opcode == TEXT else payload
-        super().__init__(Published(channel, message, str(position)))
+        self._event = None
+        self._prepared = None
         self.channel = channel
         self.position = position
         self.opcode = opcode
         self.payload = payload
+
+    @property
+    def event(self) -> Event:
+        """The message, as applications see it."""
+        if self._event is None:
+            message = self.payload.decode() if self.opcode == TEXT else self.payload
+            self._event = Published(self.channel, message, str(self.position))
+        return self._event
 
     def _as_it_is(self) -> Prepared:
         return Prepared(self.opcode, self.payload)

@@ -236,13 +236,14 @@ class MessageLog:
         words = self._words
         ring = self._ring
         most = None
+        pid_here = os.getpid()
+        epoch, name = -1, ""
         while place and place >= down_to:
             if place < words[_TAIL]:
                 return entries[::-1], False
             begin = place % self._size
-            _, epoch, number, before, came, keep, seconds, pid, excluded, opcode, size = _RECORD.unpack_from(
-                ring, begin
-            )
+            record = _RECORD.unpack_from(ring, begin)
+            _, its_epoch, number, before, came, keep, seconds, pid, excluded, opcode, size = record
             payload = bytes(ring[begin + _RECORD.size : begin + _RECORD.size + size])
             if place < words[_TAIL]:  # it may have been overwritten while it was copied
                 return entries[::-1], False
@@ -250,8 +251,9 @@ class MessageLog:
                 most = keep if most is None else most
                 if len(entries) >= most or came < now - seconds:
                     break
-            excluded = excluded if pid == os.getpid() else 0
-            entries.append(LogEntry(Position(f"{epoch:016x}", number), opcode, payload, excluded))
+            if its_epoch != epoch:
+                epoch, name = its_epoch, f"{its_epoch:016x}"
+            entries.append(LogEntry(Position(name, number), opcode, payload, excluded if pid == pid_here else 0))
             place = before
         return entries[::-1], True
 

@@ -14,12 +14,14 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["LATEST", "LONGEST", "OLDEST", "Keep", "Position", "keeper", "parse_position"]
+__all__ = ["LATEST", "LONGEST", "MOST_KEPT", "OLDEST", "Keep", "Position", "keeper", "parse_position"]
 
 #: What stands for a position: before the oldest message that is kept, or after the newest.
 OLDEST, LATEST = "oldest", "latest"
 #: Seconds that messages are kept when nothing else is said: a channel that nobody uses any more leaves nothing.
 LONGEST = 86_400
+#: Messages that a channel may keep.
+MOST_KEPT = 1_000_000
 
 
 class Position(NamedTuple):

@@ -23,7 +23,9 @@ from uwsgi_ws.protocol.plain import plain_str
 __all__ = [
     "BELL",
     "BODY_SIZE",
+    "COUNT",
     "GAP",
+    "KEEPING",
     "OVERHEAD",
     "PACKET_SIZE",
     "PRESENCE",
@@ -50,6 +52,11 @@ GAP = 0
 BELL = 3
 #: The opcode of a record of presence, which is no message for applications either; see ``roster``.
 PRESENCE = 5
+#: Added to the opcode of a message that says how many of its channel are kept, in four bytes before the payload.
+#: Programs that are no workers write such records.
+KEEPING = 16
+COUNT = Struct("<I")
+_OPCODES_OF_OTHERS = (*_OPCODES, *(KEEPING + opcode for opcode in _OPCODES))
 _MAX_NAME = 65_535
 
 #: Bytes of a record beside its payload, at most.
@@ -111,7 +118,7 @@ def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
 
     Args:
         name: Of ``encode_name``.
-        opcode: 1, 2, ``GAP``, ``BELL`` or ``PRESENCE``.
+        opcode: 1 or 2, as it is or with ``KEEPING`` added; ``GAP``, ``BELL`` or ``PRESENCE``.
         payload: Of any length; the reader has a limit.
     """
     return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
@@ -138,7 +145,7 @@ class Decoder:
     __slots__ = ("_buffer", "_max_size", "_needed", "_opcodes", "error")
 
     def __init__(self, max_size: int, *, is_of_worker: bool = False) -> None:
-        self._opcodes = (*_OPCODES, GAP, BELL, PRESENCE) if is_of_worker else _OPCODES
+        self._opcodes = (*_OPCODES, GAP, BELL, PRESENCE) if is_of_worker else _OPCODES_OF_OTHERS
         self._buffer = bytearray()
         self._needed = _RECORD.size  # bytes without which there is nothing to be done
         self._max_size = max_size
@@ -182,7 +189,7 @@ class Decoder:
                 opcode, name_size, payload_size = _RECORD.unpack_from(view, begin)
                 if opcode not in self._opcodes:
                     raise ChannelError(f"not a record: opcode {opcode}")
-                if payload_size > self._max_size:
+                if payload_size > self._max_size + (COUNT.size if opcode > KEEPING else 0):
                     raise ChannelError(f"message of {payload_size} bytes, {self._max_size} allowed")
                 name_end = begin + _RECORD.size + name_size
                 end = name_end + payload_size

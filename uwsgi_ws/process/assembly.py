@@ -160,7 +160,7 @@ def _find_engine(options: Options) -> Engine | None:
     except ChannelError as exc:
         raise options.error("channels", str(exc)) from None  # what is below may show the password
     try:
-        engine.check()
+        engine.check(history=bool(options.channel_history))
     except ChannelError as exc:
         if not options.channels_optional:
             raise options.error("channels", str(exc)) from exc

@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from uwsgi_ws.channels.positions import Keep
+from uwsgi_ws.channels.redis import scripts
 from uwsgi_ws.channels.redis.wire import PREFIX
 from uwsgi_ws.errors import ChannelError
 
@@ -238,8 +240,11 @@ class Engine:
         self._known = sorted(layout.nodes)
         return layout
 
-    def check(self) -> None:
+    def check(self, *, history: bool = False) -> None:
         """See whether messages can be published, and come back.
+
+        Args:
+            history: Whether they are to be kept as well.
 
         Raises:
             ChannelError: they cannot, and why.
@@ -250,16 +255,27 @@ class Engine:
             for verb in ("SUBSCRIBE", "PUBLISH"):
                 arguments = (channel,) if verb == "SUBSCRIBE" else (channel, b"")
                 _ask(connection, node, _verb(layout, verb), *arguments)
+            if history:
+                _ask(connection, node, *_keeping(layout, channel, b"", Keep(1, 1)))
+                _ask(connection, node, b"EVAL", scripts.READ.text, *scripts.READ.arguments(channel, Keep(1, 1)))
 
-    def publish(self, name: bytes, data: bytes) -> None:
+    def publish(self, name: bytes, data: bytes, keep: Keep | None = None) -> None:
         """Publish, and wait for the server's answer.
+
+        Args:
+            name: Redis's.
+            data: The message, encoded.
+            keep: How much of the channel is kept, this message included.
 
         Raises:
             ChannelError: it was not published.
         """
         layout = self.find()
         with self._publisher(layout, name) as (connection, node):
-            _ask(connection, node, _verb(layout, "PUBLISH"), name, data)
+            if keep is not None:
+                _ask(connection, node, *_keeping(layout, name, data, keep))
+            else:
+                _ask(connection, node, _verb(layout, "PUBLISH"), name, data)
 
     @contextmanager
     def _publisher(self, layout: Layout, name: bytes) -> Iterator[tuple[Any, Node]]:
@@ -281,6 +297,12 @@ def _closing(connection: Any) -> Iterator[None]:
 
 def _verb(layout: Layout, verb: str) -> str:
     return f"S{verb}" if layout.is_sharded else verb
+
+
+def _keeping(layout: Layout, name: bytes, data: bytes, keep: Keep) -> tuple[bytes, ...]:
+    """Return the command that publishes and keeps something."""
+    verb = _verb(layout, "PUBLISH").encode()
+    return (b"EVAL", scripts.PUBLISH.text, *scripts.PUBLISH.arguments(name, keep, data, verb))
 
 
 def _ask(connection: Any, node: Node, *command: str | bytes) -> None:
@@ -313,5 +335,6 @@ def _advice(exc: Exception) -> str:
     if text.startswith("unknown command 'HELLO'") or "NOPROTO" in text:
         return f"it is too old, channels need version {OLDEST} or newer"
     if text.startswith("NOPERM"):
-        return f"{text} (channels need +publish +subscribe, in a Cluster +spublish +ssubscribe, and &PREFIX*)"
+        needed = "channels need +publish +subscribe, in a Cluster +spublish +ssubscribe, and &PREFIX*"
+        return f"{text} ({needed}; for --channel-history see docs/channel-history.md)"
     return text

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import socket
 import ssl
@@ -457,11 +456,8 @@ class Link:
                 self._enqueue(_PING, b"", _pack((b"PING",)))
 
 
-def _call(script: scripts.Script, name: bytes, keep: Keep, *arguments: bytes) -> bytes:
-    """Return the command that has a script do something with what is kept of a channel."""
-    nonce = os.urandom(4).hex().encode()
-    head = (b"EVALSHA", script.sha, b"1", name, b"%d" % keep.messages, b"%d" % keep.seconds, nonce)
-    return _pack((*head, *arguments))  # type: ignore[no-any-return]
+def _call(script: scripts.Script, *arguments: Any) -> bytes:
+    return _pack((b"EVALSHA", script.sha, *script.arguments(*arguments)))  # type: ignore[no-any-return]
 
 
 def in_thread_unless_patched(function: Callable[..., Any], *arguments: Any) -> Any:

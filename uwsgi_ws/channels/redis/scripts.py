@@ -11,7 +11,10 @@ starts again, and so may have lost what another one had taken: then the next cal
 
 from __future__ import annotations
 
+import os
 from hashlib import sha1
+
+from uwsgi_ws.channels.positions import Keep
 
 __all__ = ["PUBLISH", "READ", "Script"]
 
@@ -54,6 +57,17 @@ class Script:
     def __init__(self, text: str) -> None:
         self.text = (_BEGIN + text).strip().encode()
         self.sha = sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+    def arguments(self, name: bytes, keep: Keep, *others: bytes) -> tuple[bytes, ...]:
+        """Return what follows EVAL and the text, or EVALSHA and the sha.
+
+        Args:
+            name: The channel's in Redis, and the stream's.
+            keep: How much is kept; zeros where nobody knows.
+            others: What this script takes beside that.
+        """
+        nonce = os.urandom(4).hex().encode()
+        return (b"1", name, b"%d" % keep.messages, b"%d" % keep.seconds, nonce, *others)
 
 
 #: ARGV, further: what is published; PUBLISH or SPUBLISH.
