@@ -25,15 +25,30 @@ def held():
     return counts
 
 
+def encode(event):
+    if not isinstance(event, uwsgi_ws.Published):
+        return f"{type(event).__name__} {event.channel}"
+    if event.message == "secret":
+        return None
+    if event.message == "raise":
+        raise RuntimeError("ordered")
+    return json.dumps([event.channel, event.message])
+
+
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    channels = environ["QUERY_STRING"].split("&") if environ["QUERY_STRING"] else ["news"]
+    query = environ["QUERY_STRING"].partition("&lastEventId=")[0]
+    channels = query.split("&") if query else ["news"]
     if path.startswith("/slow/"):
         return uwsgi_ws.event_stream(environ, start_response, *channels, slow=path[6:])
     if path.startswith("/wrapped/slow/"):
         return map(bytes, uwsgi_ws.event_stream(environ, start_response, *channels, slow=path[14:]))
     if path == "/events":
         return uwsgi_ws.event_stream(environ, start_response, *channels)
+    if path == "/oldest":
+        return uwsgi_ws.event_stream(environ, start_response, *channels, since="oldest")
+    if path == "/encoded":
+        return uwsgi_ws.event_stream(environ, start_response, *channels, encode=encode)
     if path == "/wrapped":
         return map(bytes, uwsgi_ws.event_stream(environ, start_response, *channels))
     if path == "/own":

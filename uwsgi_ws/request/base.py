@@ -166,6 +166,7 @@ class Request:
                 subscription.close()
         if self.event_stream is not None:
             self.event_stream.dismiss()
+            self.event_stream = None
         # wsgi.input knows the request, so the two would keep each other until a collection.
         self.environ = {}
 

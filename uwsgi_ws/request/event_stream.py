@@ -14,19 +14,32 @@ Used in the hub's thread, but for what applications and middlewares call.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gevent import getcurrent
-from gevent.event import Event
+from gevent.event import Event as GeventEvent
 
+from uwsgi_ws.channels.events import Encode, Event, Gap, MemberJoined, MemberLeft, Published
 from uwsgi_ws.channels.overflow import Overflow, Slow
+from uwsgi_ws.channels.positions import LATEST
 from uwsgi_ws.errors import ClientGone
 from uwsgi_ws.hub.hub_calls import in_hub
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.dead_peers import give_up_after
-from uwsgi_ws.protocol.http.event_stream import COMMENT, chunk, encode_binary, encode_event
+from uwsgi_ws.protocol.http.event_stream import (
+    COMMENT,
+    chunk,
+    encode_binary,
+    encode_event,
+    encode_id,
+    encode_retry,
+    read_ids,
+    write_ids,
+)
 from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Sendable, as_message
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -35,8 +48,6 @@ from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.websocket.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from uwsgi_ws.channels.bus import Bus
     from uwsgi_ws.net.base import Stream
 
@@ -74,14 +85,21 @@ class EventStream:
 
     __slots__ = (
         "_bus",
+        "_channels",
+        "_encode",
+        "_has_hole",
+        "_has_id",
+        "_has_own_ids",
         "_is_chunked",
         "_is_ending",
+        "_is_opening",
         "_is_over",
         "_is_whole",
         "_news",
         "_outbox",
         "_path",
         "_poller",
+        "_positions",
         "_settings",
         "_size",
         "_spoke_at",
@@ -113,12 +131,19 @@ class EventStream:
         self._stats = stats
         self._path = path
         self._when_over = when_over
+        self._channels: Sequence[str] = ()
+        self._encode: Encode | None = None
+        self._positions: list[str | None] = []  # of the last messages on them
+        self._has_id = False  # events get one
+        self._has_own_ids = True  # they are not those of the channel
+        self._is_opening = False  # what is kept of channels may come, and need not be sent yet
+        self._has_hole = False  # an event could not be taken
         self._stream: Stream | None = None
         self._outbox: Outbox | None = None
         self._is_chunked = False
         self._waiting: list[bytes] = []  # events, until the client is fed
         self._size = 0  # what they take
-        self._news: Event | None = None  # set while there is something to iterate over
+        self._news: GeventEvent | None = None  # set while there is something to iterate over
         self._waiter: Any = None  # the greenlet that is parked while the hub feeds the client
         self._is_ending = False  # nothing is added any more
         self._is_over = False  # nothing more is sent
@@ -128,15 +153,59 @@ class EventStream:
         self.bytes_sent = 0
         self.wheel_slot = 0
 
-    def open(self, channels: Iterable[str], slow: Slow, first: bytes) -> None:
-        """Send ``first``, and from now on what is published on channels. Raises as ``Bus.join``."""
-        self._put(first, Overflow.CLOSE)
+    def open(
+        self,
+        channels: Sequence[str],
+        slow: Slow = "close",
+        *,
+        retry: int,
+        last_id: str = "",
+        since: str = LATEST,
+        encode: Encode | None = None,
+    ) -> None:
+        """Send what is published on channels from now on, after what the client has missed. Waits as ``Bus.join`` does.
+
+        Args:
+            channels: Any names, each once.
+            slow: See ``Bus.join``.
+            retry: Milliseconds after which the client shall come back.
+            last_id: The last that it has seen; empty if it has seen none.
+            since: Where one begins that has seen none.
+            encode: What it gets instead of the messages as they are.
+
+        Raises: as ``Bus.join``.
+        """
+        self._put(encode_retry(retry), Overflow.CLOSE)
+        self._channels, self._encode = channels, encode
+        comes_back = self._has_id = bool(last_id)
+        positions: list[str | None] = read_ids(last_id, len(channels)) if comes_back else [None] * len(channels)
+        self._positions = positions
+        has_others = len(channels) > 1
+        self._is_opening = True
+        has_all = True
         try:
-            for channel in channels:
-                self._bus.join(channel, self, slow)
+            for place, channel in enumerate(channels):
+                before = positions[place]
+                begin = len(self._waiting)
+                encoder = _encoder(encode, place if has_others else None)
+                begin_at = since if before is None else before
+                joined = self._bus.join(channel, self, slow, since=begin_at, encode=encoder)
+                if comes_back and (before is None or not joined.recovered):
+                    has_all = False
+                    self._waiting.insert(begin, self._gap(channel))
+                if positions[place] == before:  # else a message has come with a later one
+                    positions[place] = joined.position
         except BaseException:
             self.dismiss()
             raise
+        self._has_id = True
+        self._has_own_ids = has_others
+        if comes_back and has_all:
+            self._put(encode_event(b"", "recovered") + b"\n", Overflow.CLOSE)
+        if any(positions):
+            self._put(encode_id(write_ids(positions)), Overflow.CLOSE)
+        self._is_opening = False
+        self._size = 0  # what is kept does not count, or the client could never get it
 
     # What applications call
 
@@ -160,25 +229,44 @@ class EventStream:
     # What the bus calls
 
     def offer(self, prepared: Prepared, overflow: Overflow) -> bool:
-        """See ``bus.Joined``."""
-        return self._put(_event_of(prepared) + b"\n", overflow)
+        """See ``bus.Joined``; what comes has been made by ``_encoder``."""
+        return self._put(self._with_id(prepared.payload), overflow)
+
+    def _with_id(self, event: bytes) -> bytes:
+        """Return an event with the id that it has in this stream: the positions on all channels."""
+        if not self._has_own_ids:
+            return event
+        body, mark, end = event.rpartition(_ID)
+        if not mark:
+            return event
+        *place, position = end.decode().split()
+        self._positions[int(place[0]) if place else 0] = position
+        # Before all channels are joined, an id would not say where a client begins that has named none.
+        return body + b"\n" + (encode_id(write_ids(self._positions)) if self._has_id else b"\n")
+
+    def _gap(self, channel: str) -> bytes:
+        return _encoder(self._encode, None)(Gap(channel)) or b""
 
     def _put(self, event: bytes, overflow: Overflow) -> bool:
         if self._is_ending:
             return False
-        if self._outbox is None:
-            if not self._keep(event, overflow):
-                return False
-        elif not self._outbox.offer(chunk(event) if self._is_chunked else event, overflow):
-            return False
-        self._spoke_at = monotonic()
-        self.bytes_sent += len(event)
-        return True
+        if self._has_hole:
+            event = b"".join(map(self._gap, self._channels)) + event
+        outbox = self._outbox
+        if outbox is None:
+            is_taken = self._keep(event, overflow)
+        else:
+            is_taken = outbox.offer(chunk(event) if self._is_chunked else event, overflow)
+        self._has_hole = not is_taken
+        if is_taken:
+            self._spoke_at = monotonic()
+            self.bytes_sent += len(event)
+        return is_taken
 
     def _keep(self, event: bytes, overflow: Overflow) -> bool:
         """Keep an event until it is asked for."""
         size = len(event) + MESSAGE_OVERHEAD
-        if self._waiting and self._size + size > self._settings.max_outbox:
+        if self._size + size > self._settings.max_outbox and self._waiting and not self._is_opening:
             if overflow is Overflow.CLOSE:
                 self._stats.slow_closed += 1
                 self.outbox_overflows()
@@ -307,7 +395,7 @@ class EventStream:
     def _take(self) -> bytes | None:
         """Wait for events, and return those that are there; a comment when none came for long, None at the end."""
         if self._news is None:
-            self._news = Event()
+            self._news = GeventEvent()
         while not self._waiting:
             if self._is_ending:
                 return None
@@ -386,15 +474,38 @@ class EventStream:
             self._waiter.switch()
 
 
-_latest: tuple[Prepared | None, bytes] = (None, b"")
+_ID = b"\nid: "
 
 
-def _event_of(prepared: Prepared) -> bytes:
-    """Return a message as an event; of all that are given it one after the other, once."""
-    global _latest
-    known, event = _latest
-    if known is not prepared:
-        encode = encode_event if prepared.opcode == TEXT else encode_binary
-        event = encode(prepared.payload)
-        _latest = prepared, event
-    return event
+@lru_cache(maxsize=64)
+def _encoder(encode: Encode | None, place: int | None) -> Callable[[Event], bytes | None]:
+    """Return what makes events of a channel's: the same object for all streams, so that each is made once.
+
+    Args:
+        encode: The application's.
+        place: Of the channel among a stream's; it stands before the position, for ``EventStream._with_id``. None where
+            there is no other channel.
+    """
+    return partial(_encoded, encode, place)
+
+
+def _encoded(encode: Encode | None, place: int | None, event: Event) -> bytes | None:
+    position = event.position if isinstance(event, Published) else None
+    message: str | bytes | None
+    if encode is not None:
+        message = encode(event)
+    elif isinstance(event, Published):
+        message = event.message
+    else:
+        message = event.channel if isinstance(event, Gap) else None
+    if message is None:
+        return None
+    opcode, payload = as_message(message)
+    data = encode_event(payload, _KINDS[type(event)]) if opcode == TEXT else encode_binary(payload)
+    if position is None:
+        return data + b"\n"
+    return data + encode_id(position if place is None else f"{place} {position}")
+
+
+#: The type of the event that a page gets.
+_KINDS: dict[type, str] = {Published: "", Gap: "gap", MemberJoined: "joined", MemberLeft: "left"}
