@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +16,8 @@ import pytest
 from support.chromium import chromium_page
 from support.go import build
 from support.http_client import HttpClient, fetch
-from support.server import APPLICATIONS, EXAMPLES, UWSGI_WS, Server, finish
+from support.peers import require_program
+from support.server import APPLICATIONS, EXAMPLES, ROOT, UWSGI_WS, Server, finish
 from support.websocket_client import BINARY, PING, RawClient, close_frame, frame, text
 
 Serve = Callable[..., Server]
@@ -120,6 +123,28 @@ def test_as_many_goroutines_as_are_allowed(serve: Serve, program: str) -> None:
             second.sock.settimeout(10)
             first.finish()
             assert second.read_response().status == 200
+
+
+@pytest.mark.parametrize(
+    ("page", "title", "path"),
+    [("README.md", "Applications in Go", "/"), ("docs/go.md", "A complete application", "/echo")],
+)
+def test_the_application_of_a_page_is_served_by_its_commands(
+    serve: Serve, page: str, title: str, path: str, tmp_path: Path
+) -> None:
+    require_program("go")
+    section = (ROOT / page).read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    source = section.partition("```go\n")[2].partition("```")[0]
+    (tmp_path / "main.go").write_text(source)
+    commands = re.findall(r"^ *((?:go|python -m uwsgi_ws) .+)$", section, re.MULTILINE)
+    run = next(number for number, command in enumerate(commands) if " --http " in command)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for command in commands[:run]:
+        subprocess.run(["sh", "-ec", command], cwd=tmp_path, env={**environment, "GOPROXY": "off"}, check=True)
+    server = serve(None, *shlex.split(commands[run])[5:], cwd=tmp_path)
+    with RawClient.open(server.port, path) as client:
+        client.send_text("hello")
+        client.expect_text("hello")
 
 
 @pytest.mark.parametrize("name", ["go-echo", "go-chat"])
