@@ -133,6 +133,17 @@ _GUNICORN = (
     "-b 127.0.0.1:{port} wsgi_app:application"
 )
 
+#: Debian's: its package uwsgi-plugin-psgi has no Coro, so each connection needs a process.
+_UWSGI_PSGI = (
+    "uwsgi-core --plugin psgi --http-socket 127.0.0.1:{port} --http-socket-modifier1 5 --master --processes {slots} "
+    "--listen 1000 --die-on-term --disable-logging --psgi echo.psgi"
+)
+
+_PERL = (
+    "{python} -m uwsgi_ws --http-socket 127.0.0.1:{port} --gevent {slots} --disable-logging --psgi echo.psgi "
+    "--coroae {slots}"
+)
+
 SERVERS = (
     Server("floor", {"echo": "{floor} {port}"}),
     Server("uwsgi_ws", _OWN_COMMANDS),
@@ -157,6 +168,8 @@ SERVERS = (
     ),
     Server("uwsgi_ws gunicorn", {application: _GUNICORN for application in ("echo", "http")}, ("gunicorn",)),
     Server("uwsgi_ws go", {application: _GO for application in ("echo", "http")}),
+    Server("uwsgi_ws perl", {"echo": _PERL}),
+    Server("uwsgi psgi", {"echo": _UWSGI_PSGI}),
     Server("uwsgi_ws threads", _OWN_THREADS),
     Server("uwsgi_ws threads pure", _OWN_THREADS, environment={"UWSGI_WS_PURE_PYTHON": "1"}),
     Server(
