@@ -113,7 +113,8 @@ sub run {
 # Have the server reload when a file that has been loaded is newer than it was.
 sub reload_when_changed {
     my $has_changed = 0;
-    for my $path (grep { defined } values %INC) {
+    my %is_ignored = map { $_ => 1 } lines('PERL_AUTO_RELOAD_IGNORE');
+    for my $path (grep { defined && !$is_ignored{$_} } values %INC, $file) {
         my $modified = (stat $path)[9] // next;
         $has_changed ||= $modified > ($seen{$path} //= $modified);
         $seen{$path} = $modified;
