@@ -27,8 +27,8 @@ use UwsgiWs::Records qw(
 # The longest payload that we take.
 use constant LARGEST => 1 << 30;
 
-# Bytes that are read at once: what many small messages need.
-use constant READ_AHEAD => 16_384;
+# Bytes that are read at once, and that each connection has memory for: what many small messages need.
+use constant READ_AHEAD => 4_096;
 
 # A larger record comes in pieces of this size: memory grows as it arrives, not as its length promises.
 use constant PIECE => 1 << 20;
@@ -114,9 +114,12 @@ sub step {
 sub fill {
     my ($self, $until) = @_;
     my $have = length $self->{in};
-    my $missing = HEAD_SIZE - $have;
-    $missing += unpack 'xN', $self->{in} if $missing <= 0;
-    my $size = min(PIECE, $self->{is_exact} ? $missing : max($missing, READ_AHEAD));
+    my $size = READ_AHEAD;
+    if ($have || $self->{is_exact}) {
+        my $missing = HEAD_SIZE - $have;
+        $missing += unpack 'xN', $self->{in} if $missing <= 0;
+        $size = min(PIECE, $self->{is_exact} ? $missing : max($missing, READ_AHEAD));
+    }
     my $only_looks = defined $until && $until == 0;
     # A read that blocks must not be begun in vain; another one need not, where the last has taken all there was.
     my $waits_first = $Waiting->blocks ? defined $until : $self->{is_drained} && !$only_looks && $Waiting->may_wait;

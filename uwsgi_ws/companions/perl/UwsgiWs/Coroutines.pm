@@ -95,21 +95,22 @@ sub change_of {
 # Have what is held back written at the end of the turn: when the coroutines that are ready now have run.
 sub flush_later {
     my ($class, $connection) = @_;
-    if (!$connection->{is_held}) {
-        $connection->{is_held} = 1;
-        push @held, $connection;
-        $flusher->ready;
-    }
+    return 1 if $connection->{is_held};
+    $connection->{is_held} = 1;
+    $flusher->ready if !@held;
+    push @held, $connection;
     return 1;
 }
 
 sub flush_held {
     while (1) {
-        while (my $connection = shift @held) {
-            $connection->{is_held} = 0;
+        {
             # It writes for all, so it waits for none.
             local $in_callback = 0;
-            $connection->flush if length $connection->{out};
+            for my $connection (splice @held) {
+                $connection->{is_held} = 0;
+                $connection->flush if length $connection->{out};
+            }
         }
         Coro::schedule();
     }
