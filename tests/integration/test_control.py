@@ -81,7 +81,7 @@ def test_connections_of_all_workers_are_listed_and_closed(serve_many: Any, tmp_p
     for name, words in {
         "there is no such connection": (third["id"],),
         "there is no connection '1-1'": ("1-1",),
-        "1015 is no close code, these are 1000 to 1014 and 3000 to 4999": (third["id"], "--code", "1015"),
+        "1015 is no close code that may be sent, such as 1000 or 3000 to 4999": (third["id"], "--code", "1015"),
     }.items():
         refused = ctl(control, "close", *words)
         assert (refused.returncode, refused.stderr) == (1, f"uwsgi_ws ctl: {name}\n")

@@ -101,6 +101,7 @@ class StreamRequest(Request):
 
     #: The header line of a response after which the connection ends.
     _CLOSE = _CLOSE_LINE
+    carrier = "http1"
 
     def __init__(self, front: Carrier, head: Head) -> None:
         self._begin(front, head)

@@ -906,6 +906,13 @@ class Options:
         help="Name each request: by its X-Request-ID, or anew where it has none of up to 128 plain characters. The "
         "application finds the name in HTTP_X_REQUEST_ID, access lines as %(request_id), error lines at their end.",
     )
+    otel: bool = option(
+        False,
+        group="Logging",
+        help="Tell OpenTelemetry of each WebSocket: a span for the opening handshake, a child of a proxy's, and one "
+        "for the end, linked to it. Spans go where OTEL_EXPORTER_OTLP_ENDPOINT says, or to the application's own "
+        "provider. Needs the extra 'otel'.",
+    )
     log_x_forwarded_for: bool = option(
         False,
         group="Logging",

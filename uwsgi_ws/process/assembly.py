@@ -201,6 +201,13 @@ def import_for_requests(options: Options) -> None:
     by_tls = (options.https or options.https_socket) and not options.no_http2
     if (by_tls or options.http2_socket) and find_spec("h2") is not None:
         import_module("uwsgi_ws.fronts.http2.front")
+    if options.otel:
+        try:
+            import_module("uwsgi_ws.request.tracing")
+            import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+        except ModuleNotFoundError as exc:
+            problem = f"OpenTelemetry needs more packages ({exc.name}): pip install 'uwsgi_ws[otel]'"
+            raise options.error("otel", problem) from None
 
 
 def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_reload: bool) -> None:
@@ -419,6 +426,10 @@ def make_server(
     # Those that the options ask for.
     steps: list[Step] = [*equipment.steps, Admission(options.websockets_origin, lenient, stats).answer]
     steps += [step.answer for step in (limiter, router, static) if step is not None]
+    if options.otel:
+        from uwsgi_ws.request.tracing import Tracing  # its packages are an extra
+
+        steps.insert(0, Tracing().answer)
     if options.request_id or options.log_json:
         steps.insert(0, name_request)
         name_requests(_name_of_request)

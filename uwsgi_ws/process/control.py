@@ -25,13 +25,13 @@ from uwsgi_ws.addresses import Address
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.control_pairs import ControlPairs
 from uwsgi_ws.process.responder import Client, Responder
+from uwsgi_ws.protocol.websocket.frames import is_valid_close_code
 
 __all__ = ["Control", "Target"]
 
 _MOST_ASKED = 60_000  # bytes of a request: as many go to a worker in one packet
 _TIMEOUT = 10.0  # seconds for the workers' answers
 _MOST_LISTED = 10_000
-_CODES = "1000 to 1014 and 3000 to 4999"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ class Control(Responder):
             self._ask(client, self._targets(), do="list", **question)
         elif what == "close":
             code, reason = request.get("code", 1000), str(request.get("reason", ""))
-            if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999):
-                raise ValueError(f"{code!r} is no close code, these are {_CODES}")
+            if not isinstance(code, int) or not is_valid_close_code(code):
+                raise ValueError(f"{code!r} is no close code that may be sent, such as 1000 or 3000 to 4999")
             name = str(request["connection"])
             targets = [each for each in self._targets() if name.startswith(f"{each.pid}-")]
             if not targets:
