@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.bus import Worker, Workers
@@ -21,16 +21,9 @@ def workers(engine: Engine) -> Iterator[list[Worker]]:
         yield [worker for each in started for worker in each.workers]
 
 
-@pytest.fixture(scope="module", params=["pipes", "redis", "valkey", "sentinel", "cluster"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    with running(request.param) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[Engine]:
-    with running("redis") as engine:
-        yield engine
+@pytest.fixture(params=["pipes", "redis", "valkey", "sentinel", "cluster"])
+def engine(request: pytest.FixtureRequest, shared_engine: Callable[[str], Engine]) -> Engine:
+    return shared_engine(request.param)
 
 
 def numbers(worker: Worker, channel: str = CHANNEL) -> list[str]:
@@ -101,6 +94,16 @@ def test_what_is_gone_is_not_said_to_be_recovered(engine: Engine) -> None:
         first.ask("publish", CHANNEL, 151, 1, 20, 1)
         eventually(lambda: numbers(second)[-1] == "151")
         assert second.ask("subscribe", "other", position)[0] is False
+
+
+def test_more_than_redis_shall_send_at_once_counts_as_gone(redis: Engine) -> None:
+    fresh(redis)
+    with workers(redis) as (first, second, *_):
+        begin = first.ask("subscribe", CHANNEL, "latest")[1]
+        first.ask("publish", CHANNEL, 0, 30, 100_000, 5)
+        eventually(lambda: numbers(first) == up_to(0, 30))
+        assert second.ask("subscribe", CHANNEL, begin)[0] is False
+        eventually(lambda: numbers(second) == up_to(10, 30))
 
 
 def test_a_message_says_for_itself_that_it_is_kept(engine: Engine) -> None:

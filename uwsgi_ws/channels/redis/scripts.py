@@ -22,6 +22,10 @@ __all__ = ["PUBLISH", "READ", "Script"]
 #: gap.
 _AFTERLIFE = 86_400
 
+#: Bytes of messages that are read at once; what is older counts as not kept any more. The answer comes on a connection
+#: that is subscribed, and Redis ends one to which too much waits: by default 32 MiB, or 8 MiB for a minute.
+_LONGEST_ANSWER = 2 << 20
+
 #: ARGV: messages, 0 where nobody knows; seconds; eight random hexadecimal digits.
 _BEGIN = f"""
 local key, messages, seconds = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -79,9 +83,24 @@ redis.call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - seconds * 100
 return redis.call(ARGV[5], key, '\\0wsk' .. epoch .. '-' .. string.format('%.0f', n) .. ' ' .. ARGV[4])
 """)
 
-#: Returns the epoch, the newest id, and the entries.
-READ = Script("""
+#: Returns the epoch, the newest id, and the entries, the oldest first; of these no more than the answer may be long.
+READ = Script(f"""
 local first = '-'
 if seconds > 0 then first = string.format('%.0f', now - seconds * 1000) end
-return {epoch, n, redis.call('XRANGE', key, first, '+')}
+local newest, size, from, part = {{}}, 0, '+', nil
+repeat
+  part = redis.call('XREVRANGE', key, from, first, 'COUNT', 100)
+  for _, entry in ipairs(part) do
+    size = size + #(entry[2][4] or '')
+    if size > {_LONGEST_ANSWER} and #newest > 0 then
+      part = {{}}
+      break
+    end
+    newest[#newest + 1] = entry
+    from = '(' .. entry[1]
+  end
+until #part < 100
+local entries = {{}}
+for i = #newest, 1, -1 do entries[#entries + 1] = newest[i] end
+return {{epoch, n, entries}}
 """)
