@@ -194,6 +194,8 @@ class Link:
         for name in refused:
             if name in self._wanted:
                 self.subscribe(name, has_gap=True)
+        if self._lost_on_the_way:
+            self._has_work.set()
 
     @property
     def is_idle(self) -> bool:
@@ -413,8 +415,8 @@ class Link:
             self._has_scripts = False
         if kind == _PUBLISH:
             if not text.startswith(_FOR_EVER):  # else the gap would be refused as well
+                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again.
                 self._lose(name, self._lost_on_the_way, detail)
-                self._has_work.set()
             else:
                 self._stats.channel_drops += 1
         elif kind == _SUBSCRIBE and name in self._wanted:
