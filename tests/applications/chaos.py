@@ -1,4 +1,7 @@
-"""One room: /publish takes bursts of messages, a line each; /join and /subscribe are given what comes."""
+"""One room: /publish takes bursts of messages, a line each; the others are given what comes.
+
+What /return and /strict have in their query is a position: what came after that comes first. At a gap /strict ends.
+"""
 
 import uwsgi_ws
 
@@ -26,7 +29,24 @@ def subscribe(ws):
                 ws.send("gap" if isinstance(item, uwsgi_ws.Gap) else item)
 
 
+def encode(event):
+    if isinstance(event, uwsgi_ws.Published):
+        return f"{event.position} {event.message}"
+    return "gap" if isinstance(event, uwsgi_ws.Gap) else None
+
+
+def come_back(ws, since, on_gap):
+    membership = ws.join(ROOM, since=since, encode=encode, on_gap=on_gap)
+    ws.send(f"recovered {membership.recovered} {membership.position}")
+    for _ in ws:
+        pass
+
+
 def application(environ, start_response):
     with uwsgi_ws.accept(environ) as ws:
-        {"/publish": publish, "/join": join, "/subscribe": subscribe}[environ["PATH_INFO"]](ws)
+        path = environ["PATH_INFO"]
+        if path in ("/return", "/strict"):
+            come_back(ws, environ["QUERY_STRING"], "close" if path == "/strict" else "ignore")
+        else:
+            {"/publish": publish, "/join": join, "/subscribe": subscribe}[path](ws)
     return []

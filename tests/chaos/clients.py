@@ -14,10 +14,11 @@ from support.websocket_client import frame as encode
 
 from chaos.checker import GAP, Session
 
-__all__ = ["Publisher", "Reader"]
+__all__ = ["Publisher", "Reader", "Returning"]
 
 #: Messages sent at once, and acknowledged together.
 BURST = 25
+_RECOVERED = re.compile(rb"recovered (\w+) (\S+)$")
 _MESSAGE = re.compile(rb"([^ :]+):([0-9]+) +x*$")
 
 
@@ -118,20 +119,47 @@ class Reader(Client):
     def talk(self, client: RawClient) -> None:
         session = Session(self.label)
         self.sessions.append(session)
-        last = self.last = {}
+        self.last = {}
         while (frame := client.read_frame()).opcode != CLOSE:
-            now = time.monotonic()
-            text = frame.payload
             if frame.opcode == PING:
-                client.send(encode(PONG, text))
-                continue
-            if text == b"gap":
-                session.items.append(GAP)
-            elif found := _MESSAGE.match(text):
-                life, number = str(found[1], "ascii"), int(found[2])
-                session.items.append((life, number))
-                last[life] = number
-            else:
+                client.send(encode(PONG, frame.payload))
+            elif not self.take(session, frame.payload):
                 session.strange.append(repr(frame)[:200])
-                continue
-            session.times.append(now)
+
+    def take(self, session: Session, text: bytes) -> bool:
+        """Write down what has come; False if it is strange."""
+        if text == b"gap":
+            session.items.append(GAP)
+        elif found := _MESSAGE.match(text):
+            life, number = str(found[1], "ascii"), int(found[2])
+            session.items.append((life, number))
+            self.last[life] = number
+        else:
+            return False
+        session.times.append(time.monotonic())
+        return True
+
+
+class Returning(Reader):
+    """A reader that tells where it was when it comes back."""
+
+    def __init__(self, label: str, port: int, how: str) -> None:
+        super().__init__(label, port, how)
+        self._position = "latest"
+
+    def path(self) -> str:
+        return f"{self._how}?{self._position}"
+
+    def take(self, session: Session, text: bytes) -> bool:
+        if found := _RECOVERED.match(text):
+            session.recovered = found[1] == b"True"
+            if not session.items and found[2] != b"None":
+                self._position = str(found[2], "ascii")
+            return True
+        if text == b"gap":
+            return super().take(session, text)
+        position, _, text = text.partition(b" ")
+        if not super().take(session, text):
+            return False
+        self._position = str(position, "ascii")
+        return True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from support.engines import EngineServer
+from support.engines import HOST, EngineServer
 from support.workers import children
 
 if TYPE_CHECKING:
@@ -64,12 +64,15 @@ _WEIGHTS: dict[str, dict[str, int]] = {
     "single": {"cut": 2, "delay": 2, "deaf": 2, "mute": 2, "tear": 2},
     "sentinel": {"fail over": 4, "kill replica": 1, "stop replica": 1},
     "cluster": {"move slot": 3},
+    "pipes": {"kill engine": 0, "stop engine": 0, "expel": 0, "flush all": 0},
 }
 
 
-def draw(rng: random.Random, engine: str, seconds: float) -> list[Fault]:
+def draw(rng: random.Random, engine: str, seconds: float, *, is_kept: bool) -> list[Fault]:
     """Draw a schedule: no two faults of one thing at the same time, and all of them over at the end."""
     weights = _WEIGHTS["any"] | _WEIGHTS[engine if engine in _WEIGHTS else "single"]
+    if is_kept and engine != "pipes":
+        weights = weights | {"trim": 2}
     faults: list[Fault] = []
     busy: list[tuple[float, float, str]] = []
     for _ in range(rng.randint(3, 7)):
@@ -87,7 +90,7 @@ def draw(rng: random.Random, engine: str, seconds: float) -> list[Fault]:
 def _thing(name: str, target: int) -> str:
     if name in ("cut", "delay", "deaf", "mute", "tear"):
         return "relay"
-    if name in ("kill engine", "stop engine", "fail over", "move slot", "flush all", "expel"):
+    if name in ("kill engine", "stop engine", "fail over", "move slot", "flush all", "trim", "expel"):
         return "engine"
     if name.endswith("replica"):
         return "replica"
@@ -106,21 +109,19 @@ def _send(pids: Iterable[int], number: int) -> None:
 
 
 def _family(world: World, fault: Fault) -> list[int]:
-    master = world.instances[fault.target % 2].pid
+    master = world.instance(fault.target).pid
     return [master, *_workers(world, fault)]
 
 
 def _workers(world: World, fault: Fault) -> list[int]:
     with contextlib.suppress(OSError):
-        return children(world.instances[fault.target % 2].pid)
+        return children(world.instance(fault.target).pid)
     return []
 
 
 def _one_worker(world: World, fault: Fault) -> list[int]:
     # A server whose first workers cannot start ends, for its supervisor to see.
-    spawned = set(
-        map(int, re.findall(r"spawned uwsgi_ws worker \d+ \(pid: (\d+)", world.instances[fault.target % 2].log))
-    )
+    spawned = set(map(int, re.findall(r"spawned uwsgi_ws worker \d+ \(pid: (\d+)", world.instance(fault.target).log)))
     found = [pid for pid in _workers(world, fault) if pid in spawned]
     return [found[fault.target // 2 % len(found)]] if found else []
 
@@ -137,7 +138,7 @@ def _stop_worker(world: World, fault: Fault) -> Callable[[], None]:
 
 def _kill_instance(world: World, fault: Fault) -> Callable[[], None]:
     _send(_family(world, fault), signal.SIGKILL)
-    return lambda: world.start_instance(fault.target % 2)
+    return lambda: world.start_instance(fault.target)
 
 
 def _stop_instance(world: World, fault: Fault) -> Callable[[], None]:
@@ -147,7 +148,7 @@ def _stop_instance(world: World, fault: Fault) -> Callable[[], None]:
 
 
 def _reload_instance(world: World, fault: Fault) -> None:
-    _send([world.instances[fault.target % 2].pid], signal.SIGHUP)
+    _send([world.instance(fault.target).pid], signal.SIGHUP)
 
 
 def _fill_buffers(world: World, fault: Fault) -> Callable[[], None]:
@@ -210,10 +211,17 @@ def _fail_over(world: World, fault: Fault) -> None:
 def _move_slot(world: World, fault: Fault) -> None:
     servers = world.engine.servers
     slot = ask(servers[0], "CLUSTER", "KEYSLOT", "uwsgi_ws:room")
+    ranges = ask(servers[0], "CLUSTER", "SLOTS") or []
+    ports = [int(master[1]) for first, last, master, *_ in ranges if slot is not None and first <= slot <= last]
     target = servers[fault.target % 3]
-    node = ask(target, "CLUSTER", "MYID")
-    for server in (target, *servers):
-        ask(server, "CLUSTER", "SETSLOT", slot, "NODE", node)
+    for source in (server for server in servers if [server.port] == ports and server is not target):
+        here, there = (ask(server, "CLUSTER", "MYID") for server in (source, target))
+        ask(target, "CLUSTER", "SETSLOT", slot, "IMPORTING", here)
+        ask(source, "CLUSTER", "SETSLOT", slot, "MIGRATING", there)
+        for key in ask(source, "CLUSTER", "GETKEYSINSLOT", slot, 100) or []:
+            ask(source, "MIGRATE", HOST, target.port, key, 0, 1_000)
+        for server in (target, source, *servers):
+            ask(server, "CLUSTER", "SETSLOT", slot, "NODE", there)
 
 
 def _on_all(*command: str) -> Callable[[World, Fault], None]:
@@ -254,6 +262,7 @@ _FAULTS: dict[str, Callable[[World, Fault], Callable[[], None] | None]] = {
     "reload instance": _reload_instance,
     "expel": _on_all("CLIENT", "KILL", "TYPE", "pubsub"),
     "flush all": _on_all("FLUSHALL"),
+    "trim": _on_all("XTRIM", "uwsgi_ws:room", "MAXLEN", "3"),
     "step clock": _step_clock,
     "fill buffers": _fill_buffers,
     "kill engine": lambda world, fault: _kill(_master(world, fault)),

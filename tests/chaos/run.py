@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
+import multiprocessing
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,15 +34,16 @@ from support.stepped_clock import SteppedClock  # noqa: E402
 from support.workers import children  # noqa: E402
 
 from chaos.checker import Verdict, check  # noqa: E402  # a script finds the tests' helpers only after the line above
-from chaos.clients import Publisher, Reader  # noqa: E402
+from chaos.clients import Publisher, Reader, Returning  # noqa: E402
 from chaos.faults import Fault, draw, strike  # noqa: E402
 from chaos.relay import Relay  # noqa: E402
 
 #: How often each engine is drawn.
-ENGINES = {"redis": 4, "valkey": 2, "sentinel": 4, "cluster": 2}
-#: Bytes that wait for a worker in an engine before it is cut off. Valkey takes 16 KiB for each message on its way back
-#: to its own publisher.
-OUTPUT_LIMITS = {"redis": 300_000, "valkey": 4_000_000, "sentinel": 300_000, "cluster": 300_000}
+ENGINES = {"redis": 4, "valkey": 2, "sentinel": 4, "cluster": 2, "pipes": 1}
+#: Bytes that wait for a worker in an engine before it is cut off, without history and with it: what is kept is read at
+#: once. Valkey takes 16 KiB for each message on its way back to its own publisher.
+OUTPUT_LIMITS = {"valkey": (4_000_000, 8_000_000)}
+OUTPUT_LIMIT = (300_000, 4_000_000)
 #: Seconds within which publishers send and faults happen.
 SECONDS = 8.0
 #: Seconds until everybody gets everything again, once there are no more faults.
@@ -65,26 +70,35 @@ class World:
         clock: That of both instances.
     """
 
-    def __init__(self, kind: str, engine: Engine, folder: str) -> None:
+    def __init__(self, kind: str, engine: Engine, folder: str, kept: int) -> None:
         self.kind = kind
+        self._kept = kept
         self.engine = engine
         self.relay = Relay(engine.servers[0].port) if kind in ("redis", "valkey") else None
         self.clock = SteppedClock(Path(folder))
-        self._ports = [free_port(), free_port()]
+        self._ports = [free_port() for _ in range(1 if kind == "pipes" else 2)]
         self.instances: list[Server] = []
         self.publishers: list[Publisher] = []
         self.readers: list[Reader] = []
         self.begun: dict[str, float] = {}
         self.logs: list[str] = []
 
-    def start_instance(self, number: int) -> None:
+    def instance(self, target: int) -> Server:
+        return self.instances[target % len(self.instances)]
+
+    def start_instance(self, target: int) -> None:
         """Start an instance, perhaps in the place of a dead one."""
+        number = target % len(self._ports)
         url = self.engine.url
         if self.relay is not None and number == 0:
             url = f"redis://{HOST}:{self.relay.port}"
         command = (*UWSGI_WS.command[:3], "--http", f"{HOST}:{self._ports[number]}")
-        options = ["--processes", "2", "--gevent", "100", "--disable-logging", "--channels-optional"]
-        options += ["--channels", f"{url}?socket_timeout=1", "--channel-queue", "200", "--websockets-max-size", "400"]
+        options = ["--processes", str(4 // len(self._ports)), "--gevent", "100", "--disable-logging"]
+        options += ["--channel-queue", "200", "--websockets-max-size", "400"]
+        if url:
+            options += ["--channels-optional", "--channels", f"{url}?socket_timeout=1"]
+        if self._kept:
+            options += ["--channel-history", f"room={self._kept}"]
         path = os.pathsep.join([str(self.clock.folder), str(ROOT), os.environ.get("PYTHONPATH", "")])
         if number < len(self.instances):
             self.instances[number].wait()
@@ -95,13 +109,16 @@ class World:
         self.instances[number : number + 1] = [server]
 
     def populate(self, messages: int) -> None:
-        for number, port in enumerate(self._ports):
+        for number in range(len(self._ports)):
             self.start_instance(number)
+        for number in range(2):
+            port = self._ports[number % len(self._ports)]
             for which in range(2):
-                for how in ("join", "subscribe"):
-                    self.readers.append(Reader(f"{how} {number}.{which}", port, f"/{how}"))
-                label = f"p{number}{which}"
-                self.publishers.append(Publisher(label, port, messages // 4, SECONDS, self.begun))
+                name = f"{number}.{which}"
+                self.readers += [Reader(f"{how} {name}", port, f"/{how}") for how in ("join", "subscribe")]
+                if self._kept:
+                    self.readers += [Returning(f"{how} {name}", port, f"/{how}") for how in ("return", "strict")]
+                self.publishers.append(Publisher(f"p{number}{which}", port, messages // 4, SECONDS, self.begun))
         for client in (*self.readers, *self.publishers):
             client.start()
 
@@ -134,10 +151,11 @@ def _children(pid: int) -> list[int]:
 
 @dataclass
 class Outcome:
-    """What one seed, or many, have come to."""
+    """What a seed has come to."""
 
     seed: int
     engine: str
+    kept: int = 0
     faults: list[Fault] = field(default_factory=list)
     published: int = 0
     verdict: Verdict = field(default_factory=Verdict)
@@ -148,8 +166,9 @@ class Outcome:
         verdict = self.verdict
         found = ", ".join(f"{count} x {kind} ({verdict.examples[kind]})" for kind, count in verdict.problems.items())
         return (
-            f"seed {self.seed}, {self.engine}: {self.published} published, {verdict.delivered} delivered, "
-            f"{verdict.missed} missed, {verdict.gaps} gaps, {self.seconds:.0f} s: {found or 'ok'}"
+            f"seed {self.seed}, {self.engine}, {self.kept} kept: {self.published} published, "
+            f"{verdict.delivered} delivered, {verdict.missed} missed, {verdict.gaps} gaps, "
+            f"{verdict.recovered} recovered, {self.seconds:.0f} s: {found or 'ok'}"
         )
 
 
@@ -157,12 +176,14 @@ def play(seed: int, messages: int) -> Outcome:
     """Do what a seed draws, and check what has come."""
     rng = random.Random(seed)
     kind = rng.choices(list(ENGINES), list(ENGINES.values()))[0]
-    outcome = Outcome(seed, kind, draw(rng, kind, SECONDS))
+    kept = rng.choice((0, 100, 2_000))
+    outcome = Outcome(seed, kind, kept, draw(rng, kind, SECONDS, is_kept=bool(kept)))
     began = time.monotonic()
     with running(kind) as engine, tempfile.TemporaryDirectory(prefix="uwsgi_ws-chaos-") as folder:
+        limit = OUTPUT_LIMITS.get(kind, OUTPUT_LIMIT)[bool(kept)]
         for server in engine.servers[: 2 if kind == "sentinel" else None]:
-            server.ask("CONFIG", "SET", "client-output-buffer-limit", f"pubsub {OUTPUT_LIMITS[kind]} 0 0")
-        world = World(kind, engine, folder)
+            server.ask("CONFIG", "SET", "client-output-buffer-limit", f"pubsub {limit} 0 0")
+        world = World(kind, engine, folder, kept)
         try:
             world.populate(messages)
             _suffer(world, outcome.faults)
@@ -174,12 +195,16 @@ def play(seed: int, messages: int) -> Outcome:
                 outcome.verdict.blame("deaf reader", f"not healed after {HEALED_WITHIN:.0f} s: {deaf}")
         finally:
             world.close()
-        verdict = check((session for reader in world.readers for session in reader.sessions), world.begun)
+        verdict = check(
+            (session for reader in world.readers for session in reader.sessions),
+            world.begun,
+            is_one_order=kind != "pipes" or bool(kept),
+        )
         verdict.problems += outcome.verdict.problems
         verdict.examples |= outcome.verdict.examples
         outcome.log = "\n".join(world.logs)
-        for traceback in faults(outcome.log):
-            verdict.blame("traceback", traceback)
+        for found in faults(outcome.log):
+            verdict.blame("traceback", found)
         outcome.published = sum(publisher.sent for publisher in world.publishers)
         outcome.verdict = verdict
     outcome.seconds = time.monotonic() - began
@@ -200,29 +225,29 @@ def _suffer(world: World, schedule: list[Fault]) -> None:
             ends[number] = strike(world, fault)
 
 
-def _many(seeds: list[int], arguments: argparse.Namespace) -> Iterator[Outcome]:
-    for seed in seeds:
-        try:
-            yield play(seed, arguments.messages)
-        except Exception as exc:
-            outcome = Outcome(seed, "?")
-            outcome.verdict.blame("broken off", repr(exc))
-            yield outcome
+def play_safely(seed: int, messages: int) -> Outcome:
+    """Do the same, and take what breaks for an outcome."""
+    try:
+        return play(seed, messages)
+    except Exception:
+        outcome = Outcome(seed, "?")
+        outcome.verdict.blame("broken off", traceback.format_exc())
+        return outcome
 
 
 def table(outcomes: list[Outcome]) -> str:
     """Return what came of each seed as Markdown."""
     rows = [
         "| seed | engine | faults | published | delivered | missed | gaps | found |",
-        "|--:|---|---|--:|--:|--:|--:|---|",
+        "|--:|---|--:|---|--:|--:|--:|--:|--:|---|",
     ]
     for outcome in outcomes:
         verdict = outcome.verdict
         done = ", ".join(f"{fault.name} ({fault.seconds} s)" for fault in outcome.faults)
         found = ", ".join(f"{count} {kind}" for kind, count in verdict.problems.items()) or "nothing"
-        figures = (outcome.published, verdict.delivered, verdict.missed, verdict.gaps)
+        figures = (outcome.published, verdict.delivered, verdict.missed, verdict.gaps, verdict.recovered)
         counts = " | ".join(f"{figure:,}" for figure in figures)
-        rows.append(f"| {outcome.seed} | {outcome.engine} | {done} | {counts} | {found} |")
+        rows.append(f"| {outcome.seed} | {outcome.engine} | {outcome.kept} | {done} | {counts} | {found} |")
     return "\n".join([*rows, "", summary(outcomes), ""])
 
 
@@ -233,7 +258,8 @@ def summary(outcomes: list[Outcome]) -> str:
         f"chaos: {len(outcomes)} seeds, {sum(outcome.published for outcome in outcomes):,} messages, "
         f"{sum(outcome.verdict.delivered for outcome in outcomes):,} deliveries: {found}; "
         f"{sum(outcome.verdict.missed for outcome in outcomes):,} deliveries missed, all others signalled by "
-        f"{sum(outcome.verdict.gaps for outcome in outcomes):,} gaps"
+        f"{sum(outcome.verdict.gaps for outcome in outcomes):,} gaps; "
+        f"{sum(outcome.verdict.recovered for outcome in outcomes):,} connections came back and missed nothing"
     )
 
 
@@ -242,10 +268,13 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=4, help="how many, from 1 on")
     parser.add_argument("--seed", type=int, help="only this one, with its log")
     parser.add_argument("--messages", type=int, default=10_000, help="of each seed")
+    parser.add_argument("--jobs", type=int, default=1, help="seeds at the same time")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write what came of each seed as Markdown")
     arguments = parser.parse_args()
     outcomes = []
-    for outcome in _many([arguments.seed] if arguments.seed else list(range(1, arguments.seeds + 1)), arguments):
+    seeds = [arguments.seed] if arguments.seed else list(range(1, arguments.seeds + 1))
+    executor = ProcessPoolExecutor(arguments.jobs, multiprocessing.get_context("spawn"))
+    for outcome in executor.map(play_safely, seeds, itertools.repeat(arguments.messages)):
         print(outcome.line(), flush=True)
         outcomes.append(outcome)
         if outcome.verdict.problems or arguments.seed:
