@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import re
 import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from redis.backoff import NoBackoff
@@ -24,6 +24,8 @@ __all__ = ["Fault", "ask", "draw", "strike"]
 
 #: Seconds for which something stands still: unnoticed, noticed by Sentinel (0.5), noticed by workers (1).
 _PAUSES = (0.2, 0.8, 2.0)
+#: Seconds after which a worker has certainly started.
+_STARTED = 2.0
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,20 @@ def _workers(world: World, fault: Fault) -> list[int]:
 
 
 def _one_worker(world: World, fault: Fault) -> list[int]:
-    # A server whose first workers cannot start ends, for its supervisor to see.
-    spawned = set(map(int, re.findall(r"spawned uwsgi_ws worker \d+ \(pid: (\d+)", world.instance(fault.target).log)))
-    found = [pid for pid in _workers(world, fault) if pid in spawned]
-    return [found[fault.target // 2 % len(found)]] if found else []
+    """Return a worker; none while they start: a server whose first workers cannot start ends."""
+    found = _workers(world, fault)
+    if not found or min(map(_age, found)) < _STARTED:
+        return []
+    return [found[fault.target // 2 % len(found)]]
+
+
+def _age(pid: int) -> float:
+    """Return the seconds for which a process has lived."""
+    try:
+        begun = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0.0
+    return float(Path("/proc/uptime").read_text().split()[0]) - begun / os.sysconf("SC_CLK_TCK")
 
 
 def _kill_worker(world: World, fault: Fault) -> None:
