@@ -15,9 +15,12 @@ from uwsgi_ws.server import eviction
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-#: What pages write like an option and is none of the server's: what is answered before options are read, an argument
-#: of `publish`, the beginning of all that touch something, and those of benchmarks/run.py.
-ELSEWHERE = {"help", "version", "to", "touch-", "peers", "pure"}
+#: What pages write like an option and is none of the server's: what is answered before options are read, the beginning
+#: of all that touch something, and those of `publish`, `ctl` and benchmarks/run.py.
+ELSEWHERE = {"help", "version", "touch-"}
+ELSEWHERE |= {"to", "history"}
+ELSEWHERE |= {"code", "json", "limit", "once", "path", "peer", "reason", "token-file", "worker"}
+ELSEWHERE |= {"peers", "pure"}
 
 
 def limits() -> dict[str, tuple[str, list[str]]]:
