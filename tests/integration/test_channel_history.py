@@ -170,6 +170,26 @@ def test_a_hole_in_what_comes_is_a_gap(redis: Engine) -> None:
         assert first.ask("stats")["channel_gaps"] == 1
 
 
+def test_what_finds_no_room_in_redis_is_a_gap_in_the_history_too(redis: Engine) -> None:
+    fresh(redis)
+    server = redis.servers[0]
+    with workers(redis) as (first, second, *_):
+        first.ask("subscribe", CHANNEL, "latest")
+        first.ask("publish", CHANNEL, 0, 1, 20, 1)
+        eventually(lambda: numbers(first) == ["0"])
+        position = first.ask("position", CHANNEL)
+        server.ask("CONFIG", "SET", "maxmemory", "1")
+        first.ask("publish", CHANNEL, 1, 3, 20, 3)
+        eventually(lambda: numbers(first) == ["0", "gap"])
+        server.ask("CONFIG", "RESETSTAT")
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+        eventually(lambda: server.ask("XLEN", f"uwsgi_ws:{CHANNEL}") >= 3, 15)
+        first.ask("publish", CHANNEL, 4, 1, 20, 1)
+        eventually(lambda: numbers(first)[-1] == "4")
+        assert second.ask("subscribe", CHANNEL, position)[0] is False
+        eventually(lambda: numbers(second) == ["4"])
+
+
 def test_ten_thousand_that_come_back_read_once_a_worker_and_channel(redis: Engine) -> None:
     fresh(redis)
     server = redis.servers[0]

@@ -82,7 +82,7 @@ def work(
             stats,
             queue_size=queue_size,
             max_message_size=max_message_size,
-            history=LocalHistory(memory, hub),
+            history=LocalHistory(memory, hub, is_used=True),
         )
     bus = Bus(backend, hub, stats, max_message_size=max_message_size, keep_for=keeper([("kept*", 100, 3_600)]))
     received: dict[str, list[str]] = {}

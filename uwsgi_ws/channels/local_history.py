@@ -32,9 +32,11 @@ class LocalHistory:
     Args:
         memory: Shared with the other workers, made before the fork.
         hub: The hub that schedules the worker.
+        is_used: Whether something will be kept. Where it may be, the worker looks for deaths from the first message on.
     """
 
-    def __init__(self, memory: LogMemory, hub: Hub) -> None:
+    def __init__(self, memory: LogMemory, hub: Hub, *, is_used: bool = False) -> None:
+        self._is_used = is_used
         self._log = log = memory.log(SharedLock(memory.lock, 0))
         # Of the channels with subscribers here.
         self._subscribers: dict[str, int] = {}
@@ -48,7 +50,8 @@ class LocalHistory:
         """Deliver from now on."""
         self._on_kept = on_kept
         self._on_gap = on_gap
-        self._timer.start(self._look)
+        if self._is_used:
+            self._timer.start(self._look)
 
     def subscribe(self, channel: str) -> None:
         """Take note of one subscriber more; with the first, a channel's messages are delivered from now on."""
@@ -73,6 +76,8 @@ class LocalHistory:
         self._delivering.add(channel)
         try:
             while (last := self._unread(channel)) is not None:
+                if not self._timer.active:
+                    self._timer.start(self._look)
                 cursor, self._cursors[channel] = self._cursors[channel], last + 1
                 entries, is_whole = self._log.back(last, cursor)
                 if not is_whole:

@@ -89,7 +89,7 @@ class MessageLog:
         """Return the bytes that a log takes, touched only where something is kept.
 
         Args:
-            room: Bytes of messages and of 61 more for each.
+            room: Bytes of messages and of 65 more for each.
         """
         return _FIXED + room
 
@@ -262,7 +262,7 @@ class LogMemory:
     """What the processes of an instance share for a log; made before the fork.
 
     Args:
-        room: Bytes of messages and of 61 more for each.
+        room: Bytes of messages and of 65 more for each.
 
     Attributes:
         lock: What the log's lock is on; see ``shared.locks``.

@@ -561,7 +561,8 @@ def make_bus(
             max_message_size=options.max_message_size,
         )
     else:
-        history = LocalHistory(message_log or LogMemory(options.channel_history_memory * 1024), server.hub)
+        memory = message_log or LogMemory(options.channel_history_memory * 1024)
+        history = LocalHistory(memory, server.hub, is_used=bool(options.channel_history))
         backend = Alone(history)
         if inboxes is not None:
             backend = PipeBackend(

@@ -40,7 +40,7 @@ from uwsgi_ws.stats import Stats
 
 __all__ = ["Link", "Owner", "in_thread_unless_patched"]
 
-_PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE, _PING, _LOAD, _READ = range(6)
+_PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE, _PING, _LOAD, _READ, _MARK = range(7)
 _READ_SIZE = 65_536
 #: Bytes of commands handed to the socket at once: a pipeline of whatever has come, but no copy of a long queue.
 _CHUNK = 262_144
@@ -54,6 +54,8 @@ _ELSEWHERE = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN
 
 #: What an error begins with that the next message would get as well.
 _FOR_EVER = ("NOPERM", "WRONGTYPE")
+#: What an error begins with when nothing more is kept for now.
+_FULL = ("OOM", "MISCONF", "NOREPLICAS")
 
 _pack: Any = pack_command  # which is declared to take but one argument
 _log = logging.getLogger("uwsgi_ws.channels")
@@ -123,6 +125,8 @@ class Link:
         # The channels of what was lost, until that has been said there: before what waits, or behind it.
         self._lost_on_the_way: dict[bytes, Keep | None] = {}
         self._dropped: dict[bytes, Keep | None] = {}
+        # The channels whose history lacks something that the server would not keep, until it has kept a gap there.
+        self._unkept: dict[bytes, Keep] = {}
         self._has_work = Event()
         self._heard_at = 0.0
         self._unlogged = 0
@@ -190,6 +194,10 @@ class Link:
 
     def retry(self) -> None:
         """Ask again for what the server has refused."""
+        if self.is_up.is_set():
+            unkept, self._unkept = self._unkept, {}
+            for name, keep in unkept.items():
+                self._enqueue(_MARK, name, self._publishing(name, encode_gap(), keep), keep)
         refused, self._refused = self._refused, set()
         for name in refused:
             if name in self._wanted:
@@ -294,10 +302,12 @@ class Link:
         for kind, name, keep in self._pending:
             if kind == _PUBLISH:
                 self._lose(name, self._lost_on_the_way, keep)
+            elif kind == _MARK:
+                self._unkept[name] = keep
         self._pending.clear()
         self._refused.clear()
         self._confirmed.clear()
-        self._waiting = deque(command for command in self._waiting if command[0] == _PUBLISH)
+        self._waiting = deque(command for command in self._waiting if command[0] in (_PUBLISH, _MARK))
         self._size = sum(len(command) for _, _, command, _ in self._waiting)
         for name in self._wanted:
             self._wanted[name] = True
@@ -413,10 +423,13 @@ class Link:
         text = str(reply)
         if text.startswith("NOSCRIPT"):
             self._has_scripts = False
+        if kind == _MARK or (kind == _PUBLISH and detail is not None and text.startswith(_FULL)):
+            self._unkept[name] = detail
         if kind == _PUBLISH:
             if not text.startswith(_FOR_EVER):  # else the gap would be refused as well
-                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again.
-                self._lose(name, self._lost_on_the_way, detail)
+                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again. One
+                # that is kept would be, too, where there is no room.
+                self._lose(name, self._lost_on_the_way, None if name in self._unkept else detail)
             else:
                 self._stats.channel_drops += 1
         elif kind == _SUBSCRIBE and name in self._wanted:
