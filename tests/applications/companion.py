@@ -124,7 +124,9 @@ def answer(request: Request) -> None:
         else:
             SOCKETS[name](request)
     elif name == "body":
-        request.respond("200 OK", [("X-Method", request.variables["REQUEST_METHOD"])], request.body())
+        body = request.body()
+        headers = [("X-Method", request.variables["REQUEST_METHOD"]), ("Content-Length", str(len(body)))]
+        request.respond("200 OK", headers, body)
     elif name == "client":
         request.respond("200 OK", [], f"{request.variables['REMOTE_ADDR']} {request.variables['REMOTE_PORT']}".encode())
     elif name == "pid":

@@ -13,6 +13,7 @@ import pytest
 from support.carriers import CARRIERS, DEPLOY, OPTIONS, Carrier
 from support.event_source import Event
 from support.eventually import eventually
+from support.languages import LANGUAGES
 from support.server import APPLICATIONS, ROOT, Server, finish
 from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
 
@@ -22,24 +23,28 @@ DIRECT = {"http1", "uwsgi", "tls", "http2"}
 
 
 def ways() -> Iterator[Any]:
-    """Every carrier, with an application on greenlets and in native threads."""
+    """Every carrier, with an application on greenlets and in native threads, and in other processes and languages."""
     for carry in CARRIERS:
         name = carry.__name__
-        yield pytest.param((carry, "--gevent"), id=name)
+        yield pytest.param((carry, "--gevent", None), id=name)
         if name == "gunicorn":
             continue  # its worker has greenlets only
         marks = [] if name in DIRECT else [pytest.mark.long]
-        yield pytest.param((carry, "--threads"), id=f"{name}-threads", marks=marks)
+        yield pytest.param((carry, "--threads", None), id=f"{name}-threads", marks=marks)
+        for language in LANGUAGES:
+            marks = [] if name in DIRECT and language is not LANGUAGES[0] else [pytest.mark.long]
+            yield pytest.param((carry, "--gevent", language), id=f"{name}-{language.__name__}", marks=marks)
 
 
 @pytest.fixture(scope="module", params=ways())
 def carrier(request: Any, tmp_path_factory: Any) -> Iterator[Carrier]:
-    carry, concurrency = request.param
+    carry, concurrency, language = request.param
+    application, more = (APPLICATION, ()) if language is None else (None, language(tmp_path_factory.mktemp("built")))
     with contextlib.ExitStack() as stack:
 
         def start(*options: str, **others: Any) -> Server:
-            ours = () if "program" in others else (concurrency, "50", *OPTIONS)
-            server = Server(APPLICATION, *ours, *options, **others)
+            ours = () if "program" in others else (concurrency, "50", *OPTIONS, *more)
+            server = Server(application, *ours, *options, **others)
             stack.callback(finish, server, allow_traceback=False)
             return server
 

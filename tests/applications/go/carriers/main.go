@@ -10,6 +10,7 @@ import (
 	"log"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"uwsgi"
@@ -46,6 +47,7 @@ func main() {
 			log.Print(err)
 			return
 		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body)
 	})
 	http.HandleFunc("/client", func(w http.ResponseWriter, r *http.Request) {
