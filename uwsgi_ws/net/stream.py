@@ -318,7 +318,9 @@ class SocketStream(Watched):
         """See Watched."""
         receiver = self._receiver
         if receiver is None:
-            if self._is_reading:
+            if self._reader is not None:
+                self._reader.switch()  # it has parked since `next_greenlet` has looked
+            elif self._is_reading:
                 self._unwatch()
             return
         data, self._early = self._early, None

@@ -66,6 +66,22 @@ def test_bytes_that_were_read_for_the_hub_wait_for_whoever_reads_next(
     assert b"".join(ear.heard) == b"threefour"
 
 
+def test_a_greenlet_that_parks_after_the_stream_was_found_readable_is_woken(
+    pair: tuple[SocketStream, socket.socket],
+) -> None:
+    """It had been elsewhere when its turn came, so the rest was left to the hub."""
+    stream, far = pair
+    far.send(b"one")
+    assert stream.recv(5) == b"one"
+    assert stream.next_greenlet() is None
+    reader = gevent.spawn(stream.recv, 5)
+    gevent.sleep(0)
+    gevent.get_hub().loop.run_callback(stream.readable)
+    gevent.sleep(0)
+    far.send(b"two")
+    assert reader.get(timeout=5) == b"two"
+
+
 def test_bytes_that_were_read_for_the_hub_stay_before_those_that_come_with_another_event(
     pair: tuple[SocketStream, socket.socket],
 ) -> None:
