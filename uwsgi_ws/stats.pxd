@@ -8,6 +8,7 @@ cdef class Histogram:
 
 cdef class Measures:
     cdef dict _labels
+    cdef object _mounts
     cdef public Histogram broadcasts
     cdef public dict counts
     cdef public Histogram lags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 from time import monotonic, time
 from typing import Any
 
@@ -15,6 +16,8 @@ SESSIONS = (1.0, 10.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0)
 LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BROADCASTS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
+#: Mount points that WebSockets are counted by, and characters of each; more of them would not be of use to anybody.
+_MOST_ROUTES, _LONGEST_ROUTE = 50, 64
 #: Connections from which on a broadcast is timed: the clock costs as much as a message to one or two.
 TIMED_FROM = 16
 
@@ -60,11 +63,22 @@ class Measures:
 
     Attributes:
         counts: By the family's name and its labels' values. Whoever counts sees to it that these are few.
-        routes: The mount points, which are the routes that WebSockets are counted by.
+        routes: The mount points, which are the routes that WebSockets are counted by. See ``know``.
         outboxes: Those in which something waits for a slow peer.
     """
 
-    __slots__ = ("_labels", "broadcasts", "counts", "lags", "outboxes", "pings", "requests", "routes", "sessions")
+    __slots__ = (
+        "_labels",
+        "_mounts",
+        "broadcasts",
+        "counts",
+        "lags",
+        "outboxes",
+        "pings",
+        "requests",
+        "routes",
+        "sessions",
+    )
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, ...], int] = {}
@@ -74,8 +88,15 @@ class Measures:
         self.broadcasts = Histogram(BROADCASTS)
         self.lags = Histogram(LAGS)
         self.routes: frozenset[str] = frozenset()
+        self._mounts = self.routes
         self.outboxes: set[Any] = set()
         self._labels: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def know(self, mounts: Iterable[str]) -> None:
+        """Count WebSockets by these mount points, as far as there is room; the others are the route ``other``."""
+        self._mounts = frozenset(mounts)
+        short = sorted(mount for mount in self._mounts if len(mount) <= _LONGEST_ROUTE)
+        self.routes = frozenset(short[:_MOST_ROUTES])
 
     def count(self, family: str, *labels: str) -> None:
         """Count one more."""
@@ -89,8 +110,10 @@ class Measures:
             carrier: What it came by.
             script_name: SCRIPT_NAME as it is in the environ; a client can set it, so only a mount point counts.
         """
-        known = isinstance(script_name, str) and script_name in self.routes
-        label = (carrier, (str(script_name) if known else "") or "/")
+        route = script_name if isinstance(script_name, str) and script_name in self._mounts else ""
+        if route and route not in self.routes:
+            route = "other"
+        label = (carrier, str(route) or "/")
         label = self._labels.setdefault(label, label)  # one object for all
         self.count("opened", *label)
         return label

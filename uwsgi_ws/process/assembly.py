@@ -390,7 +390,7 @@ def make_server(
         is_traced=options.websockets_trace,
         compressors=_make_compressors(options),
     )
-    stats.measures.routes = frozenset(applications.mount_points)
+    stats.measures.know(applications.mount_points)
     concurrency = Concurrency(
         loop,
         options.places,

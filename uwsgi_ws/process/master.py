@@ -733,6 +733,7 @@ class Master:
 
     def _control_targets(self) -> list[Target]:
         asked = [each for each in self._workers if each.life not in (Life.ORDERED, Life.STARTING)]
+        asked.sort(key=lambda each: each.life is not Life.SERVING)  # who publishes shall not be about to leave
         return [Target(each.order.worker_id, each.order.seat, each.pid) for each in asked]
 
     def _control_status(self) -> dict[str, Any]:

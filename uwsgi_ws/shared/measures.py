@@ -20,7 +20,7 @@ from uwsgi_ws.stats import Histogram, Measures
 
 __all__ = ["FAMILIES", "Family", "MeasuresBoard", "Retired", "Snapshot", "snapshot_of"]
 
-_HALF = 32_768
+_HALF = 65_536  # as many mount points as are counted by, with all carriers, and all else there is, take less
 _WORDS = 4  # which half counts, 0 for none; how long each is
 _WORD = 8
 

@@ -25,7 +25,7 @@ def test_a_number_falls_into_the_first_bucket_whose_bound_it_does_not_pass() -> 
 
 def test_labels_are_bounded_whatever_a_client_says() -> None:
     measures = Measures()
-    measures.routes = frozenset(("", "/chat"))
+    measures.know(("", "/chat"))
     for name in ("", "/chat", "/other", "/x" * 999, None, 7):
         measures.ended(measures.opened("http1", name), 1000, 0.5)
     routes = {labels[1] for family, *labels in measures.counts if family == "opened"}
@@ -68,8 +68,21 @@ def test_one_that_was_not_written_to_its_end_says_nothing() -> None:
 def test_what_is_too_long_leaves_what_was_there() -> None:
     shared = board()
     shared.write(0, Snapshot(queued=1))
-    shared.write(0, Snapshot({("family", "x" * 40_000): 1}))
+    shared.write(0, Snapshot({("family", "x" * 70_000): 1}))
     assert shared.read(0).queued == 1
+
+
+def test_as_many_labels_as_there_may_be_find_room() -> None:
+    measures, shared = Measures(), board()
+    mounts = [f"/{number:04}".ljust(64, "x") for number in range(1_000)] + ["/" + "y" * 200]
+    measures.know(mounts)
+    for carrier in ("http1", "http1+tls", "http2", "http2+tls", "uwsgi"):
+        for mount in mounts:
+            measures.ended(measures.opened(carrier, mount), 1000, 0.5)
+    shared.write(1, snapshot_of(measures))
+    counts = shared.read(1).counts
+    assert len({route for family, *labels in counts if family == "opened" for route in labels[1:]}) == 51
+    assert counts["opened", "uwsgi", "other"] == 951
 
 
 def test_sums_hold_those_that_are_gone_and_those_that_live() -> None:
