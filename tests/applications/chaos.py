@@ -1,7 +1,10 @@
 """One room: /publish takes bursts of messages, a line each; the others are given what comes.
 
 What /return and /strict have in their query is a position: what came after that comes first. At a gap /strict ends.
+/join has the name of a member there, and /members tells all of them.
 """
+
+import json
 
 import uwsgi_ws
 
@@ -15,8 +18,8 @@ def publish(ws):
         ws.send(message.partition(" ")[0])  # all up to here is published
 
 
-def join(ws):
-    ws.join(ROOM, on_gap="close")
+def join(ws, name):
+    ws.join(ROOM, on_gap="close", member={"name": name})
     for _ in ws:
         pass
 
@@ -43,10 +46,17 @@ def come_back(ws, since, on_gap):
 
 
 def application(environ, start_response):
+    path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+    if path == "/members":
+        start_response("200 OK", [])
+        return [json.dumps([each.member["name"] for each in uwsgi_ws.presence(ROOM)]).encode()]
     with uwsgi_ws.accept(environ) as ws:
-        path = environ["PATH_INFO"]
-        if path in ("/return", "/strict"):
-            come_back(ws, environ["QUERY_STRING"], "close" if path == "/strict" else "ignore")
+        if path == "/publish":
+            publish(ws)
+        elif path == "/join":
+            join(ws, query)
+        elif path == "/subscribe":
+            subscribe(ws)
         else:
-            {"/publish": publish, "/join": join, "/subscribe": subscribe}[path](ws)
+            come_back(ws, query, "close" if path == "/strict" else "ignore")
     return []

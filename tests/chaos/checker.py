@@ -105,7 +105,7 @@ def _check_reader(sessions: list[Session], begun: dict[str, float], verdict: Ver
             live_from = session.times[0] if session.times else float("inf")
         verdict.recovered += goes_on
         earlier = set() if goes_on else set(expected)
-        for item, time in zip(session.items, session.times, strict=True):
+        for place, (item, time) in enumerate(zip(session.items, session.times, strict=True)):
             if item == GAP:
                 verdict.gaps += 1
                 doubtful = set(expected)
@@ -122,7 +122,8 @@ def _check_reader(sessions: list[Session], begun: dict[str, float], verdict: Ver
                 verdict.blame("reordering", f"{session.reader} got {_show(item)} when {due} was due")
                 continue
             if number > due and life not in doubtful:
-                verdict.blame("silent hole", f"{session.reader} got {_show(item)} when {due} was due, and no gap")
+                where = f"message {place} of session {sessions.index(session)}, recovered: {session.recovered}"
+                verdict.blame("silent hole", f"{session.reader} got {_show(item)} when {due} was due; {where}")
             elif number > due:
                 verdict.missed += number - due
             expected[life] = number + 1

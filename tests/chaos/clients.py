@@ -114,7 +114,7 @@ class Reader(Client):
         self.last: dict[str, int] = {}
 
     def path(self) -> str:
-        return self._how
+        return f"{self._how}?{self.label}"
 
     def talk(self, client: RawClient) -> None:
         session = Session(self.label)

@@ -74,6 +74,7 @@ class Server:
         cwd: The folder to start in; the checkout's root unless told.
         program: ``UWSGI_WS``, ``UWSGI``, or another command line.
         concurrency: Options for how applications run; left out where ``options`` have one, or the program is another.
+        deadline: Seconds within which it serves.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Server:
         cwd: Path = ROOT,
         program: Program = UWSGI_WS,
         concurrency: Sequence[str] = GREENLETS,
+        deadline: float = START_DEADLINE,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="uwsgi_ws-test-")
         self._lines: list[str] = []
@@ -104,7 +106,7 @@ class Server:
         self._reader = threading.Thread(target=self._collect, name="server log", daemon=True)
         self._reader.start()
         try:
-            self.wait_for_log(program.ready, START_DEADLINE)
+            self.wait_for_log(program.ready, deadline)
         except AssertionError:
             status = self.stop()
             raise ServerFailed(f"{self.name}\nexit status {status}; its log:\n{self.log}") from None
