@@ -34,7 +34,7 @@ def subscribe(ws):
 
 def encode(event):
     if isinstance(event, uwsgi_ws.Published):
-        return f"{event.position} {event.message}"
+        return f"{event.position} {event.message!s}"
     return "gap" if isinstance(event, uwsgi_ws.Gap) else None
 
 

@@ -127,7 +127,7 @@ def test_as_many_goroutines_as_are_allowed(serve: Serve, program: str) -> None:
 
 @pytest.mark.parametrize(
     ("page", "title", "path"),
-    [("README.md", "Applications in Go", "/"), ("docs/go.md", "A complete application", "/echo")],
+    [("README.md", "Perl and Go", "/"), ("docs/go.md", "A complete application", "/echo")],
 )
 def test_the_application_of_a_page_is_served_by_its_commands(
     serve: Serve, page: str, title: str, path: str, tmp_path: Path
@@ -137,6 +137,7 @@ def test_the_application_of_a_page_is_served_by_its_commands(
     source = section.partition("```go\n")[2].partition("```")[0]
     (tmp_path / "main.go").write_text(source)
     commands = re.findall(r"^ *((?:go|python -m uwsgi_ws) .+)$", section, re.MULTILINE)
+    commands = [command for command in commands if " --psgi " not in command]
     run = next(number for number, command in enumerate(commands) if " --http " in command)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in commands[:run]:

@@ -184,7 +184,7 @@ def test_the_first_line_of_each_example_is_the_command_that_runs_it(serve: Serve
 def test_the_documents_application(serve: Serve, tmp_path: Path) -> None:
     """The first of docs/perl.md, by the command beneath it."""
     require_perl_modules("Coro::AnyEvent")
-    match = re.search(r"```perl\n(.*?)```\n\n    python (.*?)\n", (ROOT / "docs/perl.md").read_text(), re.DOTALL)
+    match = re.search(r"```perl\n(.*?)```\n\n```sh\npython (.*?)\n", (ROOT / "docs/perl.md").read_text(), re.DOTALL)
     assert match is not None
     (tmp_path / "app.psgi").write_text(match[1])
     arguments = match[2].split()

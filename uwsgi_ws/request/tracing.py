@@ -96,6 +96,10 @@ class _TracedAcceptor:
         _end_handshake(self._span, 101)
         return sock
 
+    def stream_events(self, request: Request, *args: Any) -> Any:
+        """See Accepts."""
+        return self._acceptor.stream_events(request, *args)
+
 
 def _end_handshake(span: Any, status: int) -> None:
     if status:

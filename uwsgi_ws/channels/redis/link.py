@@ -427,8 +427,8 @@ class Link:
             self._unkept[name] = detail
         if kind == _PUBLISH:
             if not text.startswith(_FOR_EVER):  # else the gap would be refused as well
-                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again. One
-                # that is kept would be, too, where there is no room.
+                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again.
+                # One that is kept would be, too, where there is no room.
                 self._lose(name, self._lost_on_the_way, None if name in self._unkept else detail)
             else:
                 self._stats.channel_drops += 1
