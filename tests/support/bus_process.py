@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 
@@ -45,7 +46,6 @@ def work(
     inboxes: Any, memory: Any, folder: str, seat: int, queue_size: int, max_message_size: int, url: str
 ) -> NoReturn:
     import gevent
-    import gevent.pool
     import gevent.socket
     from gevent.server import StreamServer
 
@@ -120,19 +120,21 @@ def work(
         gevent.spawn(collect, subscription, received.setdefault(channel, []))
         return membership.recovered, membership.position
 
-    def subscribe_many(channel: str, since: str, count: int) -> list[int]:
-        """Have many come back at once; return how much each of them got, and whether that was all."""
-
-        def come_back(_: int) -> tuple[int, bool | None]:
-            with Subscription[Any](bus, 1 << 30) as subscription:
-                recovered = subscription.join(channel, since=since).recovered
-                taken = 0
-                while subscription.recv(0) is not None:
-                    taken += 1
-                gevent.sleep(1)
-                return taken, recovered
-
-        return sorted(set(gevent.pool.Pool(count).map(come_back, range(count))))  # type: ignore[arg-type]
+    def subscribe_many(channel: str, since: str, count: int) -> tuple[list[Any], float]:
+        """Have many come back at once; return how much each of them got and whether that was all, and the seconds."""
+        began = time.monotonic()
+        back = [Subscription[Any](bus, 1 << 30) for _ in range(count)]
+        joins = [gevent.spawn(subscription.join, channel, since=since) for subscription in back]
+        recovered = [join.get().recovered for join in joins]
+        took = time.monotonic() - began
+        outcomes = []
+        for subscription, is_all in zip(back, recovered, strict=True):
+            taken = 0
+            while subscription.recv(0) is not None:
+                taken += 1
+            subscription.close()
+            outcomes.append((taken, is_all))
+        return sorted(set(outcomes)), took
 
     def die_before_the_bell(channel: str, message: str) -> None:
         backend._history.append(channel, TEXT, message.encode(), 0, Keep(100))
