@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import signal
 import time
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 from support.bus import Worker, Workers
-from support.engines import Engine, running
+from support.engines import HOST, Engine, running
 from support.eventually import eventually
+from support.peers import require_module
 
 #: Seconds between beats, where a test need not see how long they are in truth.
 QUICK = 0.25
@@ -124,6 +126,15 @@ def test_who_is_there_can_be_asked_where_nobody_has_joined_and_is_not_counted() 
         eventually(lambda: members(three) == ["ann"])
         eventually(lambda: members(two) == ["ann"])
         assert [one.ask("count", "lobby"), two.ask("count", "lobby"), three.ask("count", "lobby")] == [1, 1, 0]
+        # Other programs ask, too.
+        redis = require_module("redis")
+        with redis.Redis(host=HOST, port=engine.servers[0].port) as client, client.pubsub() as subscription:
+            subscription.subscribe("uwsgi_ws:lobby")
+            question = {"kind": "question", "worker": "a program", "tick": 0, "known": {}, "all": True}
+            client.publish("uwsgi_ws:lobby", b"\0wsp" + json.dumps(question).encode())
+            answers = (message["data"] for message in subscription.listen() if message["type"] == "message")
+            state = next(data for data in answers if b'"state"' in data)
+            assert list(json.loads(state[4:])["members"].values()) == [{"name": "ann"}]
         one.ask("leave", "lobby", "ann")
         eventually(lambda: members(three) == [])
 

@@ -42,6 +42,9 @@ LARGEST_RECORD = 65_536
 #: Bytes of members in one record, but for the last of them; and workers that a question names.
 _PART = LARGEST_RECORD // 2
 _MOST_ASKED = 1_000
+#: Channels asked about, and bytes answered, before others have their turn: less than queues hold.
+_ASKED_AT_ONCE = 1_000
+_ANSWERED_AT_ONCE = 524_288
 #: Beats of this worker's within which others answer.
 _PATIENCE = 3
 
@@ -184,8 +187,9 @@ class Roster:
         """Tell that all members of this worker's have left."""
         channels = list(self._own)
         self._own.clear()
-        self._asked.update(dict.fromkeys(channels, True))
-        self.answer()
+        self._asked.clear()
+        for channel in channels:
+            self._tell_state(channel)
 
     def members(self, channel: str) -> list[Member]:
         """Return who is there, as far as it is known."""
@@ -278,32 +282,46 @@ class Roster:
         return bool(self._asked)
 
     def ask(self) -> None:
-        """Ask about each channel of which something has been missed, unless it has come meanwhile."""
-        for channel, is_gap in self._doubted.items():
+        """Ask about channels of which something has been missed and has not come since; call until none is left."""
+        for channel in list(self._doubted)[:_ASKED_AT_ONCE]:
+            is_gap = self._doubted.pop(channel)
             if is_gap or any(section.is_doubtful for section in self._views[channel].values()):
                 self._ask(channel, of_all=is_gap)
-        self._doubted.clear()
 
     def answer(self) -> None:
-        """Tell the state of each channel that was asked about."""
-        for channel, is_state in self._asked.items():
-            own = self._own.get(channel) or _Own()
-            if not is_state:
-                self._publish(channel, "here", {"tick": own.tick})
-                continue
-            parts = _parts(own.members)
-            for number, members in enumerate(parts):
-                body = {"tick": own.tick, "part": number, "parts": len(parts), "members": members}
-                self._publish(channel, "state", body)
-        self._asked.clear()
+        """Answer on channels where somebody has asked; call until none is left."""
+        size = 0
+        while self._asked and size < _ANSWERED_AT_ONCE:
+            channel = next(iter(self._asked))
+            if self._asked.pop(channel):
+                size += self._tell_state(channel)
+            else:
+                size += self._publish(channel, "here", {"tick": self._tick_of(channel)})
+
+    def _tell_state(self, channel: str) -> int:
+        own = self._own.get(channel)
+        parts = _parts({} if own is None else own.members)
+        size = 0
+        for number, members in enumerate(parts):
+            body = {"tick": self._tick_of(channel), "part": number, "parts": len(parts), "members": members}
+            size += self._publish(channel, "state", body)
+        return size
+
+    def _tick_of(self, channel: str) -> int:
+        """Return the tick of this worker's members of a channel; 0 without any."""
+        own = self._own.get(channel)
+        return 0 if own is None else own.tick
 
     # Records out
 
     def _encode(self, kind: str, body: dict[str, Any]) -> bytes:
         return json.dumps({"kind": kind, "worker": self.worker, **body}, separators=(",", ":")).encode()
 
-    def _publish(self, channel: str, kind: str, body: dict[str, Any]) -> None:
-        self.outgoing.append((channel, self._encode(kind, body)))
+    def _publish(self, channel: str, kind: str, body: dict[str, Any]) -> int:
+        """Have a record published; return its length."""
+        record = self._encode(kind, body)
+        self.outgoing.append((channel, record))
+        return len(record)
 
     def _next_tick(self) -> int:
         self._ticks += 1
@@ -321,8 +339,7 @@ class Roster:
                 self._unanswered[channel] = None
                 if of_all or section.asked_at is None:
                     section.asked_at = self._beats_come
-        own = self._own.get(channel)
-        self._publish(channel, "question", {"tick": own.tick if own else 0, "known": known, "all": of_all})
+        self._publish(channel, "question", {"tick": self._tick_of(channel), "known": known, "all": of_all})
 
     def _count_silences(self) -> None:
         for worker in list(self._silences):
@@ -396,8 +413,7 @@ class Roster:
             if section.is_doubtful:
                 self._asked[channel] = True
         elif self.worker in known or record.flag("all"):
-            own = self._own.get(channel)
-            if known.get(self.worker, 0) != (own.tick if own is not None else 0):
+            if known.get(self.worker, 0) != self._tick_of(channel):
                 self._asked[channel] = True
             elif self.worker in known:
                 self._asked.setdefault(channel, False)

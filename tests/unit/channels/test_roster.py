@@ -187,6 +187,35 @@ def test_who_begins_to_watch_is_told_who_is_there() -> None:
     assert late.seen["a"] == network.truth("a")
 
 
+def test_many_questions_and_answers_go_in_several_turns() -> None:
+    network = Network(1, has_one_order=True)
+    one, two = network.start(), network.start()
+    channels = [f"c{number}" for number in range(2_500)]
+    for channel in channels:
+        one.watch(channel)
+        two.enter(channel)
+        two.change(channel, f"w2-{two.ids}")
+    network.drain()
+    for channel in channels:
+        one.roster.gap(channel)
+    turns = 0
+    while one.roster.has_questions:
+        one.roster.ask()
+        assert len(one.roster.outgoing) <= 1_000
+        one.send()
+        turns += 1
+    assert turns == 3
+    while two.read():
+        pass
+    while two.roster.has_answers:
+        two.roster.answer()
+        assert sum(len(record) for _, record in two.roster.outgoing) < 2 * LARGEST_RECORD + 524_288
+        two.send()
+    network.drain()
+    network.pass_time(10)
+    assert all(one.seen[channel] == network.truth(channel) for channel in channels[::100])
+
+
 def test_nothing_is_told_twice_nor_where_nobody_has_changed() -> None:
     roster = Roster("w")
     roster.watch("a")
