@@ -49,6 +49,11 @@ def application(environ, start_response):
         return uwsgi_ws.event_stream(environ, start_response, *channels, since="oldest")
     if path == "/encoded":
         return uwsgi_ws.event_stream(environ, start_response, *channels, encode=encode)
+    if path == "/member":
+        return uwsgi_ws.event_stream(environ, start_response, *channels, encode=encode, member={"name": "Ann"})
+    if path == "/members":
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps([each.member for each in uwsgi_ws.presence(channels[0])]).encode()]
     if path == "/wrapped":
         return map(bytes, uwsgi_ws.event_stream(environ, start_response, *channels))
     if path == "/own":

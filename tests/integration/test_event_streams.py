@@ -217,6 +217,18 @@ def test_an_application_says_what_a_page_gets(server: Server, channel: str) -> N
         assert events.next() == Event(f"Gap {channel}", "gap", "gone-1")
 
 
+def test_a_page_may_be_a_member(server: Server, channel: str) -> None:
+    def members() -> Any:
+        return json.loads(fetch(address(server), f"/members?{channel}").body)
+
+    with follow(server, f"/encoded?{channel}") as events:
+        with follow(server, f"/member?{channel}"):
+            assert events.next().kind == "joined"
+            assert members() == [{"name": "Ann"}]
+        assert events.next().kind == "left"
+        assert members() == []
+
+
 def open_slowly(server: Server, target: str) -> EventSource:
     """Open a stream for a client whose kernel takes next to nothing by itself."""
     sock = socket.socket()

@@ -35,6 +35,7 @@ def event_stream(
     slow: Slow = "close",
     since: str = LATEST,
     encode: Encode | None = None,
+    member: dict[str, Any] | None = None,
     retry: float = 2.0,
     headers: Iterable[tuple[str, str]] = (),
 ) -> EventStream:
@@ -59,6 +60,7 @@ def event_stream(
         since: Where a client begins that names no event: ``latest``, or ``oldest`` for all that is kept.
         encode: Returns the data of an event for what happens on a channel, or None for no event: as in
             ``Connection.join``.
+        member: What others see of the client, which is a member of the channels then: as in ``Connection.join``.
         retry: Seconds after which a browser comes back; each client is told another time, of half as much to half as
             much again, so that they do not come all at once.
         headers: Further response headers, such as Access-Control-Allow-Origin.
@@ -67,8 +69,8 @@ def event_stream(
         HandshakeError: too many are open, WebSockets included (503, 429). Left alone, it becomes the response.
         InvalidState: the request has a stream already, or another server has called the application.
         SystemError: no request is being handled in this greenlet.
-        TypeError: ``encode`` is not hashable.
-        ValueError: no such ``slow``, a name that is too long, or one twice.
+        TypeError: ``encode`` is not hashable, or ``member`` no dict, or no JSON.
+        ValueError: no such ``slow``, a name that is too long, or one twice, or ``member`` is too large.
     """
     request: Any = served_request()
     bus = current_bus()
@@ -84,6 +86,7 @@ def event_stream(
         last_id=_last_id(environ),
         since=since,
         encode=encode,
+        member=member,
     )
     return stream
 

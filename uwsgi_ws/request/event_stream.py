@@ -162,6 +162,7 @@ class EventStream:
         last_id: str = "",
         since: str = LATEST,
         encode: Encode | None = None,
+        member: dict[str, Any] | None = None,
     ) -> None:
         """Send what is published on channels from now on, after what the client has missed. Waits as ``Bus.join`` does.
 
@@ -172,6 +173,7 @@ class EventStream:
             last_id: The last that it has seen; empty if it has seen none.
             since: Where one begins that has seen none.
             encode: What it gets instead of the messages as they are.
+            member: What others see of it on each channel; None for nothing.
 
         Raises: as ``Bus.join``.
         """
@@ -189,7 +191,7 @@ class EventStream:
                 begin = len(self._waiting)
                 encoder = _encoder(encode, place if has_others else None)
                 begin_at = since if before is None else before
-                joined = self._bus.join(channel, self, slow, since=begin_at, encode=encoder)
+                joined = self._bus.join(channel, self, slow, since=begin_at, encode=encoder, member=member)
                 if comes_back and (before is None or not joined.recovered):
                     has_all = False
                     self._waiting.insert(begin, self._gap(channel))
