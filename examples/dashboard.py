@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 FILES = {
     "/": ("dashboard.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
-    "/client.js": ("client.js", "text/javascript"),
+    "/connection.js": ("connection.js", "text/javascript"),
 }
 SOCKET = "/tmp/board"
 

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 FILES = {
     "/": ("game.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
-    "/client.js": ("client.js", "text/javascript"),
+    "/connection.js": ("connection.js", "text/javascript"),
 }
 
 TICK = 1 / 30  # seconds

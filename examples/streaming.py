@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 FILES = {
     "/": ("streaming.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
-    "/client.js": ("client.js", "text/javascript"),
+    "/connection.js": ("connection.js", "text/javascript"),
 }
 
 WIDTH, HEIGHT, RATE, UNDER_WAY = 320, 180, 30, 3

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 FILES = {
     "/": ("upload.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
-    "/client.js": ("client.js", "text/javascript"),
+    "/connection.js": ("connection.js", "text/javascript"),
 }
 LARGEST = 1 << 30  # bytes of a file
 
