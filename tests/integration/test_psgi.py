@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import urllib.error
 import urllib.request
@@ -209,6 +211,37 @@ def test_an_application_that_does_not_load_ends_the_server(serve: Serve, tmp_pat
         serve(file, program=PSGI)
     assert "exit status 1;" in str(raised.value)
     assert f"uwsgi_ws companion: {file} line 2: no database\n" in str(raised.value)
+
+
+def test_a_process_that_is_killed_takes_its_own_websockets_alone(serve: Serve) -> None:
+    require_perl_modules("Coro::AnyEvent")
+    server = serve(EXAMPLES / "chat.psgi", "--coroae", "100", "--perl-workers", "2", program=PSGI)
+    clients: dict[int, list[RawClient]] = {}
+    while len(clients) < 2 or min(map(len, clients.values())) < 3:
+        client = RawClient.open(server.port, f"/ws?room={sum(map(len, clients.values()))}")
+        clients.setdefault(int(hear(client)["worker"]), []).append(client)
+        assert hear(client)["kind"] == "joined"
+    killed, other = sorted(clients, key=lambda pid: len(clients[pid]))
+    os.kill(killed, signal.SIGKILL)
+    for client in clients[killed]:
+        client.expect_close(1011)
+    for client in clients[other]:
+        client.send_text("still here")
+        assert hear(client)["text"] == "still here"
+    server.wait_for_log(rf"(?s)\(pid: {killed}\).*spawned companion perl \d \(pid: (?!{killed}\b)\d+\)")
+    # A reload lets the others go in good order, and both processes are new.
+    os.kill(server.pid, signal.SIGHUP)
+    for client in clients[other]:
+        client.expect_close(1012, "server restarts")
+        client.close()
+    for client in clients[killed]:
+        client.close()
+
+    def is_new() -> bool:
+        with RawClient.open(server.port, "/ws") as client:
+            return int(hear(client)["worker"]) not in clients
+
+    eventually(is_new)
 
 
 def test_a_process_that_ends_takes_its_own_requests_alone(serve: Serve) -> None:

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -64,7 +64,8 @@ class Request:
             record = Record(kind.decode(), self._stream.read(length))
             if record.type != "N" or len(record.payload) > 4:
                 return record
-            self.send(("N", record.payload + bytes(4)))
+            with suppress(ConnectionError):  # it may have ended meanwhile
+                self.send(("N", record.payload + bytes(4)))
         return None
 
     def expect(self, kind: str) -> bytes:

@@ -109,6 +109,7 @@ my %answers = (
     '/close-all' => sub { close STDIN; close STDOUT; close STDERR; [200, [], ['closed']] },
     '/descriptors' => sub { [200, [], [join ',', map { readlink("/proc/self/fd/$_") // 'none' } 0 .. 2]] },
     '/program' => sub { [200, [], [scalar `ls /proc/self/fd | wc -l`]] },
+    '/ignored' => sub { [200, [], [scalar `grep SigIgn /proc/self/status`]] },
     '/handshake-late' => sub { my $env = shift; eval { uwsgi::websocket_handshake() } or [400, [], [$@]] },
     '/absent' => sub { [200, [], [eval { uwsgi::cache_get('x'); 1 } ? 'there' : $@, defined &uwsgi::cache_get ? 1 : 0]] },
     '/ping' => sub { uwsgi::reload() },

@@ -54,6 +54,12 @@ my %applications = (
             my $timer; $timer = AnyEvent->timer(after => 0.01, cb => sub { undef $timer; undef $respond });
         };
     },
+    '/dying-coroutine' => sub {
+        my $coroutine = async { die "in a coroutine\n" };
+        my @result = async { (1, 2) }->join;
+        $coroutine->join;
+        [200, [], ["@result"]];
+    },
     '/outside' => sub {
         my $answer;
         my $timer = AnyEvent->timer(after => 0, cb => sub { $answer = 'in a callback' });

@@ -245,6 +245,11 @@ def test_programs_inherit_no_connection(answers: Companion) -> None:
     assert int(body_of(answers, "/program")) == 4  # standard input, output, error, and its own of the folder
 
 
+def test_programs_ignore_no_signal(answers: Companion) -> None:
+    ignored = int(body_of(answers, "/ignored").split()[1], 16)
+    assert not ignored & sum(1 << number - 1 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE))
+
+
 def test_an_alarm_interrupts_a_wait(start: Start) -> None:
     with start("answers.psgi") as companion:
         assert body_of(companion, "/alarm") in ("late\n", "done")
@@ -681,6 +686,13 @@ def test_coroutines_act_for_their_request(start_coroutines: Start) -> None:
         request.send(("T", b"x"))
         assert request.expect("T") == b"reader x"
         assert request.expect("E") == b""
+
+
+def test_a_coroutine_that_dies_ends_nothing_else(start_coroutines: Start) -> None:
+    with start_coroutines("coroutines.psgi", UWSGI_WS_CONCURRENCY="1") as companion:
+        assert body_of(companion, "/dying-coroutine") == "1 2"
+        assert "[uwsgi-perl error] in a coroutine\n" in companion.log
+        assert body_of(companion, "/outside") == "in a callback"
 
 
 def test_a_callback_never_waits(start_coroutines: Start) -> None:

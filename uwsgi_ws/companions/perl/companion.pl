@@ -50,8 +50,9 @@ sub refuse {
 
 sub main {
     open_log();
-    # A terminal sends the first two to all processes; the third is an error of the write.
-    @SIG{qw(INT HUP PIPE)} = ('IGNORE') x 3;    ## no critic (Variables::RequireLocalizedPunctuationVars)
+    # A terminal sends the first two to all processes; the third is an error of the write. They have handlers that do
+    # nothing, as what is ignored would be so by programs that the application starts, too.
+    @SIG{qw(INT HUP PIPE)} = (sub { }) x 3;    ## no critic (Variables::RequireLocalizedPunctuationVars)
     my $version = $settings{COMPANION} // '';
     refuse("$0: this companion speaks version " . UwsgiWs::Records::VERSION . " of the protocol, the server '$version'")
         if $version ne UwsgiWs::Records::VERSION;

@@ -15,6 +15,7 @@ use warnings;
 use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use IO::Handle ();
 use List::Util qw(first max min);
+use Scalar::Util qw(blessed);
 use Socket qw(MSG_NOSIGNAL SHUT_RDWR);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
@@ -264,6 +265,17 @@ sub next_message {
 sub has_ended {
     my ($self) = @_;
     return $self->{end} && !@{ $self->{messages} };
+}
+
+# What calls die with once the client has gone.
+my $GONE = qr/\A(?:unable\ to\ (?:receive\ websocket|send\ websocket|send\ websocket\ binary)\ message
+    |error\ while\ streaming\ PSGI\ response)\b/x;
+
+# Whether an application died because its client has gone: the usual end of a loop, not an error.
+sub explains {
+    my ($self, $error) = @_;
+    return 0 if !$self->{end} && !$self->{is_broken};
+    return blessed $error ? $error->isa('UwsgiWs::ConnectionClosed') : !ref $error && $error =~ $GONE;
 }
 
 # Return up to so many bytes of the request's body; '' at its end, undef when it is cut short.

@@ -18,6 +18,8 @@ use Scalar::Util qw(weaken);
 use Time::HiRes qw(CLOCK_MONOTONIC clock_gettime);
 
 use UwsgiWs::Listener qw(accept_connection has_master_gone);
+use UwsgiWs::Log qw(say_line);
+use UwsgiWs::Process qw(error_text);
 
 # Connections that are accepted before those that wait elsewhere get their turn.
 use constant ACCEPTED_AT_ONCE => 4;
@@ -165,13 +167,19 @@ sub of_request {
     };
 }
 
+# Return what a coroutine runs, so that it belongs to the request, and that what it dies of is logged: by itself it would
+# end the process.
 sub coroutine_of_request {
     my ($body) = @_;
-    my $connection = current() or return $body;
+    my $connection = current();
     weaken $connection;
     return sub {
         local $Coro::current->{$KEY} = $connection;
-        &{$body};
+        my @result;
+        return @result if eval { @result = &{$body}; 1 };
+        my $error = $@;
+        say_line('[uwsgi-perl error] ' . error_text($error)) if !$connection || !$connection->explains($error);
+        return;
     };
 }
 
@@ -211,13 +219,18 @@ sub serve {
             $count++;
             my $number = ++$last;
             $unfinished{$number} = $connection;
-            Coro::async_pool(sub {
-                local $Coro::current->{$KEY} = $connection;
-                $shall_end = 1 if !$by{handle}->($connection);
+            my $coroutine = Coro->new(sub { $shall_end = 1 if !$by{handle}->($connection) });
+            $coroutine->{$KEY} = $connection;
+            # Even when the application has cancelled it; at the end of the process nothing is left to do.
+            $coroutine->on_destroy(sub {
+                return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
+                local $in_callback = 0;    # there is no waiting in here
+                $connection->finish('[uwsgi-perl error] the coroutine of the request was ended');
                 delete $unfinished{$number};
                 $count--;
                 $adjust->();
             });
+            $coroutine->ready;
         }
         $adjust->();
     };

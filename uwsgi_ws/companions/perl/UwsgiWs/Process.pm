@@ -5,11 +5,14 @@ package UwsgiWs::Process;
 use strict;
 use warnings;
 
+use Exporter qw(import);
 use Socket qw(AF_UNIX MSG_NOSIGNAL SOCK_STREAM sockaddr_un);
 
 use UwsgiWs::Connection ();
 use UwsgiWs::Log qw(say_line);
 use UwsgiWs::Records qw(publication);
+
+our @EXPORT_OK = qw(error_text);
 
 my $process = $$;
 my $parent = getppid;

@@ -14,7 +14,7 @@ use POSIX ();
 use Scalar::Util qw(blessed reftype);
 
 use UwsgiWs::Log qw(say_line);
-use UwsgiWs::Process ();
+use UwsgiWs::Process qw(error_text);
 use UwsgiWs::Records qw(octets);
 
 our @EXPORT_OK = qw(answer);
@@ -24,9 +24,6 @@ use constant PIECE => 65_536;
 
 # RFC 9110 5.6.2
 my $TOKEN = qr/\A[!#\$%&'*+\-.^_`|~0-9A-Za-z]+\z/;
-
-# What the application's own calls die with once the client has gone: the usual end of a loop, not an error.
-my $GONE = qr/\A(?:unable to (?:receive websocket|send websocket|send websocket binary) message|error while streaming PSGI response)\b/;
 
 # Handle a request; return whether the process shall go on: an application may ask for a fresh one.
 # Shared: the part of the environment that all requests have.
@@ -40,7 +37,7 @@ sub answer {
     for my $handler (@{ handlers($env) }) {
         my $is_done = eval { $handler->($env); 1 };
         end_copy('') if !UwsgiWs::Process::is_ours();
-        say_line('[uwsgi-perl error] psgix.cleanup: ' . UwsgiWs::Process::error_text($@)) if !$is_done;
+        say_line('[uwsgi-perl error] psgix.cleanup: ' . error_text($@)) if !$is_done;
     }
     return !$env->{'psgix.harakiri.commit'};
 }
@@ -119,14 +116,8 @@ sub guarded {
     }
     return { result => $result, error => $connection->{is_websocket} ? '' : undef } if $is_done;
     return { error => "[uwsgi-perl error] a `last` or `next` led out of the application" } if !defined $error;
-    return { error => '' } if is_of_gone_client($connection, $error);
-    return { error => '[uwsgi-perl error] ' . UwsgiWs::Process::error_text($error) };
-}
-
-sub is_of_gone_client {
-    my ($connection, $error) = @_;
-    return 0 if !$connection->{end} && !$connection->{is_broken};
-    return blessed $error ? $error->isa('UwsgiWs::ConnectionClosed') : !ref $error && $error =~ $GONE;
+    return { error => '' } if $connection->explains($error);
+    return { error => '[uwsgi-perl error] ' . error_text($error) };
 }
 
 # Send what the application has returned. Dies where it is no response.
