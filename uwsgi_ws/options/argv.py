@@ -103,7 +103,7 @@ def _bare(argument: str) -> Iterator[Setting]:
     is_module = ("." in target or colon) and all(part.isidentifier() for part in target.split("."))
     if not is_module and not target.endswith((".py", ".wsgi")):
         problem = (
-            "neither an option nor an application (app.py, app.py:callable, pkg.mod:callable or app.psgi) nor a file "
+            "neither an option nor an application (app.py, app.py:callable or pkg.mod:callable, app.psgi) nor a file "
             "of configuration (.ini, .yaml, .json, .xml)"
         )
         raise OptionError(repr(argument), problem)

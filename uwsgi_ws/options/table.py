@@ -345,63 +345,6 @@ class Options:
         group="Application",
         help="Serve another application under a path; APP is app.py[:callable], pkg.mod[:callable] or app.psgi.",
     )
-    psgi: str | None = option(
-        None,
-        metavar="FILE",
-        group="Perl and Go",
-        needs_master=True,
-        help="Run the PSGI application of this file, in Perl processes. A bare app.psgi or app.pl does the same.",
-    )
-    perl_workers: int = option(
-        0, metavar="N", group="Perl and Go", help="Perl processes of each application; 0: as many as --processes."
-    )
-    coroae: int = option(
-        0,
-        metavar="N",
-        group="Perl and Go",
-        help="Requests that a Perl process answers at once, in threads of Coro with AnyEvent; 0: one after the other.",
-    )
-    perl_arg: tuple[str, ...] = option((), metavar="ARG", group="Perl and Go", help="An item of Perl's @ARGV.")
-    perl_args: tuple[str, ...] = option(
-        (), metavar="ARGS", group="Perl and Go", help="Items of Perl's @ARGV, behind those of --perl-arg."
-    )
-    perl_local_lib: tuple[str, ...] = option(
-        (), metavar="DIR", group="Perl and Go", help="Have Perl find modules in this directory, as local::lib does."
-    )
-    perl_no_plack: bool = option(
-        False, group="Perl and Go", help="Load the file by Perl's do, even where Plack is installed."
-    )
-    perl_exec: tuple[str, ...] = option(
-        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process before the application."
-    )
-    perl_exec_post_fork: tuple[str, ...] = option(
-        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process behind the application."
-    )
-    perl_auto_reload: int = option(
-        0,
-        metavar="SECONDS",
-        group="Perl and Go",
-        help="Look so often whether a file that Perl has loaded has changed, and reload then; 0: never.",
-    )
-    perl_auto_reload_ignore: tuple[str, ...] = option(
-        (), metavar="FILE", group="Perl and Go", help="Do not reload when this file has changed."
-    )
-    perl_no_die_catch: bool = option(
-        False, group="Perl and Go", help="Log no stack trace where an application in Perl dies."
-    )
-    psgi_enable_psgix_io: bool = option(
-        False, group="Perl and Go", help="Give PSGI applications the connection as psgix.io."
-    )
-    go_app: str | None = option(
-        None,
-        metavar="PATH",
-        group="Perl and Go",
-        needs_master=True,
-        help="Run this program, which was made with the server's Go module, or speaks its protocol for companions.",
-    )
-    goroutines: int = option(
-        0, metavar="N", group="Perl and Go", help="Requests that a Go program answers at once; 0: any number."
-    )
     manage_script_name: bool = option(
         False,
         group="Application",
@@ -466,6 +409,63 @@ class Options:
         None, metavar="DIR", group="Application", help="Change to this directory before anything else."
     )
 
+    psgi: str | None = option(
+        None,
+        metavar="FILE",
+        group="Perl and Go",
+        needs_master=True,
+        help="Run the PSGI application of this file, in Perl processes. A bare app.psgi or app.pl does the same.",
+    )
+    perl_workers: int = option(
+        0, metavar="N", group="Perl and Go", help="Perl processes of each application; 0: as many as --processes."
+    )
+    coroae: int = option(
+        0,
+        metavar="N",
+        group="Perl and Go",
+        help="Requests that a Perl process answers at once, in threads of Coro with AnyEvent; 0: one after the other.",
+    )
+    perl_arg: tuple[str, ...] = option((), metavar="ARG", group="Perl and Go", help="An item of Perl's @ARGV.")
+    perl_args: tuple[str, ...] = option(
+        (), metavar="ARGS", group="Perl and Go", help="Items of Perl's @ARGV, behind those of --perl-arg."
+    )
+    perl_local_lib: tuple[str, ...] = option(
+        (), metavar="DIR", group="Perl and Go", help="Have Perl find modules in this directory, as local::lib does."
+    )
+    perl_no_plack: bool = option(
+        False, group="Perl and Go", help="Load the file by Perl's do, even where Plack is installed."
+    )
+    perl_exec: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process before the application."
+    )
+    perl_exec_post_fork: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Run this file in each Perl process behind the application."
+    )
+    perl_auto_reload: int = option(
+        0,
+        metavar="SECONDS",
+        group="Perl and Go",
+        help="Look so often whether a file that Perl has loaded has changed, and reload then; 0: never.",
+    )
+    perl_auto_reload_ignore: tuple[str, ...] = option(
+        (), metavar="FILE", group="Perl and Go", help="Do not reload when this file has changed."
+    )
+    perl_no_die_catch: bool = option(
+        False, group="Perl and Go", help="Log no stack trace where an application in Perl dies."
+    )
+    psgi_enable_psgix_io: bool = option(
+        False, group="Perl and Go", help="Give PSGI applications the connection as psgix.io."
+    )
+    go_app: str | None = option(
+        None,
+        metavar="PATH",
+        group="Perl and Go",
+        needs_master=True,
+        help="Run this program, which was made with the server's Go module, or speaks its protocol for companions.",
+    )
+    goroutines: int = option(
+        0, metavar="N", group="Perl and Go", help="Requests that a Go program answers at once; 0: any number."
+    )
     gevent: int = option(
         0,
         group="Concurrency",

@@ -624,7 +624,7 @@ class TestUwsgisOptions:
             (["--mule"], "service of its own"),
             (["--legion-cron", "x 0 0 * * * x"], "service manager"),
             (["--legion", "x"], "service manager"),
-            (["--php-docroot", "/x"], "Python only"),
+            (["--php-docroot", "/x"], "Python, Perl and Go"),
             (["-Q", "/x"], "task queue"),
         ],
     )
