@@ -315,9 +315,10 @@ class Decoder:
         if self.error is not None:
             return []
         # The usual read: one message, whole.
-        if len(data) > 4 and not self._buffer and (data[0] == TEXT_MESSAGE or data[0] == DATA):
-            size = int.from_bytes(data[1:5], "big")
-            if size + 5 == len(data) and size <= self._largest:
+        length = len(data)
+        if length > 4 and not self._buffer and (data[0] == TEXT_MESSAGE or data[0] == DATA):
+            size = data[1] << 24 | data[2] << 16 | data[3] << 8 | data[4]
+            if size + 5 == length and size <= self._largest:
                 return [(data[0], data[5:])]
         buffer = self._buffer
         buffer += data

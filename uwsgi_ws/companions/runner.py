@@ -353,7 +353,7 @@ class _Exchange:
 
     def _bring_messages(self, connection: Connection) -> None:
         """Take the client's messages to the companion until there are no more."""
-        send = self._link.send
+        link = self._link
         largest = self._largest
         batch = b""
         try:
@@ -367,12 +367,12 @@ class _Exchange:
                 if connection.has_messages and size + len(batch) < _BATCH:
                     batch += head + payload
                 elif batch:
-                    send(batch + head, payload)
+                    link.send(batch + head, payload)
                     batch = b""
                 else:
-                    send(head, payload)
+                    link.send(head, payload)
             error = connection.closed_error()
-            send(batch + records.encode_close(error.code, error.reason))
+            link.send(batch + records.encode_close(error.code, error.reason))
         except ClientGone:
             pass  # the greenlet that reads sees it
 
