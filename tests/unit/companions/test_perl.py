@@ -710,6 +710,16 @@ def test_a_response_may_come_from_a_callback(start_coroutines: Start) -> None:
             assert b"the application returned before" in request.expect("E")
 
 
+def test_a_loop_other_than_ev(start_coroutines: Start) -> None:
+    with start_coroutines("typed.psgi", PERL_ANYEVENT_MODEL="Perl") as companion:
+        with companion.websocket("/timeout") as request:
+            assert [request.expect("T"), request.expect("T")] == [b"nothing", b"nothing"]
+            request.send(("T", b"come"))
+            assert request.expect("T") == b"come"
+        companion.process.terminate()
+        assert companion.wait() == 0
+
+
 def test_a_watcher_outlives_its_request(start_coroutines: Start) -> None:
     with start_coroutines("coroutines.psgi") as companion:
         with companion.websocket("/ended-watcher") as request:

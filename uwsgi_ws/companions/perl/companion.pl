@@ -57,6 +57,8 @@ sub main {
     refuse("$0: this companion speaks version " . UwsgiWs::Records::VERSION . " of the protocol, the server '$version'")
         if $version ne UwsgiWs::Records::VERSION;
     my ($listener, $control) = map { open_inherited($_) } $settings{COMPANION_FD}, $settings{COMPANION_CONTROL_FD};
+    say_line('*** --psgi-enable-psgix-io has no effect: the worker has the connection of the client ***')
+        if $settings{PERL_PSGIX_IO} && UwsgiWs::Process::number() == 1;
     choose_concurrency();
     my $application = load();
     UwsgiWs::Process::call_hook('postfork');

@@ -159,6 +159,8 @@ sub prepare {
 # Return a callback that belongs to the request which is being handled here.
 sub of_request {
     my ($callback) = @_;
+    # Where the loop is not EV, Coro has this one let other coroutines run: they are not in a callback.
+    return $callback if defined &Coro::AnyEvent::_schedule && $callback == \&Coro::AnyEvent::_schedule;
     my $connection = current();
     weaken $connection;
     return sub {
