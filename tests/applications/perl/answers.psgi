@@ -78,6 +78,12 @@ my %answers = (
     '/status' => sub { ['fine', [], []] },
     '/body' => sub { [200, [], 'text'] },
     '/die' => sub { die 'oops' },
+    '/die-handler' => sub {
+        my $env = shift;
+        local $SIG{__DIE__} = sub { uwsgi::log("handled: $_[0]") };
+        $env->{'psgi.input'}->read(my $body, 5);
+        die "oops\n";
+    },
     '/die-object' => sub { die bless {}, 'Mute' },
     '/die-list' => sub { die { code => 5 } },
     '/next' => sub { no warnings 'exiting'; next },

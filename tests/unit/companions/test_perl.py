@@ -198,6 +198,15 @@ def test_an_error_names_file_and_line(answers: Companion) -> None:
     assert text == f"[uwsgi-perl error] oops at {file} line {line}."
 
 
+def test_an_applications_handler_of_die_hears_of_its_own_alone(answers: Companion) -> None:
+    with answers.request("/die-handler", method="POST") as request:
+        request.expect("R")
+        request.send(("B", b""))
+        assert request.expect("E") == b"[uwsgi-perl error] oops"
+    assert answers.log.count("handled: oops\n") == 1
+    assert answers.log.count("handled: ") == 1
+
+
 def test_a_response_that_breaks_off_says_so(answers: Companion) -> None:
     with answers.request("/broken-stream") as request:
         status, _, body, error = request.response()

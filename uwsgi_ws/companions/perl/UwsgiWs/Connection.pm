@@ -202,7 +202,7 @@ sub file_one {
         return 1;
     }
     my $has_filed = eval {
-        local $SIG{__DIE__} = 'DEFAULT';
+        local $SIG{__DIE__};
         my ($type, $payload) = take_record(\$self->{in}, LARGEST) or return 0;
         my @values = values_of($type, $payload);
         $filing{$type}->($self, @values);

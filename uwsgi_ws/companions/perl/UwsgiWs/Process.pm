@@ -87,7 +87,7 @@ sub publish_by_socket {
 # Return what was died with as text, without a newline at its end: an object's own words where it has some.
 sub error_text {
     my ($error) = @_;
-    my $text = eval { local $SIG{__DIE__} = 'DEFAULT'; "$error" };
+    my $text = eval { local $SIG{__DIE__}; "$error" };
     $text = ref($error) . ', which cannot be shown' if !defined $text;
     $text = 'died of nothing that can be shown' if $text eq '';
     utf8::encode($text) if utf8::is_utf8($text);
