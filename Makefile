@@ -56,7 +56,7 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
 
 # The Go module's own tests (the race detector needs gcc), and a short run of its fuzzer.
-GO_FOLDERS = uwsgi_ws/companions/go examples/go-echo examples/go-chat
+GO_FOLDERS = uwsgi_ws/companions/go examples/go-echo examples/go-chat tests/applications/go/carriers benchmarks/peers/go
 go:
 	@unformatted=$$(gofmt -l $(GO_FOLDERS)); [ -z "$$unformatted" ] || { echo "gofmt would change $$unformatted"; exit 1; }
 	for folder in $(GO_FOLDERS); do (cd $$folder && go vet ./... && go test -race ./...) || exit 1; done

@@ -141,10 +141,15 @@ func (c *Conn) shakeHands(handshake Handshake) error {
 // finish answers the client of a handler that has not.
 func (c *Conn) finish() {
 	err := c.open()
-	var refused *HandshakeError
-	if errors.As(err, &refused) && !c.isRejected {
-		http.Error(c.response, refused.Cause, http.StatusBadRequest)
+	if err == nil || c.isRejected {
+		return
 	}
+	status, text := http.StatusInternalServerError, "the handshake cannot be sent"
+	var refused *HandshakeError
+	if errors.As(err, &refused) {
+		status, text = http.StatusBadRequest, refused.Cause
+	}
+	http.Error(c.response, text, status)
 }
 
 // choose returns the first of these subprotocols that the client offers, or "".

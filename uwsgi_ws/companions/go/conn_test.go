@@ -153,6 +153,20 @@ func TestAHandshakeThatTheServerRefusesIsAnsweredByItsCause(t *testing.T) {
 	w.expectEnd("")
 }
 
+func TestAHandshakeThatCannotBeSentIs500(t *testing.T) {
+	w := startConn(t, func(c *Conn) {
+		long := Handshake{Header: http.Header{"X-Long": {strings.Repeat("x", 1<<16)}}}
+		if err := c.Accept(long); err == nil || c.Send("x") != err {
+			t.Error(err)
+		}
+	}).request("HTTP_SEC_WEBSOCKET_KEY", "x")
+	if head := w.expectHead(kindHead); !strings.HasPrefix(head, ":status: 500 Internal Server Error\n") {
+		t.Fatal(head)
+	}
+	w.expect(kindBody)
+	w.expectEnd("")
+}
+
 func TestAProgramMayReject(t *testing.T) {
 	w := startConn(t, func(c *Conn) {
 		if err := c.Reject(http.StatusForbidden, "members only"); err != nil {
