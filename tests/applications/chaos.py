@@ -34,7 +34,8 @@ def subscribe(ws):
 
 def encode(event):
     if isinstance(event, uwsgi_ws.Published):
-        return f"{event.position} {event.message!s}"
+        assert isinstance(event.message, str)
+        return f"{event.position} {event.message}"
     return "gap" if isinstance(event, uwsgi_ws.Gap) else None
 
 

@@ -32,6 +32,8 @@ class Session:
         items: What came.
         times: When each came.
         strange: What came and is no message.
+        missed_until: How many items may be of what the reader had missed: where ``recovered`` is not True, some of that
+            is gone. None for all.
     """
 
     reader: str
@@ -39,6 +41,7 @@ class Session:
     items: list[Item] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
+    missed_until: int | None = 0
 
 
 @dataclass
@@ -104,6 +107,7 @@ def _check_reader(sessions: list[Session], begun: dict[str, float], verdict: Ver
             doubtful = set(expected)
             live_from = session.times[0] if session.times else float("inf")
         verdict.recovered += goes_on
+        live_at = 0 if session.recovered else session.missed_until
         earlier = set() if goes_on else set(expected)
         for place, (item, time) in enumerate(zip(session.items, session.times, strict=True)):
             if item == GAP:
@@ -121,7 +125,7 @@ def _check_reader(sessions: list[Session], begun: dict[str, float], verdict: Ver
             if number < due and life not in earlier:
                 verdict.blame("reordering", f"{session.reader} got {_show(item)} when {due} was due")
                 continue
-            if number > due and life not in doubtful:
+            if number > due and life not in doubtful and live_at is not None and place >= live_at:
                 where = f"message {place} of session {sessions.index(session)}, recovered: {session.recovered}"
                 verdict.blame("silent hole", f"{session.reader} got {_show(item)} when {due} was due; {where}")
             elif number > due:

@@ -117,7 +117,7 @@ class Reader(Client):
         return f"{self._how}?{self.label}"
 
     def talk(self, client: RawClient) -> None:
-        session = Session(self.label)
+        session = self.begin()
         self.sessions.append(session)
         self.last = {}
         while (frame := client.read_frame()).opcode != CLOSE:
@@ -125,6 +125,9 @@ class Reader(Client):
                 client.send(encode(PONG, frame.payload))
             elif not self.take(session, frame.payload):
                 session.strange.append(repr(frame)[:200])
+
+    def begin(self) -> Session:
+        return Session(self.label)
 
     def take(self, session: Session, text: bytes) -> bool:
         """Write down what has come; False if it is strange."""
@@ -150,9 +153,13 @@ class Returning(Reader):
     def path(self) -> str:
         return f"{self._how}?{self._position}"
 
+    def begin(self) -> Session:
+        return Session(self.label, missed_until=None)
+
     def take(self, session: Session, text: bytes) -> bool:
         if found := _RECOVERED.match(text):
             session.recovered = found[1] == b"True"
+            session.missed_until = len(session.items)
             if not session.items and found[2] != b"None":
                 self._position = str(found[2], "ascii")
             return True

@@ -119,11 +119,11 @@ class World:
         for number in range(2):
             port = self._ports[number % len(self._ports)]
             for which in range(2):
-                name = f"{number}.{which}"
-                self.readers += [Reader(f"{how}-{name}", port, f"/{how}") for how in ("join", "subscribe")]
-                if self._kept:
-                    self.readers += [Returning(f"{how}-{name}", port, f"/{how}") for how in ("return", "strict")]
                 self.publishers.append(Publisher(f"p{number}{which}", port, messages // 4, SECONDS, self.begun))
+            roles = ("join", "subscribe", "return", "strict") if self._kept else 2 * ("join", "subscribe")
+            for place, how in enumerate(roles):
+                kind = Returning if how in ("return", "strict") else Reader
+                self.readers.append(kind(f"{how}-{number}.{place}", port, f"/{how}"))
         for client in (*self.readers, *self.publishers):
             client.start()
 
@@ -307,12 +307,12 @@ def main() -> int:
     for outcome in executor.map(play_safely, seeds, itertools.repeat(arguments.messages)):
         print(outcome.line(), flush=True)
         outcomes.append(outcome)
+        if arguments.table:
+            arguments.table.write_text(table(outcomes))
         if outcome.verdict.problems or arguments.seed:
             print("\n".join(["", *map(str, outcome.faults), "", outcome.log]))
             print(f"again: make chaos SEED={outcome.seed} MESSAGES={arguments.messages}", flush=True)
     print(summary(outcomes))
-    if arguments.table:
-        arguments.table.write_text(table(outcomes))
     return 1 if any(outcome.verdict.problems for outcome in outcomes) else 0
 
 

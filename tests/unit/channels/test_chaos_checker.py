@@ -72,3 +72,10 @@ def test_two_readers_agree_about_the_order() -> None:
     assert not check([session("a1 b1 a2"), session("b1 a2", reader="other")], BEGUN).problems
     assert "another order" in check([session("a1 b1"), session("b1 a1", reader="other")], BEGUN).problems
     assert not check([session("a1 gap b1"), session("b1 gap a1", reader="other")], BEGUN).problems
+
+
+def test_what_is_gone_of_what_was_missed_may_lack_anywhere_and_what_came_live_not() -> None:
+    for until, problems in ((0, 1), (2, 0), (None, 0)):
+        returned = session("a5 a7", recovered=False, start=9)
+        returned.missed_until = until
+        assert len(check([session("a1 a2"), returned], BEGUN).problems) == problems
