@@ -398,7 +398,8 @@ class Link:
     def _take_push(self, push: list[Any]) -> None:
         kind = push[0]
         if kind in (b"message", b"smessage"):
-            self._owner.take(push[1], push[2])
+            if push[1] in self._wanted:  # else the channel has moved, and newer messages may have come from there
+                self._owner.take(push[1], push[2])
         elif kind in (b"subscribe", b"ssubscribe"):
             self._answered()
             name = push[1]
