@@ -7,10 +7,11 @@ use warnings;
 
 use File::Basename qw(dirname);
 use JSON::PP ();
+use Time::HiRes qw(time);
 
 use UwsgiWs;
 
-my $page = do { local (@ARGV, $/) = dirname(__FILE__) . '/chat.html'; <> };
+my $page = do { local (@ARGV, $/) = dirname(__FILE__) . '/go-chat/page.html'; <> };
 my $json = JSON::PP->new->canonical;    # from characters to characters, as send and publish take them
 
 my $app = sub {
@@ -26,22 +27,14 @@ sub chat {
     my $name = substr $query->{name} // 'Somebody', 0, 40;
     my $room = 'room:' . substr $query->{room} // 'lobby', 0, 40;
 
-    my $tell = sub {
-        my ($kind, %details) = @_;
-        my $people = UwsgiWs::count($room);
-        UwsgiWs::publish($room, $json->encode({ kind => $kind, name => $name, people => $people, %details }));
-    };
-
     my $ws = UwsgiWs::accept($env);
-    $ws->send($json->encode({ kind => 'welcome', worker => $$ }));
+    $ws->send($json->encode({ worker => $$ }));
     $ws->join($room);    # from here on what is said in the room goes to this client, whatever happens below
-    $tell->('joined');
     eval {               # `next` dies when the network has gone, or the computer was shut
         while (my $message = $ws->next) {
-            $tell->('said', text => $message->text);
+            UwsgiWs::publish($room, $json->encode({ name => $name, text => $message->text, at => int(time * 1000) }));
         }
     };
-    $tell->('left');
     return;
 }
 

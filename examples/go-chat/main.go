@@ -5,12 +5,12 @@
 package main
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"log"
 	"net/http"
 	"os"
+	"time"
 
 	"uwsgi"
 )
@@ -20,10 +20,9 @@ var page []byte
 
 // Said is what goes to the pages of a room.
 type said struct {
-	Kind   string `json:"kind"` // joined, said or left
-	Name   string `json:"name"`
-	People int    `json:"people"`
-	Text   string `json:"text,omitempty"`
+	Name string `json:"name"`
+	Text string `json:"text"`
+	At   int64  `json:"at"` // milliseconds since 1970
 }
 
 func main() {
@@ -45,26 +44,14 @@ func chat(c *uwsgi.Conn) {
 	query := c.Request().URL.Query()
 	name, room := short(query.Get("name"), "Somebody"), "room:"+short(query.Get("room"), "lobby")
 
-	tell := func(kind, text string) error {
-		people, err := c.Count(context.Background(), room) // c.Context() has ended when somebody leaves
-		if err != nil {
-			return err
-		}
-		return publish(c, room, said{kind, name, people, text})
-	}
-
-	welcome, _ := json.Marshal(map[string]any{"kind": "welcome", "worker": os.Getpid()})
+	welcome, _ := json.Marshal(map[string]int{"worker": os.Getpid()})
 	if c.Send(string(welcome)) != nil || c.Join(room) != nil {
 		return
 	}
 	// From here on what is said in the room goes to this client, whatever happens below.
-	defer tell("left", "")
-	if tell("joined", "") != nil {
-		return
-	}
 	for {
 		message, err := c.Recv(c.Context())
-		if err != nil || tell("said", message.Text()) != nil {
+		if err != nil || publish(c, room, said{name, message.Text(), time.Now().UnixMilli()}) != nil {
 			return
 		}
 	}
