@@ -19,6 +19,7 @@ import pytest
 from support.eventually import eventually
 from support.http_client import HttpClient, Response
 from support.many_clients import ManyClients
+from support.peers import require_program
 from support.server import APPLICATIONS, Server, ServerFailed, finish
 from support.uwsgi_client import packet, variables
 from support.websocket_client import BINARY, PONG, RawClient, close_frame, frame, handshake, text
@@ -368,10 +369,17 @@ def test_the_processes_end_when_the_server_is_killed(serve: Any) -> None:
 
 
 def test_perl_and_python_side_by_side(serve: Any, tmp_path: Path) -> None:
-    """Without Perl: what leads where is told by the error of the process that is not there."""
+    """Python has what leads nowhere else; a front server that asks for Perl by its modifier gets it."""
+    require_program("perl")
     (tmp_path / "app.py").write_text("def application(e, s):\n    s('200 OK', [])\n    return [b'Python']\n")
-    server = serve(None, "--go-app", COMPANION, "--wsgi-file", str(tmp_path / "app.py"))
-    assert ask(server, "/pid").text == "Python"
+    (tmp_path / "app.psgi").write_text("sub { [200, [], ['Perl']] };\n")
+    options = ["--psgi", str(tmp_path / "app.psgi"), "--uwsgi-socket", "127.0.0.1:0"]
+    server = serve(tmp_path / "app.py", *options)
+    assert ask(server, "/").text == "Python"
+    for modifier1, language in ((0, b"Python"), (5, b"Perl")):
+        with socket.create_connection(server.addresses[1], 5) as sock:
+            sock.sendall(packet(variables(), modifier1))
+            assert b"".join(iter(lambda sock=sock: sock.recv(65_536), b"")).endswith(language)
 
 
 @pytest.mark.long
