@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import random
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -31,7 +32,7 @@ sys.path.insert(0, str(HERE.parent))
 from support.engines import HOST, Engine, running  # noqa: E402
 from support.eventually import eventually  # noqa: E402
 from support.http_client import fetch  # noqa: E402
-from support.server import APPLICATIONS, ROOT, UWSGI_WS, Program, Server, faults, free_port  # noqa: E402
+from support.server import APPLICATIONS, ROOT, UWSGI_WS, Program, Server, faults  # noqa: E402
 from support.stepped_clock import SteppedClock  # noqa: E402
 from support.workers import children  # noqa: E402
 
@@ -62,6 +63,14 @@ PROMISED = {
 OTHERS = ("another order", "torn message", "deaf reader", "lost member", "traceback", "broken off")
 
 
+def lasting_port() -> int:
+    """Return a port for a server that is to come back to it: none that the kernel gives to connections meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
+
+
 class World:
     """All that runs for one seed.
 
@@ -77,7 +86,7 @@ class World:
         self.engine = engine
         self.relay = Relay(engine.servers[0].port) if kind in ("redis", "valkey") else None
         self.clock = SteppedClock(Path(folder))
-        self._ports = [free_port() for _ in range(1 if kind == "pipes" else 2)]
+        self._ports = [lasting_port() for _ in range(1 if kind == "pipes" else 2)]
         self.instances: list[Server] = []
         self.publishers: list[Publisher] = []
         self.readers: list[Reader] = []
