@@ -154,6 +154,15 @@ def test_flushed_data_is_a_gap_for_those_that_listen_and_no_recovery_for_others(
     assert second.ask("subscribe", "kept otherwise", "oldest")[0] is True
 
 
+def test_more_than_redis_shall_send_at_once_counts_as_gone(redis: Own, channel: str) -> None:
+    _, (first, second, *_) = redis
+    begin = first.ask("subscribe", channel, "latest")[1]
+    first.ask("publish", channel, 0, 30, 100_000, 5)
+    eventually(lambda: numbers(first, channel) == up_to(0, 30))
+    assert second.ask("subscribe", channel, begin)[0] is False
+    eventually(lambda: numbers(second, channel) == up_to(10, 30))
+
+
 def test_a_hole_in_what_comes_is_a_gap(redis: Own, channel: str) -> None:
     server, (first, *_) = redis
     first.ask("subscribe", channel, "latest")

@@ -19,6 +19,7 @@ _LOCALS = re.compile(r"@cython\.locals\(([^)]*)\)", re.DOTALL)
 
 WIRE = "comes from a socket: RawSocket and its like make plain bytes"
 PARSED = "made by a parser out of the wire's bytes"
+COMPANION = "comes from a companion's socket, or from the engine, for one; no Python application gets at it"
 FRAME = "a frame that protocol.websocket.frames has encoded"
 OURS = "made in this class, and no application gets at it"
 PLAIN = "whoever calls it has made it plain: as_message, api._payload, Response.write or check_head"
@@ -33,6 +34,15 @@ ALLOWED_BY_REASON = {
         "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
         "websocket/live.pxd": ("LiveConnection.take_if_simple(data)", "LiveConnection.receive(data)"),
         "wsgi/input.pxd": ("BodyFile._held", "read_chunk() returns", "_take() returns"),
+    },
+    COMPANION: {
+        "companions/link.pxd": ("Link.answer(record)", "Link.send(head)", "Link.send(payload)", "send: record"),
+        "companions/records.pxd": ("Decoder._buffer", "Decoder.feed(data)", "feed() returns"),
+        "companions/runner.pxd": (
+            "_Exchange._greenlets", "_Exchange._held", "_Exchange._pings", "_Exchange._said",
+            "_Exchange._send(payload)", "_bring_messages: batch", "_bring_messages: head",
+            "_bring_messages: payload", "_read: data", "_read: said",
+        ),
     },
     PARSED: {
         "request/base.pxd": ("Request._set_up(environ)", "Request.environ"),

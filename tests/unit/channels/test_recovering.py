@@ -42,6 +42,12 @@ class Engine(Backend):
     def unsubscribe(self, channel: str) -> None:
         self.subscribers -= 1
 
+    def listen(self, channel: str) -> None:
+        pass
+
+    def unlisten(self, channel: str) -> None:
+        pass
+
     def publish(self, channel: str, opcode: int, payload: bytes, excluded: int = 0) -> None:
         self.bring(channel, opcode, payload, excluded)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uwsgi_ws.channels.positions import Position
-from uwsgi_ws.channels.records import GAP
+from uwsgi_ws.channels.records import GAP, PRESENCE
 from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, KEPT, decode, decode_kept, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
@@ -40,7 +40,7 @@ def test_what_others_publish_is_a_message_or_refused(data: bytes) -> None:
     except ChannelError:
         assert data.startswith(b"\0ws")
     else:
-        assert opcode in (TEXT, BINARY, GAP, KEPT)
+        assert opcode in (TEXT, BINARY, GAP, KEPT, PRESENCE)
         if opcode == TEXT:
             payload.decode()
 

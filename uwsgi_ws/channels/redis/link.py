@@ -428,9 +428,11 @@ class Link:
             self._unkept[name] = detail
         if kind == _PUBLISH:
             if not text.startswith(_FOR_EVER):  # else the gap would be refused as well
-                # Told by the next message, or by ``retry``: at once it would be refused as this was, again and again.
                 # One that is kept would be, too, where there is no room.
                 self._lose(name, self._lost_on_the_way, None if name in self._unkept else detail)
+                # Else the gap waits for the next message, or for ``retry``: at once it would be refused as this was.
+                if text.startswith(_FULL):
+                    self._has_work.set()
             else:
                 self._stats.channel_drops += 1
         elif kind == _SUBSCRIBE and name in self._wanted:
