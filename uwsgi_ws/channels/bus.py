@@ -435,7 +435,7 @@ class Bus:
         self._reading.add(channel)
         pause = 0.0 if recent is None else recent.read_at + _PAUSE - monotonic()
         if pause > 0:
-            gevent.spawn_later(pause, self._read, channel)
+            _later(pause, self._read, channel)
         else:
             self._read(channel)
 
@@ -455,7 +455,7 @@ class Bus:
         if history is not None and self._count_here(channel):
             history.read_at = monotonic()
             self._recent[channel] = history
-            gevent.spawn_later(_FRESH, self._forget, channel, history)
+            _later(_FRESH, self._forget, channel, history)
         for subscriber, recovering in waiting:
             if history is None:
                 self._serve(channel, subscriber, recovering, Found([], False, True), History(None))
@@ -501,6 +501,11 @@ class Bus:
         """Leave the bus."""
         self._presence.close()
         self._backend.close()
+
+
+def _later(seconds: float, function: Callable[..., None], *args: object) -> None:
+    """Call a function in a greenlet of its own, which holds nothing of the request that has led to it."""
+    gevent.spawn_later(seconds, function, *args).spawn_tree_locals = None
 
 
 def use_bus(bus: Bus | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import gevent
 import pytest
-from gevent import get_hub
+from gevent import get_hub, getcurrent
 
 from uwsgi_ws.channels import bus as bus_module
 from uwsgi_ws.channels.backend import Backend, OnGap, OnHistory, OnKept, OnMessage
@@ -274,3 +276,30 @@ def test_wrong_terms_are_refused_before_anything_happens(bus: Bus, engine: Engin
     with pytest.raises(TypeError, match="unhashable"):
         bus.join("a", WebSocket(), encode=[])  # type: ignore[arg-type]
     assert engine.subscribers == 0
+
+
+def test_what_a_read_leaves_for_others_holds_nothing_of_the_request_that_asked(
+    bus: Bus, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Request:
+        pass
+
+    def answer_at_once(channel: str, on_history: OnHistory, keep: Keep | None) -> None:
+        on_history(channel, History(Position("e", len(engine.kept)), engine.kept))
+
+    monkeypatch.setattr(engine, "read", answer_at_once)
+
+    request = Request()
+    publish(bus, "1", "2")
+
+    def serve() -> None:
+        getcurrent().spawn_tree_locals = {"request": held()}  # as each request's greenlet has
+        bus.join("a", WebSocket(), since="e-1")
+
+    held = weakref.ref(request)
+    greenlet = gevent.spawn(serve)
+    greenlet.join()
+    gevent.sleep(0)  # the loop has told all that it has ended
+    del greenlet, request
+    gc.collect()
+    assert held() is None
