@@ -12,6 +12,8 @@ from support.bus import Worker, Workers
 from support.engines import Engine, EngineServer, running
 from support.eventually import eventually
 
+pytestmark = pytest.mark.matrix
+
 _names = itertools.count()
 Own = tuple[EngineServer, list[Worker]]
 

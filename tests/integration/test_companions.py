@@ -24,6 +24,8 @@ from support.server import APPLICATIONS, Server, ServerFailed, finish
 from support.uwsgi_client import packet, variables
 from support.websocket_client import BINARY, PONG, RawClient, close_frame, frame, handshake, text
 
+pytestmark = pytest.mark.matrix
+
 COMPANION = str(APPLICATIONS / "companion.py")
 
 

@@ -22,6 +22,8 @@ from support.server import EXAMPLES, ROOT, UWSGI_WS, Program, Server
 from support.tls import Authority
 from support.websocket_client import handshake
 
+pytestmark = pytest.mark.matrix
+
 Serve = Callable[..., Server]
 
 #: What a reader has of their own where a page does not show it.

@@ -21,6 +21,8 @@ from uwsgi_ws.channels import bus
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.matrix
+
 Serve = Callable[..., Server]
 Address = tuple[str, int]
 

@@ -18,6 +18,8 @@ from support.server import EXAMPLES, ROOT, Server
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+pytestmark = pytest.mark.matrix
+
 Serve = Callable[..., Server]
 
 

@@ -20,6 +20,8 @@ from support.peers import require_program
 from support.server import APPLICATIONS, EXAMPLES, ROOT, UWSGI_WS, Server, finish
 from support.websocket_client import BINARY, PING, RawClient, close_frame, frame, text
 
+pytestmark = pytest.mark.matrix
+
 Serve = Callable[..., Server]
 
 

@@ -19,6 +19,8 @@ from support.websocket_client import RawClient
 
 import uwsgi_ws
 
+pytestmark = pytest.mark.matrix
+
 APPLICATION = APPLICATIONS / "history.py"
 CARRIERS = [
     ("pipes", "--gevent 20 --processes 2 --master"),

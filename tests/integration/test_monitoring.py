@@ -20,6 +20,8 @@ from support.websocket_client import RawClient, close_frame, handshake
 
 from uwsgi_ws.process.metrics import described_metrics
 
+pytestmark = pytest.mark.matrix
+
 DASHBOARD = json.loads((EXAMPLES / "deploy/grafana-dashboard.json").read_text())
 RULES = yaml.safe_load((EXAMPLES / "deploy/prometheus-rules.yml").read_text())
 MANUAL = Path(ROOT / "docs/operating.md").read_text()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from support.chromium import chromium_page
 from support.go import build
 from support.peers import require_program
@@ -13,6 +14,8 @@ from support.server import EXAMPLES, Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.matrix
 
 Serve = Callable[..., Server]
 

@@ -15,6 +15,8 @@ from support.engines import HOST, Engine, running
 from support.eventually import eventually
 from support.peers import require_module
 
+pytestmark = pytest.mark.matrix
+
 #: Seconds between beats, where a test need not see how long they are in truth.
 QUICK = 0.25
 GONE = 10.0

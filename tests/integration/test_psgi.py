@@ -23,6 +23,8 @@ from support.redis_server import redis_server
 from support.server import APPLICATIONS, EXAMPLES, ROOT, UWSGI_WS, Program, Server, ServerFailed
 from support.websocket_client import TEXT, RawClient
 
+pytestmark = pytest.mark.matrix
+
 Serve = Callable[..., Server]
 
 FOLDER = APPLICATIONS / "perl"

@@ -16,6 +16,8 @@ from support.eventually import eventually
 from support.http_client import fetch
 from support.server import free_port
 
+pytestmark = pytest.mark.matrix
+
 UWSGITOP = shutil.which("uwsgitop", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 APPLICATION = """
 def application(environ, start_response):
