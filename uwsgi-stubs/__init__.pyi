@@ -24,6 +24,12 @@ class _Worker(TypedDict):
     channel_deliveries: int
     channel_drops: int
     channel_gaps: int
+    texts_received: int
+    texts_sent: int
+    binaries_received: int
+    binaries_sent: int
+    websocket_bytes_received: int
+    websocket_bytes_sent: int
     rss: int
     vsz: int
     delta_requests: int

@@ -191,6 +191,30 @@ def test_the_application_learns_who_the_client_is(carrier: Carrier) -> None:
         assert who.decode() == f"127.0.0.1 {port}"
 
 
+#: Event streams are Python's.
+OF_PYTHON = [way for way in ways() if way.values[0][2] is None]
+
+
+@pytest.mark.parametrize("carrier", OF_PYTHON, indirect=True)
+def test_an_event_stream_brings_what_is_published_and_ends_with_its_client(carrier: Carrier) -> None:
+    """Its comments keep it open where a program on the way gives up after some silence."""
+
+    def publish(text: str) -> int:
+        return int(carrier.fetch("POST", "/publish?news", text.encode())[1])
+
+    with carrier.events("/events?news") as events:
+        assert (events.status, events.headers["content-type"]) == (200, "text/event-stream")
+        assert "content-encoding" not in events.headers
+        eventually(lambda: publish("first\r\nline two") == 1)
+        assert events.next() == Event("first\nline two")
+        until = time.monotonic() + carrier.patience * 1.2
+        while time.monotonic() < until or not events.comments:
+            events.wait_for_comment()
+        assert publish("second") == 1
+        assert events.next() == Event("second")
+    eventually(lambda: publish("nobody hears it") == 0)
+
+
 def test_a_stop_closes_with_1001(carrier: Carrier) -> None:
     """The last test of a carrier: afterwards its server is gone."""
     with carrier.open("/echo?drained") as client:
@@ -212,22 +236,3 @@ def test_every_server_in_front_is_a_carrier_and_stands_in_the_page() -> None:
             continue
         assert f'"{path.name}"' in support
         assert f"(../examples/deploy/{path.name})" in page
-
-
-def test_an_event_stream_brings_what_is_published_and_ends_with_its_client(carrier: Carrier) -> None:
-    """Its comments keep it open where a program on the way gives up after some silence."""
-
-    def publish(text: str) -> int:
-        return int(carrier.fetch("POST", "/publish?news", text.encode())[1])
-
-    with carrier.events("/events?news") as events:
-        assert (events.status, events.headers["content-type"]) == (200, "text/event-stream")
-        assert "content-encoding" not in events.headers
-        eventually(lambda: publish("first\r\nline two") == 1)
-        assert events.next() == Event("first\nline two")
-        until = time.monotonic() + carrier.patience * 1.2
-        while time.monotonic() < until or not events.comments:
-            events.wait_for_comment()
-        assert publish("second") == 1
-        assert events.next() == Event("second")
-    eventually(lambda: publish("nobody hears it") == 0)

@@ -103,7 +103,7 @@ class Reader:
 
     def follow(self, number: int, block: Block) -> None:
         if block.language == "sh":
-            for line in block.text.splitlines():
+            for line in block.text.replace("\\\n", "").splitlines():
                 self._run(line.partition(" #")[0].strip())
             return
         name = block.name or f"block{number}.{block.language}"

@@ -459,7 +459,7 @@ def test_access_lines(shared: Server, folder: Path) -> None:
 
 
 def documented_commands() -> list[str]:
-    return re.findall(r"^(gunicorn .*)$", (ROOT / "docs" / "coming-from-gunicorn.md").read_text(), re.MULTILINE)
+    return re.findall(r"^(gunicorn -.*)$", (ROOT / "docs" / "coming-from-gunicorn.md").read_text(), re.MULTILINE)
 
 
 def test_the_page_names_it_in_two_ways() -> None:

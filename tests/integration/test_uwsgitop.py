@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +58,6 @@ def test_uwsgitop_shows_the_workers(serve_many: Any, tmp_path: Path, form: str) 
         for text in (f"masterpid: {server.pid}", "WID", "idle"):
             assert text in shown
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         process.wait(10)
         os.close(master)

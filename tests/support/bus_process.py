@@ -190,7 +190,7 @@ def work(
         "count_received": lambda channel, prefix: sum(text.startswith(prefix) for text in received.get(channel, [])),
         "drops": lambda: backend.drops(),
         "count": bus.count,
-        "stats": lambda: {name: getattr(stats, name) for name in Stats.__slots__},
+        "stats": lambda: {name: getattr(stats, name) for name in Stats.__slots__ if name != "measures"},
         "close": bus.close,
     }
 

@@ -43,9 +43,11 @@ class StreamSettings:
         head_timeout: Seconds for a whole request head, counted from its first byte or the connection's beginning.
         idle_timeout: Seconds that a kept-alive connection may be idle.
         io_timeout: Seconds without progress while a body comes or a response goes.
+        marks_perl: Whether the environ of a request for Perl says so, as uwsgi packets do.
     """
 
     limits: Limits
     head_timeout: float
     idle_timeout: float
     io_timeout: float
+    marks_perl: bool = False

@@ -63,7 +63,7 @@ class UwsgiFront(StreamFront):
             packet.receive(data)
         for name in packet.contradicted:
             _say_once(name)
-        if packet.modifier1 == PERL:
+        if packet.modifier1 == PERL and self.settings.marks_perl:
             head.variables[MODIFIER1] = str(PERL)
         self.parser = RequestParser.of_body(self.settings.limits, head)
         rest = packet.take_rest()

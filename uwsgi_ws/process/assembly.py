@@ -467,6 +467,7 @@ def make_server(
                 head_timeout=options.socket_timeout,
                 idle_timeout=options.http_timeout,
                 io_timeout=options.socket_timeout,
+                marks_perl=perl is not None,
             ),
             certificates=equipment.certificates,
             export_client_certificates=options.https_export_cert,

@@ -120,6 +120,6 @@ def _perl_first(mounts: Mounts[Runner], perl: Runner) -> Callable[[dict[str, Any
 
     def find(environ: dict[str, Any]) -> Runner | None:
         found = mounts.find(environ)
-        return perl if found is default and environ.get(MODIFIER1) == str(PERL) else found
+        return perl if found is default and environ.pop(MODIFIER1, "") == str(PERL) else found
 
     return find
