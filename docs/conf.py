@@ -23,6 +23,8 @@ myst_heading_anchors = 3
 # Pages link to files of the repository, which a site does not have; a test looks whether each of them is there.
 suppress_warnings = ["myst.xref_missing"]
 autodoc_member_order = "bysource"
+# As fields of the class: its members are described by themselves.
+napoleon_use_ivar = True
 autodoc_typehints = "description"
 
 generate.write_all(HERE / "reference")
