@@ -100,6 +100,7 @@ def test_an_instance_is_shown_reloaded_and_drained(serve_many: Any, tmp_path: Pa
     wait_for_workers(server, 3)
     assert ctl(control, "reload").stdout == "done\n"
     server.wait_for_log("reloaded: new workers serve", 20)
+    eventually(lambda: server.log.count(" has left") == 3, 20)  # the one that was drained, and the two old ones
     peer = opened(server)
     assert ctl(control, "drain").stdout == "done\n"
     peer.expect_close(1001, "server stops")

@@ -38,6 +38,7 @@ class Client(RawClient):
         client = cls.open(server.port, "/" + name)
         assert isinstance(client, Client)
         client.told = []
+        client.sock.settimeout(20)  # a lease ends after eight seconds
         return client
 
     def next(self) -> list[Any]:
@@ -104,15 +105,16 @@ def test_a_subscription_hears_it_too_and_a_reload_takes_members_along(server: Se
         ann.command("say", "hello")
         ann.command("leave")
         ann.command("join", {"name": "ann"})
-        assert json.loads(listening.result(10)) == [
+        assert json.loads(listening.result(20)) == [
             ["MemberJoined", "ann"],
             "hello",
             ["MemberLeft", "ann"],
             ["MemberJoined", "ann"],
         ]
     os.kill(server.pid, signal.SIGHUP)
-    eventually(lambda: server.log.count("spawned uwsgi_ws worker") == 4, 10)
+    eventually(lambda: server.log.count("spawned uwsgi_ws worker") == 4, 20)
     ann.close()
+    eventually(lambda: server.log.count(" has left") == 2, 20)  # an old worker would send bob away
     bob = Client.join(server, "bob")
-    eventually(lambda: look(server) == ["bob"], 10)
+    eventually(lambda: look(server) == ["bob"], 20)
     bob.close()
