@@ -36,7 +36,7 @@ from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.log import escape, say
 from uwsgi_ws.protocol.http.grammar import check_head
-from uwsgi_ws.protocol.plain import is_text
+from uwsgi_ws.protocol.plain import is_text, wire_value
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.handshake import offered_subprotocols
 from uwsgi_ws.request.acceptor import Acceptor
@@ -128,7 +128,7 @@ class CompanionRunner:
         else:
             variables.pop("HTTPS", None)
         try:
-            pairs = [(name, _wire(value)) for name, value in variables.items()]
+            pairs = [(name, wire_value(value)) for name, value in variables.items()]
             asked = records.encode_request(pairs, self.pool.modifier1)
         except ValueError as exc:
             raise RequestError(431, "the request's variables are too long for a companion") from exc
@@ -143,15 +143,6 @@ class CompanionRunner:
         except OSError as exc:
             _log.error("%s: %s is not there: %s", request.environ.get("REQUEST_URI"), self.pool.name, exc.strerror)
             raise RequestError(502, "the application is not there") from exc
-
-
-def _wire(value: str) -> str:
-    """Return a value of the environ as the packet has it; a route may have set one with other characters."""
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogateescape").decode("latin-1")
-    return value
 
 
 class _Exchange:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["is_text", "octets", "plain_bytes", "plain_str"]
+__all__ = ["is_text", "octets", "plain_bytes", "plain_str", "wire_value"]
 
 
 def plain_str(value: Any, what: str) -> str:
@@ -68,3 +68,12 @@ def is_text(payload: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def wire_value(value: str) -> str:
+    """Return a value as environs have text; an application may have set one with other characters."""
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value

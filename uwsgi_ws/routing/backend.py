@@ -24,12 +24,12 @@ from uwsgi_ws.net.stream import SocketStream
 from uwsgi_ws.protocol.http.grammar import SPLITTERS, check_head
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.http.response import ResponseHead, ResponseParser
+from uwsgi_ws.protocol.plain import wire_value
 from uwsgi_ws.protocol.uwsgi import encode_packet
 from uwsgi_ws.protocol.websocket.handshake import is_websocket
 from uwsgi_ws.request.answers import status_line
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.routing.request import RoutedRequest
-from uwsgi_ws.routing.templates import wire_value
 from uwsgi_ws.websocket.tunnel import Tunnel
 
 __all__ = ["Forwarder", "Timeouts", "http_head", "uwsgi_head"]

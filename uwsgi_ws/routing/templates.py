@@ -17,9 +17,10 @@ from email.utils import formatdate
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
+from uwsgi_ws.protocol.plain import wire_value
 from uwsgi_ws.routing.request import RoutedRequest
 
-__all__ = ["Template", "wire_text", "wire_value"]
+__all__ = ["Template", "wire_text"]
 
 _PLACEHOLDER = re.compile(r"\$([0-9])|\$\{([^}]*)\}")
 _CALL = re.compile(r"([^\[]*)\[(.*)\]", re.DOTALL)
@@ -30,15 +31,6 @@ _Piece = Callable[[RoutedRequest], str]
 def wire_text(text: str) -> str:
     """Return an option's text as environs have text: its bytes decoded as latin-1."""
     return os.fsencode(text).decode("latin-1")
-
-
-def wire_value(value: str) -> str:
-    """Return a value as environs have text; an application may have set one with other characters."""
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogateescape").decode("latin-1")
-    return value
 
 
 class Template:
