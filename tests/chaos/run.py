@@ -32,6 +32,7 @@ sys.path.insert(0, str(HERE.parent))
 from support.engines import HOST, Engine, running  # noqa: E402
 from support.eventually import eventually  # noqa: E402
 from support.http_client import fetch  # noqa: E402
+from support.relay import Relay  # noqa: E402
 from support.server import APPLICATIONS, ROOT, UWSGI_WS, Program, Server, faults  # noqa: E402
 from support.stepped_clock import SteppedClock  # noqa: E402
 from support.workers import children  # noqa: E402
@@ -39,7 +40,6 @@ from support.workers import children  # noqa: E402
 from chaos.checker import Verdict, check  # noqa: E402  # a script finds the tests' helpers only after the line above
 from chaos.clients import Publisher, Reader, Returning  # noqa: E402
 from chaos.faults import Fault, draw, strike  # noqa: E402
-from chaos.relay import Relay  # noqa: E402
 
 #: How often each engine is drawn.
 ENGINES = {"redis": 4, "valkey": 2, "sentinel": 4, "cluster": 2, "pipes": 1}
@@ -84,7 +84,7 @@ class World:
         self.kind = kind
         self._kept = kept
         self.engine = engine
-        self.relay = Relay(engine.servers[0].port) if kind in ("redis", "valkey") else None
+        self.relay = Relay((HOST, engine.servers[0].port), 4_096) if kind in ("redis", "valkey") else None
         self.clock = SteppedClock(Path(folder))
         self._ports = [lasting_port() for _ in range(1 if kind == "pipes" else 2)]
         self.instances: list[Server] = []
@@ -101,7 +101,7 @@ class World:
         number = target % len(self._ports)
         url = self.engine.url
         if self.relay is not None and number == 0:
-            url = f"redis://{HOST}:{self.relay.port}"
+            url = f"redis://{HOST}:{self.relay.address[1]}"
         command = (*UWSGI_WS.command[:3], "--http", f"{HOST}:{self._ports[number]}")
         options = ["--processes", str(4 // len(self._ports)), "--gevent", "100", "--disable-logging"]
         options += ["--channel-queue", "200", "--websockets-max-size", "400"]

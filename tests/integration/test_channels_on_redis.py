@@ -6,8 +6,6 @@ import contextlib
 import itertools
 import random
 import signal
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -15,12 +13,15 @@ import pytest
 from support.bus import Worker, Workers, silent_holes
 from support.engines import HOST, Engine, EngineServer, running
 from support.eventually import eventually
+from support.relay import Relay, relay_to
 
 import uwsgi_ws
 
 _probes = itertools.count(1_000_000)
 #: What a server may be silent, where a test makes it silent.
 QUICK = "?socket_timeout=1"
+#: Bytes that a relay passes on at once: messages are cut in the middle.
+PIECE = 1_000
 
 
 @contextlib.contextmanager
@@ -200,62 +201,10 @@ def test_what_the_queue_has_no_room_for_is_dropped_and_signalled(own_redis: Engi
             assert_no_duplicate_or_reordering(worker)
 
 
-class Relay:
-    """A relay to a server whose connections can be cut."""
-
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server((HOST, 0))
-        self.port = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                try:
-                    server = socket.create_connection((HOST, self._target))
-                except ConnectionError:  # it is down just now
-                    client.close()
-                    continue
-                self._open += [client, server]
-                for source, sink in ((client, server), (server, client)):
-                    thread = threading.Thread(target=self._copy, args=(source, sink))
-                    self._threads.append(thread)
-                    thread.start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1_000):
-                sink.sendall(data)
-        for sock in (source, sink):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def cut(self) -> None:
-        for sock in list(self._open):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> Relay:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join()
-        for sock in self._open:
-            sock.close()
-
-
 def test_a_cut_connection_tears_no_message_and_is_a_gap_for_its_worker_and_its_readers(redis: Engine) -> None:
     with (
-        Relay(redis.servers[0].port) as relay,
-        instances(f"redis://{HOST}:{relay.port}", 1) as (cut, _),
+        relay_to((HOST, redis.servers[0].port), PIECE) as relay,
+        instances(f"redis://{HOST}:{relay.address[1]}", 1) as (cut, _),
         instances(redis.url, 1) as (whole, _),
     ):
         subscribe_all([cut, whole])
@@ -337,8 +286,8 @@ def test_no_hole_is_silent_whatever_happens(own_redis: Engine, seed: int, rounds
     [server] = own_redis.servers
     server.ask("CONFIG", "SET", "client-output-buffer-limit", "pubsub 300000 0 0")
     with (
-        Relay(server.port) as relay,
-        instances(f"redis://{HOST}:{relay.port}{QUICK}", 1, queue_size=100_000, max_message_size=10_000) as cut,
+        relay_to((HOST, server.port), PIECE) as relay,
+        instances(f"redis://{HOST}:{relay.address[1]}{QUICK}", 1, queue_size=100_000, max_message_size=10_000) as cut,
         instances(own_redis.url + QUICK, 1, queue_size=100_000, max_message_size=10_000) as direct,
     ):
         workers = [*cut, *direct]

@@ -169,7 +169,7 @@ def test_pages_that_were_cut_off_catch_up_or_say_that_they_may_have_missed_messa
             said.append(text)
 
     def cut_while_talking(*words: str) -> None:
-        relay.cut()
+        relay.shut()
         for page in (bob, cat):
             page.wait_for_selector(":root:not([data-state=open])")
         began = time.monotonic()
