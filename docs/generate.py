@@ -41,7 +41,7 @@ def options() -> Iterator[str]:
 
 def close_codes() -> Iterator[str]:
     """Each close code, with what the code says of it."""
-    yield "# Close codes\n\nWhy a WebSocket has ended: what `close_code` and the access line say. For who reads one.\n"
+    yield "# Close codes\n\nWhy a WebSocket has ended: `close_code` and the access line. For people who see one.\n"
     yield "| Code | Name | |\n|---|---|---|"
     comment: list[str] = []
     for line in inspect.getsource(frames.CloseCode).splitlines():

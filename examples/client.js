@@ -103,7 +103,7 @@ class ChannelClient extends EventTarget {
     const wasOpen = this._wasOpen;
     this._wasOpen = true;
     this._change("open");
-    if (wasOpen && this.position === null) this._emit("gap", {}); // nobody can tell what it has missed
+    if (wasOpen && this.position === null) this._emit("gap", {}); // without a position it cannot ask for what it has missed
     this._ping(); // the first tells the latency
   }
 

@@ -5,6 +5,7 @@ import os
 import select
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,9 +27,9 @@ def back(request: Request) -> None:
         request.send(kind, message)
 
 
-def log_end(request: Request, run: object) -> None:
+def log_end(request: Request, run: Callable[[], None]) -> None:
     try:
-        run()  # type: ignore[operator]
+        run()
     except Closed as closed:
         request.send("G", f"{request.query} ended {closed.code} {closed.reason}".encode())
 
@@ -134,13 +135,13 @@ def answer(request: Request) -> None:
     elif name == "environ":
         request.respond("200 OK", [], repr((request.modifier1, request.variables, dict(os.environ))).encode())
     elif name == "slow":
-        time.sleep(float(request.query))
+        time.sleep(float(request.query))  # an application that takes so long
         request.respond("200 OK", [], b"slow")
     elif name == "pieces":
         request.sock.sendall(record("S", block([(":status", "200 OK"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])))
         for piece in (b"one ", b"two ", b"three"):
             request.send("B", piece)
-            time.sleep(0.01)
+            time.sleep(0.01)  # so that each piece comes for itself
     elif name == "bad-head":
         request.respond("200 OK", [("X", "a\r\nb")])
     elif name == "raise":

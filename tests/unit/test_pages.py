@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.pages import PAGES
 
 from uwsgi_ws.fronts.http2.engine import MAX_STREAMS
 from uwsgi_ws.options import help_text
@@ -13,7 +14,6 @@ from uwsgi_ws.options.table import BY_NAME, DEFAULT_PLACES, ROWS
 from uwsgi_ws.server import eviction
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 #: What pages write like an option and is none of the server's: what is answered before options are read, the beginning
 #: of all that touch something, and those of `publish`, `ctl` and benchmarks/run.py.

@@ -287,7 +287,6 @@ class Bus:
             connection.close(CloseCode.SERVICE_RESTART, "messages may be missing")
         for subscription, _ in subscriptions:
             subscription.tell_gap(channel)
-
         self._presence.gap(channel)
 
     def _tell_change(self, change: Change) -> None:
