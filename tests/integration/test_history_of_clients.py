@@ -119,3 +119,8 @@ def test_messages_that_could_not_be_kept_are_refused_at_the_start() -> None:
         Server(APPLICATION, "--channel-history-memory", "1024"),
     ):
         pass
+
+
+def test_a_higher_limit_of_messages_makes_the_default_memory_larger() -> None:
+    with Server(APPLICATION, "--websockets-max-size", "20000") as server:
+        assert get(server, "/publish/1?a")

@@ -51,8 +51,7 @@ class Company:
             BootError: there is no memory, or there are no descriptors.
         """
         if self._common is None:
-            room = self._options.channel_history_memory * 1024
-            self._common = Common(min(workers + SPARE, MAX_WORKERS), room)
+            self._common = Common(min(workers + SPARE, MAX_WORKERS), self._options.history_room)
             self.places.seats = self._common.scoreboard.seats
 
     def too_late(self, options: Options) -> Iterator[str]:

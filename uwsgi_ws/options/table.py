@@ -755,7 +755,8 @@ class Options:
         unit="KiB",
         at_least=64,
         group="Channels",
-        help="What the messages that are kept may take, of all channels together, where they are not kept in Redis.",
+        help="What the messages that are kept may take, of all channels together, where they are not kept in Redis. "
+        "By default more where four messages of the largest size take more.",
     )
     static_map: tuple[Mount, ...] = option(
         (), metavar="/PATH=DIR", group="Static files", help="Serve the files of a directory under a path."
@@ -1671,6 +1672,17 @@ class Options:
         """Seconds until an event loop that does not run is reported; 0 where requests may block it on purpose."""
         is_given = bool(self.settings_of("gevent-stuck-report"))
         return 0.0 if self.is_serial and not is_given else self.gevent_stuck_report
+
+    @property
+    def history_room(self) -> int:
+        """Bytes of memory for messages that are kept; by default enough for four of the largest."""
+        room = self.channel_history_memory * 1024
+        return room if self.settings_of("channel-history-memory") else max(room, self.least_history_room)
+
+    @property
+    def least_history_room(self) -> int:
+        """Bytes without which some message could not be kept; see ``channels.message_log``."""
+        return 4 * self.max_message_size
 
     @property
     def first_workers(self) -> int:

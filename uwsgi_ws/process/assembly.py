@@ -147,8 +147,8 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
 def _find_engine(options: Options) -> Engine | None:
     """Return what channels go through, and see whether they do."""
     if options.channels == "pipes":
-        if options.channel_history_memory * 1024 < 4 * options.max_message_size:
-            needed = 4 * options.max_message_size // 1024
+        if options.history_room < options.least_history_room:
+            needed = options.least_history_room // 1024
             raise options.error("channel-history-memory", f"messages may be so large that it needs {needed} KiB")
         return None
     if find_spec("redis") is None or find_spec("hiredis") is None:
@@ -562,7 +562,7 @@ def make_bus(
             max_message_size=options.max_message_size,
         )
     else:
-        memory = message_log or LogMemory(options.channel_history_memory * 1024)
+        memory = message_log or LogMemory(options.history_room)
         history = LocalHistory(memory, server.hub, is_used=bool(options.channel_history))
         backend = Alone(history)
         if inboxes is not None:

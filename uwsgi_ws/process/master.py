@@ -125,7 +125,7 @@ class Master:
         self._keys = read_keys(self._options)
         self._common = Common(
             self._options.processes,
-            self._options.channel_history_memory * 1024,
+            self._options.history_room,
             has_control=bool(self._options.control),
         )
         self._watchdog = Watchdog(self._options, self._common.scoreboard)
