@@ -18,9 +18,11 @@ from support.engines import HOST, EngineServer
 from support.workers import children
 
 if TYPE_CHECKING:
+    from support.server import Server
+
     from chaos.run import World
 
-__all__ = ["Fault", "ask", "draw", "strike"]
+__all__ = ["Fault", "ask", "draw", "signal_instance", "strike"]
 
 #: Seconds for which something stands still: unnoticed, noticed by Sentinel (0.5), noticed by workers (1).
 _PAUSES = (0.2, 0.8, 2.0)
@@ -110,9 +112,10 @@ def _send(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _family(world: World, fault: Fault) -> list[int]:
-    master = world.instance(fault.target).pid
-    return [master, *_workers(world, fault)]
+def signal_instance(server: Server, number: int) -> None:
+    """Signal master and workers at once; one by one, a worker that is just being forked would be missed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, number)
 
 
 def _workers(world: World, fault: Fault) -> list[int]:
@@ -149,14 +152,14 @@ def _stop_worker(world: World, fault: Fault) -> Callable[[], None]:
 
 
 def _kill_instance(world: World, fault: Fault) -> Callable[[], None]:
-    _send(_family(world, fault), signal.SIGKILL)
+    signal_instance(world.instance(fault.target), signal.SIGKILL)
     return lambda: world.start_instance(fault.target)
 
 
 def _stop_instance(world: World, fault: Fault) -> Callable[[], None]:
-    pids = _family(world, fault)
-    _send(pids, signal.SIGSTOP)
-    return lambda: _send(pids, signal.SIGCONT)
+    server = world.instance(fault.target)
+    signal_instance(server, signal.SIGSTOP)
+    return lambda: signal_instance(server, signal.SIGCONT)
 
 
 def _reload_instance(world: World, fault: Fault) -> None:

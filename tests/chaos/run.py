@@ -35,11 +35,10 @@ from support.http_client import fetch  # noqa: E402
 from support.relay import Relay  # noqa: E402
 from support.server import APPLICATIONS, ROOT, UWSGI_WS, Program, Server, faults  # noqa: E402
 from support.stepped_clock import SteppedClock  # noqa: E402
-from support.workers import children  # noqa: E402
 
 from chaos.checker import Verdict, check  # noqa: E402  # a script finds the tests' helpers only after the line above
 from chaos.clients import Publisher, Reader, Returning  # noqa: E402
-from chaos.faults import Fault, draw, strike  # noqa: E402
+from chaos.faults import Fault, draw, signal_instance, strike  # noqa: E402
 
 #: How often each engine is drawn.
 ENGINES = {"redis": 4, "valkey": 2, "sentinel": 4, "cluster": 2, "pipes": 1}
@@ -102,7 +101,7 @@ class World:
         url = self.engine.url
         if self.relay is not None and number == 0:
             url = f"redis://{HOST}:{self.relay.address[1]}"
-        command = (*UWSGI_WS.command[:3], "--http", f"{HOST}:{self._ports[number]}")
+        command = ("setsid", *UWSGI_WS.command[:3], "--http", f"{HOST}:{self._ports[number]}")
         options = ["--processes", str(4 // len(self._ports)), "--gevent", "100", "--disable-logging"]
         options += ["--channel-queue", "200", "--websockets-max-size", "400"]
         if url:
@@ -169,19 +168,12 @@ class World:
         for client in (*self.publishers, *self.readers):
             client.end()
         for server in self.instances:
-            for pid in [server.pid, *_children(server.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            signal_instance(server, signal.SIGCONT)
             server.stop()
+            signal_instance(server, signal.SIGKILL)  # workers whose master has been killed alone
             self.logs.append(server.log)
         if self.relay is not None:
             self.relay.close()
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return children(pid)
-    return []
 
 
 @dataclass
@@ -274,7 +266,7 @@ def play_safely(seed: int, messages: int) -> Outcome:
 def table(outcomes: list[Outcome]) -> str:
     """Return what came of each seed as Markdown."""
     rows = [
-        "| seed | engine | faults | published | delivered | missed | gaps | found |",
+        "| seed | engine | kept | faults | published | delivered | missed | gaps | recovered | found |",
         "|--:|---|--:|---|--:|--:|--:|--:|--:|---|",
     ]
     for outcome in outcomes:
@@ -296,7 +288,7 @@ def summary(outcomes: list[Outcome]) -> str:
     return (
         f"chaos: {len(outcomes)} seeds, {sum(outcome.published for outcome in outcomes):,} messages, "
         f"{sum(outcome.verdict.delivered for outcome in outcomes):,} deliveries: {found}; "
-        f"{sum(outcome.verdict.missed for outcome in outcomes):,} deliveries missed, all others signalled by "
+        f"{sum(outcome.verdict.missed for outcome in outcomes):,} deliveries missed, all of them signalled by "
         f"{sum(outcome.verdict.gaps for outcome in outcomes):,} gaps; "
         f"{sum(outcome.verdict.recovered for outcome in outcomes):,} connections came back and missed nothing"
     )
