@@ -69,7 +69,12 @@ class HttpClient:
         tls: The context for TLS; None for none.
         server_name: The name to ask for in TLS.
         source: The address to come from.
+
+    Attributes:
+        status_line: What an answer begins with: version, status and reason.
     """
+
+    status_line = _STATUS_LINE
 
     def __init__(
         self,
@@ -153,7 +158,7 @@ class HttpClient:
         """Read a status line and headers."""
         head = bytes(self._read_until(b"\r\n\r\n")).decode("latin-1")
         line, *fields = head.removesuffix("\r\n\r\n").split("\r\n")
-        match = _STATUS_LINE.fullmatch(line)
+        match = self.status_line.fullmatch(line)
         assert match, f"not a status line: {line!r}"
         headers = []
         for text in fields:
