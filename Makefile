@@ -68,6 +68,7 @@ compliance: $(VENV)/.installed-dev
 	$(BIN)/python tests/compliance/autobahn.py
 	$(BIN)/python tests/compliance/autobahn.py --compression alone $(COMPRESSED)
 	$(BIN)/python tests/compliance/autobahn.py --compression takeover $(COMPRESSED)
+	$(BIN)/python tests/compliance/http2.py
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py all

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.eventually import eventually
 from support.http2_client import (
+    ACK,
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -35,6 +36,7 @@ from support.server import HTTP2_SOCKET, Server
 # :method GET, :scheme http, :path /, :authority x (RFC 7541 A); the method POST is 0x83
 GET = b"\x82\x86\x84\x41\x01x"
 POST = b"\x83\x86\x84\x41\x01x"
+WINDOW_OF_ONE = frame(WINDOW_UPDATE, b"\0\0\0\x01", stream=1)
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, COMPRESSION_ERROR = 0x1, 0x3, 0x6, 0x9
 
 APPLICATION = """
@@ -77,6 +79,29 @@ def resets_that_we_make() -> Iterator[bytes]:
         )
 
 
+def malformed() -> Iterator[bytes]:
+    """Our reason to reset the stream, too."""
+    for number in range(1, 100_000, 2):
+        yield frame(HEADERS, GET + b"\x40\x01A\x01b", flags=END_STREAM | END_HEADERS, stream=number)
+
+
+def too_many_streams() -> Iterator[bytes]:
+    yield frame(SETTINGS, struct.pack("!HI", 4, 0))  # no answer ends
+    for number in range(1, 100_000, 2):
+        yield frame(HEADERS, GET, flags=END_STREAM | END_HEADERS, stream=number)
+
+
+def after_the_end(late: bytes) -> Callable[[], Iterator[bytes]]:
+    """What may still come on a stream that has been reset costs nothing, but is not without end."""
+
+    def flood() -> Iterator[bytes]:
+        yield frame(HEADERS, POST, flags=END_HEADERS, stream=1) + frame(RST_STREAM, bytes(4), stream=1)
+        while True:
+            yield late
+
+    return flood
+
+
 def empty_data() -> Iterator[bytes]:
     yield frame(HEADERS, POST, flags=END_HEADERS, stream=1)
     while True:
@@ -103,6 +128,13 @@ def always(*frames: bytes) -> Callable[[], Iterator[bytes]]:
         pytest.param(empty_data, id="empty data"),
         pytest.param(resets, id="rapid resets"),
         pytest.param(resets_that_we_make, id="resets that we are made to do"),
+        pytest.param(malformed, id="malformed requests"),
+        pytest.param(too_many_streams, id="more streams than there may be"),
+        pytest.param(always(frame(PING, bytes(8), flags=ACK)), id="answers to no ping"),
+        pytest.param(always(frame(SETTINGS, flags=ACK)), id="acknowledgements of settings"),
+        pytest.param(after_the_end(frame(DATA, b"x", stream=1)), id="data of an ended stream"),
+        pytest.param(after_the_end(WINDOW_OF_ONE), id="updates of an ended stream"),
+        pytest.param(after_the_end(frame(RST_STREAM, bytes(4), stream=1)), id="resets of an ended stream"),
     ],
 )
 def test_a_flood_is_told_to_be_calm(connection: RawConnection, flood: Callable[[], Iterator[bytes]]) -> None:
@@ -159,40 +191,11 @@ def test_who_does_not_read_our_answers_is_not_read_from(serve: Callable[..., Ser
         pytest.param(frame(SETTINGS, struct.pack("!HI", 5, 10)), PROTOCOL_ERROR, id="too small a frame size"),
         pytest.param(frame(PING, bytes(7)), FRAME_SIZE_ERROR, id="a short ping"),
         pytest.param(frame(DATA, bytes(20_000), stream=1), FRAME_SIZE_ERROR, id="too large a frame"),
-        pytest.param(
-            b"".join(frame(HEADERS, POST, flags=END_HEADERS, stream=2 * n + 1) for n in range(200)),
-            None,
-            id="too many streams",
-        ),
-        pytest.param(
-            frame(HEADERS, b"\x82\x86\x84\x41\x01x\x40\x0aconnection\x05close", flags=5, stream=1),
-            PROTOCOL_ERROR,
-            id="a connection-specific field",
-        ),
-        pytest.param(
-            frame(HEADERS, b"\x82\x86\x84\x41\x01x\x40\x01a\x06b\r\nc:d", flags=5, stream=1),
-            PROTOCOL_ERROR,
-            id="a line end in a value",
-        ),
-        pytest.param(
-            frame(HEADERS, b"\x82\x86\x84\x41\x01x\x40\x03A-b\x01c", flags=5, stream=1),
-            PROTOCOL_ERROR,
-            id="upper case in a name",
-        ),
-        pytest.param(frame(HEADERS, b"\x82\x86\x41\x01x", flags=5, stream=1), PROTOCOL_ERROR, id="no path"),
-        pytest.param(
-            frame(HEADERS, POST + b"\x0f\x0d\x0210", flags=END_HEADERS, stream=1)
-            + frame(DATA, b"short", flags=END_STREAM, stream=1),
-            PROTOCOL_ERROR,
-            id="a body shorter than its length",
-        ),
     ],
 )
-def test_what_h2_forbids_ends_the_connection_with_a_reason(
-    connection: RawConnection, frames: bytes, code: int | None
-) -> None:
+def test_what_h2_forbids_ends_the_connection_with_a_reason(connection: RawConnection, frames: bytes, code: int) -> None:
     connection.send(frames)
-    assert connection.goodbye() in (code, PROTOCOL_ERROR) if code else connection.goodbye() is not None
+    assert connection.goodbye() == code
 
 
 def test_who_does_not_speak_http2_is_not_waited_for(server: Server) -> None:

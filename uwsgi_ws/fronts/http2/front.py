@@ -33,10 +33,12 @@ from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
+    PingAckReceived,
     PingReceived,
     PriorityUpdated,
     RemoteSettingsChanged,
     RequestReceived,
+    SettingsAcknowledged,
     StreamEnded,
     StreamReset,
     UnknownFrameReceived,
@@ -47,7 +49,7 @@ from h2.exceptions import ProtocolError
 
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.header_names import say_dropped
-from uwsgi_ws.fronts.http2.engine import MAX_STREAMS, Engine, what
+from uwsgi_ws.fronts.http2.engine import MAX_STREAMS, Ballast, Engine, Malformed, what
 from uwsgi_ws.fronts.http2.headers import FieldList
 from uwsgi_ws.fronts.http2.request import Http2Request
 from uwsgi_ws.fronts.http2.stream import REFUSED_STREAM, Http2Stream
@@ -448,11 +450,16 @@ class Http2Front(Receiver):
             take = _TAKE.get(type(event))
             if take is not None and not self._is_lost:
                 cost += take(self, event)
-        if cost and not self._is_lost and not self._budget.spend(cost, self._heard_at):
-            self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
-            self._fail("too many frames that carry nothing")
+        if cost:
+            self._charge(cost, self._heard_at)
         if len(self._h2.made) > _OUTPUT_LIMIT:
             self.flush()
+
+    def _charge(self, cost: int, now: float) -> None:
+        """Take it off the budget of a peer that causes work; without any left, the connection ends."""
+        if not (self._is_lost or self._budget.spend(cost, now)) and self._to_drop is None:
+            self._say_goodbye(ErrorCodes.ENHANCE_YOUR_CALM)
+            self._fail("too many frames that carry nothing")
 
     # What an event says is done by one of these, which return what it takes of the budget.
 
@@ -523,7 +530,11 @@ class Http2Front(Receiver):
             return head
         return Head(dict(head.variables), head.size, head.expects_continue, False, head.content_length)
 
-    def _take_reset(self, event: StreamReset) -> int:
+    def _take_malformed(self, event: Malformed) -> int:
+        _log.warning("%s: a malformed request: %s", self._name, event.reason)
+        return self._take_reset(event)
+
+    def _take_reset(self, event: StreamReset | Malformed) -> int:
         stream = self._streams.get(event.stream_id)
         if stream is None:
             return 1
@@ -716,12 +727,16 @@ class Http2Front(Receiver):
 
 
 _TAKE: Final[dict[type, Callable[[Http2Front, Any], int]]] = {
+    Ballast: Http2Front._take_ballast,
     ConnectionTerminated: Http2Front._take_goodbye,
     DataReceived: Http2Front._take_data,
+    Malformed: Http2Front._take_malformed,
+    PingAckReceived: Http2Front._take_ballast,
     PingReceived: Http2Front._take_ballast,
     PriorityUpdated: Http2Front._take_ballast,
     RemoteSettingsChanged: Http2Front._take_settings,
     RequestReceived: Http2Front._take_request,
+    SettingsAcknowledged: Http2Front._take_ballast,
     StreamEnded: Http2Front._take_end,
     StreamReset: Http2Front._take_reset,
     UnknownFrameReceived: Http2Front._take_ballast,

@@ -10,19 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from h2.errors import ErrorCodes
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.utilities import HeaderValidationFlags, normalize_inbound_headers, validate_headers
-from hpack import Decoder, Encoder
+from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
 
 from uwsgi_ws.protocol.http.http2 import Head
 
-__all__ = ["FieldDecoder", "FieldEncoder", "FieldList"]
+__all__ = ["CompressionError", "FieldDecoder", "FieldEncoder", "FieldList"]
 
 #: Blocks that are kept, for each direction of a connection; the bytes and fields of the largest one.
 _BLOCKS, _BLOCK_SIZE, _FIELDS = 16, 512, 64
 
 _REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
 _TRAILERS = HeaderValidationFlags(is_client=False, is_trailer=True, is_response_header=False, is_push_promise=False)
+
+
+class CompressionError(ProtocolError):
+    """A block cannot be unpacked; h2 has no error of its own for it (RFC 9113 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
 
 
 class _Table(HeaderTable):
@@ -94,7 +102,12 @@ class FieldDecoder(Decoder):
         self._known_at = 0  # the table's changes then
 
     def decode(self, data: bytes, raw: bool = False) -> Any:
-        """Return a FieldList; see hpack, but always ``raw``."""
+        """Return a FieldList; see hpack, but always ``raw``.
+
+        Raises:
+            CompressionError: it makes no fields.
+            h2.exceptions.DenialOfServiceError: it makes too many.
+        """
         table = self.header_table
         if self._known_at == table.changes:
             fields = self._known.get(data)
@@ -102,7 +115,12 @@ class FieldDecoder(Decoder):
                 self.fields = fields
                 return fields
         before = table.changes
-        self.fields = fields = FieldList(super().decode(data, True))
+        try:
+            self.fields = fields = FieldList(super().decode(data, True))
+        except OversizedHeaderListError as exc:
+            raise DenialOfServiceError("the header fields are too large") from exc
+        except HPACKError as exc:
+            raise CompressionError("the header block is broken") from exc
         if before == table.changes and len(data) <= _BLOCK_SIZE and len(fields) <= _FIELDS:
             if self._known_at != before or len(self._known) >= _BLOCKS:
                 self._known.clear()

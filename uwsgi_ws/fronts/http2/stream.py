@@ -336,7 +336,12 @@ class Http2Stream:
         self._close(INTERNAL_ERROR)
 
     def close(self) -> None:
-        """See Stream; a peer that still sends is told that nobody listens (RFC 9113 8.1)."""
+        """See Stream; a peer that still sends is told that nobody listens (RFC 9113 8.1).
+
+        One that has ended its side gets END_STREAM, as TCP's FIN is answered (RFC 8441 5).
+        """
+        if self._at_end:
+            self.shutdown()
         self._close(NO_ERROR if self.is_shut else CANCEL)
 
     def _close(self, error_code: int) -> None:
