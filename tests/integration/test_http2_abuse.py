@@ -36,6 +36,7 @@ from support.server import HTTP2_SOCKET, Server
 # :method GET, :scheme http, :path /, :authority x (RFC 7541 A); the method POST is 0x83
 GET = b"\x82\x86\x84\x41\x01x"
 POST = b"\x83\x86\x84\x41\x01x"
+LARGE = b"\x82\x86\x44\x06/large\x41\x01x"
 WINDOW_OF_ONE = frame(WINDOW_UPDATE, b"\0\0\0\x01", stream=1)
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, COMPRESSION_ERROR = 0x1, 0x3, 0x6, 0x9
 
@@ -140,6 +141,18 @@ def always(*frames: bytes) -> Callable[[], Iterator[bytes]]:
 def test_a_flood_is_told_to_be_calm(connection: RawConnection, flood: Callable[[], Iterator[bytes]]) -> None:
     connection.send(b"".join(itertools.islice(flood(), 3_000)))
     assert connection.goodbye() == ENHANCE_YOUR_CALM
+
+
+def test_a_window_that_opens_by_the_byte_is_told_to_be_calm(connection: RawConnection) -> None:
+    """CVE-2019-9511 and 9517: a body in frames of one byte each costs us more than the client."""
+    connection.send(frame(SETTINGS, struct.pack("!HI", 4, 1)))
+    connection.send(frame(HEADERS, LARGE, flags=END_STREAM | END_HEADERS, stream=1))
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(3_000):
+        came = connection.sock.recv(65_536)
+        if ENHANCE_YOUR_CALM.to_bytes(4, "big") in came or not connection.send(WINDOW_OF_ONE):
+            return
+    pytest.fail("it was sent byte by byte")
 
 
 def test_rapid_resets_run_few_applications(serve: Callable[..., Server]) -> None:

@@ -622,6 +622,10 @@ class Http2Front(Receiver):
             self._budget.earn(_UPDATES_PER_FRAME)
         self._flush()
 
+    def charge_crumb(self) -> None:
+        """See Carrier; a peer that opens its window byte by byte would else earn what its updates cost."""
+        self._charge(_UPDATES_PER_FRAME, monotonic())
+
     def end_stream(self, stream: Http2Stream) -> None:
         """See Carrier."""
         try:

@@ -28,6 +28,8 @@ _FILE_PIECE = 65_536
 #: Data below is joined with what comes behind it: kept by themselves, 131,072 bytes of window, each in a frame of its
 #: own, would take 11 MiB.
 _SMALL = 4_096
+#: Data cut to fewer bytes than these, by the peer's window, costs more to send than to ask for.
+_CRUMB = 128
 #: RST_STREAM's error codes (RFC 9113 7).
 NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0x0, 0x2, 0x7, 0x8
 
@@ -56,6 +58,9 @@ class Carrier(Protocol):
 
     def send_data(self, stream: Http2Stream, data: memoryview, *, is_end: bool) -> None:
         """Send data, no more than there is room for, and the end of the stream with it if so told."""
+
+    def charge_crumb(self) -> None:
+        """A few bytes will be sent because the peer's window has no room for more."""
 
     def end_stream(self, stream: Http2Stream) -> None:
         """Send the end of the stream."""
@@ -270,6 +275,8 @@ class Http2Stream:
         if room <= 0:
             return 0
         piece = memoryview(data)[:room]
+        if room < _CRUMB and room < len(data):
+            self._carrier.charge_crumb()
         self.is_shut = is_last and len(piece) == len(data)
         self._carrier.send_data(self, piece, is_end=self.is_shut)
         self._moved += len(piece)
