@@ -175,6 +175,20 @@ def test_curl_speaks_to_it_in_the_clear(serve: Serve) -> None:
     assert subprocess.run(command, capture_output=True, timeout=20, check=True).stdout == b"- http HTTP/2.0"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("carrier", ["h2c", "tls"])
+def test_h2load_gets_all_its_answers(serve: Serve, authority: Authority, carrier: str) -> None:
+    """10,000 requests of 100 clients with 10 streams each."""
+    program = require_program("h2load")
+    server = serve(APPLICATION, "--disable-logging", program=CLEAR if carrier == "h2c" else https(authority.issue()))
+    url = f"{'http' if carrier == 'h2c' else 'https'}://127.0.0.1:{server.port}/"
+    command = [program, "-n", "10000", "-c", "100", "-m", "10", url]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout
+    print(next(line for line in said.splitlines() if line.startswith("finished in")))
+    assert "10000 done, 10000 succeeded, 0 failed, 0 errored, 0 timeout" in said, said
+    assert "status codes: 10000 2xx, 0 3xx, 0 4xx, 0 5xx" in said, said
+
+
 HAPROXY = """
 defaults
   mode http
