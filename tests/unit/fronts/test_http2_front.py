@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from support.http2_client import HEADERS, PREFACE, SETTINGS, frame
+from support.http2_client import HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
 from support.limits import make_limits
 from support.streams import MemoryStream
 
@@ -61,3 +61,14 @@ def test_who_does_not_read_our_answers_is_not_read_from_until_he_does(below: Mem
     while below.writable is not None:
         below.writable()
     assert below.receiver is not None
+
+
+def test_a_request_that_is_refused_and_taken_back_at_once_ends_nothing_else(below: MemoryStream) -> None:
+    assert below.receiver is not None
+    refused = frame(HEADERS, b"\x82\x86\x84\x41\x03a b", flags=5, stream=1)
+    below.receiver.receive(refused + frame(RST_STREAM, b"\0\0\0\x08", stream=1))
+    before = len(below.sent)
+    below.receiver.receive(frame(HEADERS, GET, flags=5, stream=3))
+    gevent.sleep(0)
+    assert len(below.sent) > before + 1_000, "the next one gets its answer"
+    assert not below.receiver.has_streams  # type: ignore[attr-defined]  # the front's

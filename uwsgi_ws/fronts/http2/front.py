@@ -508,7 +508,10 @@ class Http2Front(Receiver):
             _log.warning("%s: %d %s", self._name, error.status, error.reason)
             fields = [(b":status", b"%d" % error.status), (b"content-length", b"0")]
             fields += [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers]
-            self.send_head(stream, fields, is_end=True)
+            try:
+                self.send_head(stream, fields, is_end=True)
+            except OSError:
+                pass  # the client has taken the request back, together with it
             stream.close()
             return 0
         if head.dropped_names is not None:
