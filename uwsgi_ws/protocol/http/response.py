@@ -104,6 +104,10 @@ class ResponseParser:
         if self._is_doubtful:
             self._begin_again()
         if self.head is not None:
+            if self.head.code == 101:
+                # Not what llhttp says: without an upgrade in its Connection field it takes the rest for a response.
+                _, end = _final_head(self._held)
+                self.rest = bytes(self._held[end:])
             self._held.clear()
         elif len(self._held) > _HEAD_SIZE:
             raise RequestError(502, "the head of the backend's response is too long")
@@ -111,8 +115,8 @@ class ResponseParser:
     def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
-        except HttpParserUpgrade as exc:
-            self.rest = data[exc.args[0] :]
+        except HttpParserUpgrade:
+            pass  # ``receive`` sees to what follows
         except HttpParserError as exc:
             if self.is_complete:
                 return
@@ -124,23 +128,17 @@ class ResponseParser:
     def _begin_again(self) -> None:
         """Once the head is whole, read it anew with one Content-Length, if all that it has are equal."""
         held = bytes(self._held)
-        begin = 0
-        while True:
-            end = held.find(b"\r\n\r\n", begin)
-            if end < 0:
-                return
-            # An interim response, "HTTP/1.1 1xx", has come through.
-            if held[begin + 9 : begin + 10] != b"1" or held.startswith(b"101", begin + 9):
-                break
-            begin = end + 4
-        head = held[begin : end + 2]
+        begin, end = _final_head(held)
+        if end < 0:
+            return
+        head = held[begin : end - 2]
         numbers = {int(number) for field in _LENGTHS.findall(head) for number in field.split(b",")}
         if len(numbers) != 1:
             raise RequestError(502, "the backend's response has no proper Content-Length")
         self._parser = HttpResponseParser(_Events(proxy(self)))
         self._fields.clear()
         one = b"\r\nContent-Length: %d" % numbers.pop()
-        self._feed(held[:begin] + _LENGTHS.sub(b"", head)[:-2] + one + held[end:])
+        self._feed(held[:begin] + _LENGTHS.sub(b"", head)[:-2] + one + held[end - 4 :])
 
     def take_body(self) -> bytes:
         """Return what has come of the body, and forget it."""
@@ -169,6 +167,21 @@ class ResponseParser:
         self.head = ResponseHead(code, self._reason.decode("latin-1"), headers, length)
         if self._is_head or code in (204, 304):
             self.is_complete = True
+
+
+def _final_head(held: bytes | bytearray) -> tuple[int, int]:
+    """Return where the head that counts begins and ends, behind those of interim responses; (0, -1) if it is not whole.
+
+    An interim response, "HTTP/1.1 1xx", has come through before.
+    """
+    begin = 0
+    while True:
+        end = held.find(b"\r\n\r\n", begin) + 4
+        if end < 4:
+            return 0, -1
+        if held[begin + 9 : begin + 10] != b"1" or held.startswith(b"101", begin + 9):
+            return begin, end
+        begin = end
 
 
 class _Events:

@@ -74,6 +74,17 @@ def test_the_response_to_head_has_no_body_whatever_its_head_says() -> None:
     assert body == b""
 
 
+@pytest.mark.parametrize("connection", [b"", b"Connection: x\r\n", b"Content-Length: 1\r\nContent-Length: 1\r\n"])
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_nothing_behind_a_101_is_lost_whatever_its_connection_field_says(connection: bytes, interim: bytes) -> None:
+    parser = ResponseParser()
+    parser.receive(interim + b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\n" + connection + b"\r\n\x81\1a")
+    assert parser.head is not None
+    assert parser.head.code == 101
+    assert parser.is_complete
+    assert parser.rest == b"\x81\1a"
+
+
 def test_what_comes_behind_a_101_is_no_http_any_more() -> None:
     head = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n"
     parser, _ = parse(head + b"\x81\x02hi")
