@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos coverage lint types docs go compliance bench wheel wheels clean
+.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -35,6 +35,11 @@ SEEDS ?= 4
 MESSAGES ?= 10000
 chaos: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos/run.py --messages $(MESSAGES) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+# Inputs that nobody has thought of, for each of our parsers; SECONDS are shared among them, and TARGET=frames is for one.
+SECONDS ?= 60
+fuzz: $(VENV)/.installed-fuzz
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
@@ -115,6 +120,9 @@ $(VENV)/.installed-test: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 $(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT) tests/libraries.txt
 	$(call install,test other libraries,[libraries])
 	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/libraries.txt
+
+$(VENV)/.installed-fuzz: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+	$(call install,fuzz,[fuzz])
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])
