@@ -1254,6 +1254,13 @@ class Options:
         group="Process",
         help="Longest time a stop gives to what is being served, and a reload where there is no master.",
     )
+    stop_delay: float = option(
+        0.0,
+        unit="s",
+        group="Process",
+        help="Serve on for so long when told to stop, while /readyz and --health-path answer 503 already: a proxy that "
+        "asks them sends new clients elsewhere before this instance accepts none. A second signal does not wait.",
+    )
     worker_reload_mercy: float = option(
         60.0,
         unit="s",

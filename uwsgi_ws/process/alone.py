@@ -78,6 +78,10 @@ class LoneWorker(Worker):
                 self.finish(self._start_again)
                 self._start_again()
         systemd.stopping()
+        if options.stop_delay and not self._server.is_draining:
+            say(f"SIGINT/SIGTERM/SIGQUIT received...stopping in {options.stop_delay:g} seconds")
+            self.announce_stop()
+            self.hurry.wait(options.stop_delay)
         say("SIGINT/SIGTERM/SIGQUIT received...stopping worker 1")
         self.leave(STOP)
         self._sockets.remove_files()

@@ -477,7 +477,7 @@ def make_server(
         stats=stats,
     )
     if health is not None:
-        health.is_draining = lambda: server.is_draining
+        health.takes_clients = lambda: server.takes_clients
     return server
 
 

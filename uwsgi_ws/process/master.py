@@ -59,7 +59,7 @@ from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.orders import Orders
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.responder import Responder
-from uwsgi_ws.process.signals import CEASE, HURRY, LEAVE, PAUSE, REOPEN, REST, RESUME, STOP, SignalQueue
+from uwsgi_ws.process.signals import ANNOUNCE, CEASE, HURRY, LEAVE, PAUSE, REOPEN, REST, RESUME, STOP, SignalQueue
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.stats_server import StatsServer
 from uwsgi_ws.process.watch import FileWatch, TreeWatch
@@ -101,6 +101,7 @@ class Master:
         self._coming: Generation | None = None  # whose workers shall serve
         self._wants_reload = False
         self._is_paused = False
+        self._stops_at = math.inf  # once that has been announced
         self._is_stopping = False
         self._is_hurried = False
         self._reloads = {"done": 0, "failed": 0}
@@ -232,6 +233,8 @@ class Master:
                 self._wake_workers()
             for responder in self._responders:
                 responder.serve()
+            if monotonic() >= self._stops_at and not self._is_stopping:
+                self._end(0)
             if monotonic() >= self._next_look_at:
                 self._next_look_at = monotonic() + _INTERVAL
                 self._look_around()
@@ -260,7 +263,7 @@ class Master:
         due += [
             max((worker.awaited_until for worker in self._workers if worker.life is Life.CEASING), default=math.inf)
         ]
-        due += [math.inf if self._is_stopping else self._clock.due]
+        due += [math.inf if self._is_stopping else min(self._clock.due, self._stops_at)]
         due += [generation.kill_at for generation in self._generations]
         due += [backoff.next_at for backoff in self._backoffs.values() if backoff.next_at > monotonic()]
         left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
@@ -585,6 +588,8 @@ class Master:
             worker.life = Life.SERVING
             if self._is_paused != worker.order.is_paused:  # that has changed since it was ordered
                 send(worker.pid, PAUSE if self._is_paused else RESUME)
+            if self._stops_at < math.inf:
+                send(worker.pid, ANNOUNCE)
             for other in self._workers:
                 if other.is_spent and other.order.worker_id == worker.order.worker_id:
                     self._dismiss(other)
@@ -685,7 +690,7 @@ class Master:
 
     def _reload(self) -> None:
         """Load the application again and replace the workers; one reload at a time."""
-        if self._is_stopping:
+        if self._is_stopping or self._stops_at < math.inf:
             return
         if self._options.exit_on_reload:
             self._stop()
@@ -699,12 +704,24 @@ class Master:
         self._begin_generation()
 
     def _stop(self) -> None:
-        """End everything; asked a second time, without waiting for clients."""
-        if self._is_stopping:
+        """End everything, after --stop-delay; asked a second time, without waiting for clients."""
+        if self._is_stopping or self._stops_at < math.inf:
             self._is_hurried = True
+        elif self._options.stop_delay:
+            self._announce_stop(self._options.stop_delay)
+            return
         else:
             say("SIGINT/SIGTERM/SIGQUIT received...stopping all workers")
         self._end(0)
+
+    def _announce_stop(self, delay: float) -> None:
+        """Serve on, and have all who ask for the instance's health send new clients elsewhere."""
+        say(f"SIGINT/SIGTERM/SIGQUIT received...stopping all workers in {delay:g} seconds")
+        systemd.stopping()
+        self._stops_at = monotonic() + delay
+        for worker in self._workers:
+            if worker.life is Life.SERVING:
+                send(worker.pid, ANNOUNCE)
 
     def _stop_at_once(self) -> None:
         self._stop()
@@ -724,7 +741,10 @@ class Master:
     def _health(self) -> Health:
         serving = [worker for worker in self._workers if worker.life is Life.SERVING]
         return Health(
-            is_ready=(bool(serving) or self._is_asleep) and not self._is_stopping and not self._is_paused,
+            is_ready=(bool(serving) or self._is_asleep)
+            and not self._is_stopping
+            and self._stops_at == math.inf
+            and not self._is_paused,
             workers={life.name.lower(): sum(worker.life is life for worker in self._workers) for life in Life},
             serving=frozenset(worker.order.seat for worker in serving),
             reloads=self._reloads,

@@ -104,11 +104,12 @@ class MasteredWorker(Worker):
 
     def _be_ready(self) -> None:
         """Clients are accepted: from now on the master's orders make sense."""
+        gevent.signal_handler(signals.ANNOUNCE, self.announce_stop)
         gevent.signal_handler(signals.CEASE, self._cease_as_told)
         gevent.signal_handler(signals.PAUSE, self._instance.accepting, 0)
         gevent.signal_handler(signals.REST, self._server.rest)
         gevent.signal_handler(signals.RESUME, self._resume)
-        for number in (signals.CEASE, signals.PAUSE, signals.REST, signals.RESUME):
+        for number in (signals.ANNOUNCE, signals.CEASE, signals.PAUSE, signals.REST, signals.RESUME):
             keep_signal(number)
         if self._begins_paused:
             self._instance.accepting(0)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from uwsgi_ws.hub.own import keep_signal
 
 __all__ = [
+    "ANNOUNCE",
     "CEASE",
     "HURRY",
     "LEAVE",
@@ -31,6 +32,7 @@ REPORT = signal.SIGUSR2  #: log what it is doing
 PAUSE = signal.SIGRTMIN + 1  #: accept no client for a while
 RESUME = signal.SIGRTMIN + 2  #: accept again, also after a rest
 REST = signal.SIGRTMIN + 4  #: accept no client, and close idle connections: there may be too many workers
+ANNOUNCE = signal.SIGRTMIN + 5  #: the instance will stop: tell those who ask for its health, and serve on
 REOPEN = signal.SIGRTMIN + 3  #: the log's file is another; also a fork server's
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import gevent
 from gevent import monkey
-from gevent.event import AsyncResult
+from gevent.event import AsyncResult, Event
 
 from uwsgi_ws.api import uwsgi as api
 from uwsgi_ws.api.instance import Instance
@@ -115,6 +115,8 @@ class Worker:
         self._instance = instance
         self._post = post = post or Post()
         self._order: AsyncResult[str] = AsyncResult()
+        #: Set by an order to stop that comes after another.
+        self.hurry = Event()
         _keep_freed_memory()
         self._server = make_server(
             options, equipment, applications, post.worker_id, Stats(), post.open_websockets, post.seat
@@ -183,6 +185,10 @@ class Worker:
         self._server.wait_for(lambda: signals.is_busy)
         signals.serve(self._server.hub, self._server.call_function, self._options.harakiri)
 
+    def announce_stop(self) -> None:
+        """Tell those who ask for this worker's health that clients should go elsewhere; serve on."""
+        self._server.will_stop = True
+
     def stop_accepting(self) -> None:
         """Accept no client any more, and close idle connections."""
         self._server.stop_accepting()
@@ -250,6 +256,7 @@ class Worker:
         """
         is_leaving = self._order.ready()
         if order == HURRY or (order == STOP and is_leaving and self._order.get() == STOP):
+            self.hurry.set()
             self._server.shorten_drain(0.0)
             order = STOP
         elif order == STOP and is_leaving:

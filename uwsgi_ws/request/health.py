@@ -18,18 +18,18 @@ class HealthPath:
         path: As in PATH_INFO.
 
     Attributes:
-        is_draining: Tells whether the worker accepts no client any more.
+        takes_clients: Tells whether clients should be sent to the worker.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.is_draining: Callable[[], bool] = lambda: False
+        self.takes_clients: Callable[[], bool] = lambda: True
 
     def answer(self, request: Request, otherwise: Handler) -> None:
-        """Answer 200, or 503 once the worker drains; let all other requests pass."""
+        """Answer 200, or 503 once no client should come any more; let all other requests pass."""
         if request.environ["PATH_INFO"] != self._path or request.environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             otherwise(request)
             return
         request.log_this = False
-        status = 503 if self.is_draining() else 200
+        status = 200 if self.takes_clients() else 503
         respond_status(request, status, [("Cache-Control", "no-store")])

@@ -90,6 +90,8 @@ class Server:
             one_at_a_time=concurrency.is_serial,
         )
         self._drain = Drain(self.pool, self.websocket_of)
+        #: Whether the instance has been told to stop, and serves on for a while.
+        self.will_stop = False
 
     def _framed(self, steps: Sequence[Step]) -> Handler:
         """Return what takes a request through ``steps``: counted, its errors answered, and logged. It never raises.
@@ -142,6 +144,11 @@ class Server:
     def is_draining(self) -> bool:
         """Whether no client is accepted any more, or none before ``accept_again``."""
         return self._accepting.is_stopped or self._accepting.is_resting
+
+    @property
+    def takes_clients(self) -> bool:
+        """Whether clients should be sent here; once it ``will_stop`` they should not, though they are served."""
+        return not self.will_stop and not self.is_draining
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve a client, each with its front."""
