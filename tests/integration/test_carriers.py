@@ -20,15 +20,17 @@ from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, clo
 APPLICATION = APPLICATIONS / "carriers.py"
 #: Where no program stands in between: these alone are tried with threads in the quick run.
 DIRECT = {"http1", "uwsgi", "tls", "http2"}
+#: Behind programs that not everybody has installed, and some of which take long to start.
+HEAVY = {"envoy", "caddy", "traefik"}
 
 
 def ways() -> Iterator[Any]:
     """Every carrier, with an application on greenlets and in native threads, and in other processes and languages."""
     for carry in CARRIERS:
         name = carry.__name__
-        yield pytest.param((carry, "--gevent", None), id=name)
-        if name == "gunicorn":
-            continue  # its worker has greenlets only
+        yield pytest.param((carry, "--gevent", None), id=name, marks=[pytest.mark.long] if name in HEAVY else [])
+        if name == "gunicorn" or name in HEAVY:
+            continue  # its worker has greenlets only; what is behind a proxy of HTTP is tried by the others
         marks = [] if name in DIRECT else [pytest.mark.long]
         yield pytest.param((carry, "--threads", None), id=f"{name}-threads", marks=marks)
         for language in LANGUAGES:

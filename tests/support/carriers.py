@@ -432,3 +432,51 @@ def uwsgi_router(start: Start, folder: Path) -> Iterator[Carrier]:
         # Two faults of uWSGI 2.0.31: REMOTE_PORT comes with its bytes swapped, and what it reads together with an
         # opening handshake is lost. (RFC 6455 4.1 has clients wait for the 101 before they send.)
         yield Carrier(server, address, patience=silence, tells_client=False, takes_early=False)
+
+
+# These are installed from PyPI (tests/deploying.txt).
+
+
+@carrier
+def envoy(start: Start, folder: Path) -> Iterator[Carrier]:
+    name = "envoy.yaml"
+    program = require_program("envoy")
+    server, where = backend(start, name)
+    port = free_port()
+    changes = {
+        "address: 0.0.0.0, port_value: 80}": f"address: 127.0.0.1, port_value: {port}}}",
+        "port_value: 3031": f"port_value: {where.rpartition(':')[2]}",
+        "stream_idle_timeout: 60s": f"stream_idle_timeout: {SILENCE}s",
+    }
+    (folder / name).write_text(deployed(name, changes))
+    command = [program, "--config-path", name, "--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]
+    with running(command, port, folder) as address:
+        yield Carrier(server, address, patience=SILENCE, tells_client=False)
+
+
+@carrier
+def caddy(start: Start, folder: Path) -> Iterator[Carrier]:
+    name = "Caddyfile"
+    program = require_program("caddy")
+    server, where = backend(start, name)
+    port = free_port()
+    text = deployed(name, {"\n:80 ": f"\nhttp://127.0.0.1:{port} ", BACKEND + " {": where + " {"})
+    (folder / name).write_text("{\nadmin off\n}\n" + text)
+    with running([program, "run", "--config", name, "--adapter", "caddyfile"], port, folder) as address:
+        yield Carrier(server, address, tells_client=False)
+
+
+@carrier
+def traefik(start: Start, folder: Path) -> Iterator[Carrier]:
+    name = "traefik-routes.yml"
+    program = require_program("traefik")
+    server, where = backend(start, name)
+    port = free_port()
+    (folder / "traefik.yml").write_text(deployed("traefik.yml", {'":80"': f'"127.0.0.1:{port}"'}))
+    (folder / name).write_text(deployed(name, {f"http://{BACKEND}": f"http://{where}"}))
+    with running([program, "--configFile=traefik.yml"], port, folder) as address:
+        # As uWSGI's router it loses what comes together with an opening handshake.
+        carrier = Carrier(server, address, tells_client=False, takes_early=False)
+        # It listens before it has read the routes.
+        eventually(lambda: carrier.fetch("GET", "/client")[0].status == 200)
+        yield carrier
