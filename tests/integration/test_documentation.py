@@ -164,7 +164,8 @@ class Reader:
                 assert fetch(("127.0.0.1", self._server.port)).status < 500
                 assert opens_somewhere(self._server), command
             return
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        # The plugin, where the package is not installed.
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_PLUGINS": "uwsgi_ws.pytest_plugin"}
         done = subprocess.run(words, cwd=self._site, env=env, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 

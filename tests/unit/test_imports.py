@@ -26,7 +26,7 @@ FLOORS = (
     ),
     ("hub",),
     ("protocol", "options"),
-    ("net",),
+    ("net", "client"),
     ("channels",),
     ("websocket",),
     ("request",),
@@ -35,7 +35,8 @@ FLOORS = (
     ("server",),
     ("api",),
     ("process", "check"),
-    ("cli", "gunicorn_worker"),
+    ("cli", "gunicorn_worker", "testing"),
+    ("pytest_plugin",),
 )
 # The package itself is a list of names for applications, and __main__ calls the command line.
 ENTRANCES = {"", "__main__"}

@@ -48,13 +48,15 @@ class Concurrency:
         #: Calls a function of the application's that belongs to no request, and does not raise, where requests run;
         #: the greenlet that asks for it waits.
         self.call_function: Callable[[Callable[[], None]], None] = _call
+        #: Lets go of the threads, where the process goes on without the server.
+        self.close: Callable[[], None] = lambda: None
         self.has_threads = threads
         self.is_serial = serial
         if threads:
             hub_calls = HubCalls(loop.hub)
             use_hub_calls(hub_calls)
             pool = ThreadPool(slots, hub_calls)
-            self.call, self.call_function = pool.run, pool.call
+            self.call, self.call_function, self.close = pool.run, pool.call, pool.close
             self.acceptor: Acceptor = ThreadAcceptor(websocket, loop.poller, loop.timers, stats, hub_calls)
         else:
             self.acceptor = Acceptor(websocket, loop.poller, loop.timers, stats)

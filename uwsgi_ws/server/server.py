@@ -201,3 +201,8 @@ class Server:
         """Stop accepting, close WebSockets with ``code``, at ``rate`` a second, and wait for the rest. See Drain."""
         self.stop_accepting()
         self._drain.run(code, timeout, rate)
+
+    def close(self) -> None:
+        """Let go of what it holds, after ``drain``, where the process goes on without it."""
+        self._concurrency.close()
+        self.poller.close()

@@ -49,7 +49,7 @@ class ThreadPool:
         self._free = Semaphore(size)
         self._idle = 0  # threads without a job
         self._started = 0
-        self._jobs: SimpleQueue[_Job] = SimpleQueue()  # never more than there are idle threads
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()  # never more than there are idle threads; None ends one
         self._least_interval = sys.getswitchinterval()  # an application may have set it
 
     def run(self, application: Application, request: Request) -> bool:
@@ -106,6 +106,11 @@ class ThreadPool:
                 if thread.ident is None or not self._hub_calls.interrupt(thread.ident, exc):
                     _log.error("a signal's handler cannot be ended, its thread does something else: %r", exc)
 
+    def close(self) -> None:
+        """End the threads, each once it is free; there are no further requests."""
+        for _ in range(self._started):
+            self._jobs.put(None)
+
     def _start_thread(self) -> bool:
         # A daemon: at the end the process does not wait for one that cannot be ended.
         thread = threading.Thread(target=self._work, name=f"uwsgi_ws thread {self._started + 1}", daemon=True)
@@ -130,6 +135,8 @@ class ThreadPool:
         thread = threading.get_ident()
         while True:
             job = self._jobs.get()
+            if job is None:
+                return
             job.thread = thread
             is_fine = False
             try:
