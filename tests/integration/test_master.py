@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,53 @@ def test_workers_can_be_replaced_even_after_the_fork_server_died(serve_many: Any
     os.kill(min(pids), signal.SIGKILL)
     wait_for_workers(server, 3)
     assert len(all_workers(server, 2) & pids) == 1
+
+
+def test_a_worker_that_is_killed_before_it_serves_is_replaced(serve: Any, tmp_path: Path) -> None:
+    app, pids = tmp_path / "app.py", tmp_path / "pids"
+    source = (
+        "import os, pathlib, time\n"
+        f"pids, seen = pathlib.Path({str(pids)!r}), {{}}\n"
+        "with pids.open('a') as file: file.write(f'{os.getpid()}\\n')\n"
+        "while len(pids.read_text().split()) < 2: time.sleep(0.01)\n"  # the first waits until it is killed
+    )
+    app.write_text(source + APPLICATION.read_text())
+
+    def kill_the_first() -> None:
+        first = int(eventually(lambda: pids.exists() and pids.read_text().split(), 20)[0])
+        os.kill(first, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_first)
+    killer.start()
+    server = serve(app, "--master", "--lazy-apps")
+    killer.join()
+    # While it starts, while it is reloaded: it makes no difference.
+    pids.unlink()
+    os.kill(server.pid, signal.SIGHUP)
+    kill_the_first()
+    server.wait_for_log("reloaded: new workers serve", 20)
+    assert len(re.findall(r"DAMN ! worker 1 \(pid: [0-9]+\) died, killed by signal 9", server.log)) == 2
+    assert "could not start" not in server.log
+
+
+def test_a_fork_server_that_cannot_load_any_more_is_tried_again_later_and_later(
+    serve_many: Any, tmp_path: Path
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text(APPLICATION.read_text())
+    server = serve_many(app, allow_traceback=True)
+    pids = all_workers(server, 2)
+    (fork_server,) = set(children(server.pid)) - pids
+    app.write_text("import no_such_library")
+    os.kill(fork_server, signal.SIGKILL)
+    server.wait_for_log("(?s)(the fork server died, exit status 1.*){3}", 20)
+    begun = time.monotonic()
+    server.wait_for_log("(?s)(the fork server died, exit status 1.*){4}", 20)
+    assert time.monotonic() - begun > 1
+    assert all_workers(server, 2) == pids  # they need none
+    app.write_text(APPLICATION.read_text())
+    os.kill(min(pids), signal.SIGKILL)
+    wait_for_workers(server, 3)
 
 
 def test_a_worker_told_to_stop_by_somebody_else_is_replaced(serve_many: Any) -> None:

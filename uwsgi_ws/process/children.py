@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-__all__ = ["ChildKind", "RestartBackoff", "cause", "exit_status", "reap", "send", "start"]
+__all__ = ["ChildKind", "RestartBackoff", "cause", "exit_status", "is_killed", "reap", "send", "start"]
 
 
 class ChildKind(Protocol):
@@ -117,6 +118,11 @@ def exit_status(status: int) -> int:
     """Return the status that a shell would tell of a process with this wait status."""
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def is_killed(status: int) -> bool:
+    """Return whether somebody else has ended a process with this wait status: an operator, or the kernel for memory."""
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGTERM)
 
 
 def cause(status: int) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import socket
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from time import monotonic
 
 from uwsgi_ws.options import CompanionSpec
+from uwsgi_ws.process.children import RestartBackoff
 from uwsgi_ws.process.common import Order
 from uwsgi_ws.shared.signals import SignalTable
 
@@ -48,6 +50,9 @@ class Generation:
         kill_at: When a fork server that does not end is killed.
         signals: The application's signals of uWSGI's.
         companions: The sockets of its applications in other languages.
+        loaded_at: When the fork server has said that it can take orders (monotonic).
+        restarts: When a fork server that has died is started again.
+        backoffs: When a worker that has died is replaced, by its number.
     """
 
     signals: SignalTable
@@ -56,6 +61,11 @@ class Generation:
     is_loaded: bool = False
     kill_at: float = math.inf
     companions: Mapping[CompanionSpec, str] = field(default_factory=dict)
+    loaded_at: float = 0.0
+    restarts: RestartBackoff = field(default_factory=lambda: RestartBackoff(WORKER_DELAYS))
+    backoffs: dict[int, RestartBackoff] = field(
+        default_factory=lambda: defaultdict(lambda: RestartBackoff(WORKER_DELAYS))
+    )
 
     @property
     def is_loading(self) -> bool:

@@ -7,7 +7,8 @@ master orders it.
 One rule leads to all else: each worker, 1 to N, has one process of the current generation that serves. Whenever
 anything has changed, the master looks for workers that have none and orders one for each (``_fill``). A generation
 becomes current when all of its workers accept clients; only then are those of the one before told to leave. So a crash,
-a worker that wants to be replaced, and a reload that fails half-way are no special cases.
+a worker that wants to be replaced, and a reload that fails half-way are no special cases. A worker that exits before it
+serves fails its generation: the next would exit, too. One that somebody has killed is replaced, some times.
 
 The workers of the generation before leave in two steps: first all of them cease to accept, then each closes the
 connections of its clients. Else a client that comes back at once could be accepted by another worker that leaves.
@@ -44,7 +45,7 @@ from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks, systemd
 from uwsgi_ws.process.boot import become_user, complain, prepare, say_concurrency, tell_notes
 from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
-from uwsgi_ws.process.children import ChildKind, RestartBackoff, cause, exit_status, reap, send
+from uwsgi_ws.process.children import ChildKind, cause, exit_status, is_killed, reap, send
 from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.companions import Companions
@@ -52,7 +53,7 @@ from uwsgi_ws.process.control import Control, Target
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
-from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, WORKER_DELAYS, Generation, Life, WorkerProcess
+from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.metrics import Health, MetricsServer
 from uwsgi_ws.process.naming import name_process
@@ -74,6 +75,8 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _INTERVAL = 1.0
 #: Replacements in a row that may fail while no other worker serves; then the instance ends.
 _ATTEMPTS = 5
+#: Those of a worker of a generation that does not serve yet; then the start, or the reload, has failed.
+_FIRST_ATTEMPTS = 2
 
 
 class Master:
@@ -90,7 +93,7 @@ class Master:
         self._read_options = read_options
         self._started_in = started_in
         self._workers: list[WorkerProcess] = []
-        self._backoffs = {worker_id: RestartBackoff(WORKER_DELAYS) for worker_id in range(1, options.processes + 1)}
+        self._worker_ids = frozenset(range(1, options.processes + 1))
         self._spawns_of: Counter[int] = Counter()  # processes that each worker has been
         #: The workers that shall serve.
         self._wanted = set(range(1, (0 if options.cheap else options.first_workers) + 1))
@@ -265,7 +268,9 @@ class Master:
         ]
         due += [math.inf if self._is_stopping else min(self._clock.due, self._stops_at)]
         due += [generation.kill_at for generation in self._generations]
-        due += [backoff.next_at for backoff in self._backoffs.values() if backoff.next_at > monotonic()]
+        for alive in filter(None, (self._current, self._coming)):
+            backoffs = [alive.restarts, *alive.backoffs.values()]
+            due += [backoff.next_at for backoff in backoffs if backoff.next_at > monotonic()]
         left = min([_INTERVAL, *(moment - monotonic() for moment in due)])
         poll.poll(max(0, int(left * 1000) + 1))
 
@@ -368,7 +373,7 @@ class Master:
         assert generation.control is not None
         try:
             if generation.control.recv(64) == forkserver.LOADED:
-                generation.is_loaded = True
+                generation.is_loaded, generation.loaded_at = True, monotonic()
         except (BlockingIOError, ConnectionError):
             pass  # not yet; or never, and then its death tells
 
@@ -379,7 +384,7 @@ class Master:
         self._clock.follow(self._current.signals)
         if before is not None:
             before.retire()
-        for backoff in self._backoffs.values():
+        for backoff in self._current.backoffs.values():
             backoff.succeed()
         for worker in self._workers:
             if worker.generation is not self._current and worker.life is Life.SERVING:
@@ -439,8 +444,10 @@ class Master:
         """See that each worker has a process, or will have."""
         if self._is_stopping:
             return
-        for generation in (self._current, self._coming):
-            if generation is not None and generation.is_loaded and self._companions.is_ready(generation):
+        for generation in filter(None, (self._current, self._coming)):
+            if generation not in self._generations and generation.restarts.next_at <= monotonic():
+                self._start_fork_server(generation)
+            if generation.is_loaded and self._companions.is_ready(generation):
                 self._fill_generation(generation)
         if self._coming is not None:
             serving = [worker for worker in self._workers if worker.life is Life.SERVING]
@@ -456,7 +463,7 @@ class Master:
         # One after the other: workers that were started together reach their limits together.
         filled = {worker.order.worker_id for worker in staying if worker is not spent}
         for worker_id in sorted(self._wanted):
-            backoff = self._backoffs[worker_id]
+            backoff = generation.backoffs[worker_id]
             seat = next((seat for seat in range(self._common.scoreboard.seats) if seat not in taken), None)
             if worker_id in filled or backoff.next_at > monotonic() or seat is None:
                 continue
@@ -477,7 +484,7 @@ class Master:
     def _adjust(self) -> None:
         """Have more workers or fewer, as many as there is work for."""
         workers, scoreboard, now = self._workers, self._common.scoreboard, monotonic()
-        scoreboard.show_cheap(self._backoffs.keys() - self._wanted - {worker.order.worker_id for worker in workers})
+        scoreboard.show_cheap(self._worker_ids - self._wanted - {worker.order.worker_id for worker in workers})
         for worker in workers:
             is_empty = not scoreboard.read(worker.order.seat).clients
             if worker.life is Life.RESTING and (is_empty or worker.awaited_until <= now):
@@ -493,7 +500,7 @@ class Master:
             view = View(now, [*serving.values()], resting, coming, len(self._wanted), self._sockets.waiting)
             change, why = self._cheaper.look(view)
             if why:
-                say(f"cheaper: {why}; {len(self._wanted) + change} of {len(self._backoffs)} workers are wanted")
+                say(f"cheaper: {why}; {len(self._wanted) + change} of {len(self._worker_ids)} workers are wanted")
             for _ in range(change):
                 self._want_one_more()
             for _ in range(-change):
@@ -506,7 +513,7 @@ class Master:
                 self._wanted.add(worker.order.worker_id)
                 send(worker.pid, RESUME)
                 return
-        self._wanted.add(min(self._backoffs.keys() - self._wanted))
+        self._wanted.add(min(self._worker_ids - self._wanted))
 
     def _want_one_less(self, serving: dict[WorkerProcess, WorkerStatus]) -> None:
         """Let the worker rest that has the fewest clients; never worker 1, which does some things for all."""
@@ -644,7 +651,8 @@ class Master:
         if worker.life in (Life.CEASING, Life.LEAVING) or self._is_stopping:
             say(f"{worker} has left")
             return
-        if worker.generation is self._coming and worker.life is not Life.SERVING:
+        is_new = worker.generation is self._coming and worker.life is not Life.SERVING
+        if is_new and not is_killed(status):
             say(f"{worker} could not start, {cause(status)}")
             self._give_up(exit_status(status))
             return
@@ -653,7 +661,7 @@ class Master:
             return
         say(f"DAMN ! {worker} died, {cause(status)} :( trying respawn ...")
         if worker.life is Life.SERVING and monotonic() - worker.started_at >= MIN_UPTIME:
-            self._backoffs[worker.order.worker_id].succeed()
+            worker.generation.backoffs[worker.order.worker_id].succeed()
         self._put_off(worker, exit_status(status))
 
     def _fork_server_exited(self, generation: Generation, status: int) -> None:
@@ -671,14 +679,19 @@ class Master:
         # The workers do not need it, but the next one that dies will.
         say(f"the fork server died, {cause(status)}: the application is loaded again")
         generation.kill_at = math.inf
-        self._start_fork_server(generation)
+        if was_loaded and monotonic() - generation.loaded_at >= MIN_UPTIME:
+            generation.restarts.succeed()
+        generation.restarts.fail()
 
     def _put_off(self, worker: WorkerProcess, status: int) -> None:
         """A worker has ended that was not told to leave: replace it, sooner or later; or end, when that is in vain."""
-        backoff = self._backoffs[worker.order.worker_id]
+        backoff = worker.generation.backoffs[worker.order.worker_id]
         backoff.fail()
         none_serves = not any(other.life is Life.SERVING for other in self._workers)
-        if backoff.failures > _ATTEMPTS and none_serves:
+        if worker.generation is self._coming:
+            if backoff.failures > _FIRST_ATTEMPTS:
+                self._give_up(status)
+        elif backoff.failures > _ATTEMPTS and none_serves:
             say("*** no worker stays alive, giving up ***")
             self._end(status or 1)
 
