@@ -30,6 +30,7 @@ _WORKERS = {
     "hook-accepting1-once",
     "hook-post-fork",
     "https-export-cert",
+    "max-memory",
     "max-worker-lifetime",
     "max-worker-lifetime-delta",
     "min-worker-lifetime",

@@ -6,6 +6,7 @@ kilobyte that nobody uses, as streams schedule themselves.
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 from collections.abc import Callable
@@ -19,6 +20,21 @@ from uwsgi_ws.hub.own import OwnSocket
 
 __all__ = ["Listener"]
 
+#: What accept(2) fails with when only this one client, or the way to it, is lost.
+_GONE = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENONET,
+        errno.ENOPROTOOPT,
+        errno.EOPNOTSUPP,
+        errno.EPROTO,
+    }
+)
 _poll: Any = monkey.get_original("select", "poll")
 
 
@@ -34,6 +50,8 @@ class Listener(StreamServer):
             wakes first does not take them all.
         when_full: Called in the hub when there is no place for a client that has come or may come. Nobody looks then
             until a place is free, or ``look_again``.
+        when_failed: Called in the hub with the reason when a client could not be accepted. Unless it has called
+            ``hold``, the next attempt follows at once.
     """
 
     def __init__(
@@ -44,12 +62,15 @@ class Listener(StreamServer):
         *,
         is_shared: bool = False,
         when_full: Callable[[], object] = lambda: None,
+        when_failed: Callable[[OSError], object] = lambda error: None,
     ) -> None:
         super().__init__(sock, handle, spawn=pool)
         if is_shared:
             self.max_accept = 1
-        self._is_paused = False
+        self.is_shared = is_shared
+        self._is_paused = self._is_held = False
         self._when_full = when_full
+        self._when_failed = when_failed
         self.full = self._is_full  # type: ignore[method-assign]  # its base has put the pool's there
 
     def _is_full(self) -> bool:
@@ -84,13 +105,17 @@ class Listener(StreamServer):
             fd, address = listening._accept()
         except BlockingIOError:
             return None
+        except OSError as exc:
+            if exc.errno not in _GONE:
+                self._when_failed(exc)
+            return None
         sock = OwnSocket(listening.family, listening.type, listening.proto, fileno=fd)
         sock.setblocking(False)
         return sock, address
 
     def start_accepting(self) -> None:
         """Accept from now on, unless there is a pause. Its base does this whenever a place becomes free, too."""
-        if not self._is_paused:
+        if not self._is_paused and not self._is_held:
             super().start_accepting()
 
     def pause(self) -> None:
@@ -102,6 +127,15 @@ class Listener(StreamServer):
         """Undo ``pause``."""
         self._is_paused = False
         self.start_accepting()
+
+    def hold(self, is_held: bool) -> None:
+        """Let clients wait, or accept them again; whether there is a ``pause`` is another question."""
+        if is_held != self._is_held:
+            self._is_held = is_held
+            if is_held:
+                self.stop_accepting()
+            else:
+                self._start_accepting_if_started()  # type: ignore[attr-defined]  # its base's
 
     def stop(self, timeout: float | None = None) -> None:
         """Accept no client any more. Unlike gevent's this leaves the pool's clients alone: draining is the server's."""

@@ -1225,6 +1225,13 @@ class Options:
     limit_as: int = option(0, unit="MiB", group="Process", help="Largest address space of each process; 0 is no limit.")
     limit_nproc: int = option(0, group="Process", help="Processes that the user may have; 0 is no limit.")
     max_fd: int = option(0, group="Process", help="Descriptors that a process may have; 0 leaves it at what it is.")
+    max_memory: int = option(
+        0,
+        unit="MiB",
+        group="Process",
+        help="Resident memory from which on a worker refuses new clients with 503, rather than fail those it has; 0 is "
+        "never.",
+    )
     harakiri: float = option(
         0.0,
         short="t",

@@ -474,6 +474,7 @@ def make_server(
             # A client that stays is bound to this worker, and waits when it is busy while others are free.
             keeps_alive=not options.closes_connections and (not options.is_serial or options.processes == 1),
         ),
+        max_memory=options.max_memory << 20,
         stats=stats,
     )
     if health is not None:

@@ -60,6 +60,8 @@ class Heartbeat:
             spawns=self._spawns,
             clients=len(self._server.pool),
             busyness=self._busyness,
+            overload_refused=self._server.overload.refused,
+            overloaded=int(self._server.overload.is_on),
             rss=rss,
             vsz=vsz,
             **counted(self._server.stats),

@@ -129,7 +129,10 @@ class MasteredWorker(Worker):
         """Ask to be replaced once a limit has been reached."""
         if self._is_spent:
             return
-        reason = reason_to_go(self._options, status, time.monotonic() - self._begun_at)
+        age = time.monotonic() - self._begun_at
+        reason = reason_to_go(self._options, status, age)
+        if reason is None and age >= self._options.min_worker_lifetime:
+            reason = self._server.overload.is_in_vain
         if reason is not None:
             self._is_spent = True
             say(f"{self} asks to be replaced: {reason}")

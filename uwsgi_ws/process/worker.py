@@ -11,6 +11,7 @@ import ctypes
 import gc
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 #: Seconds for what the application has registered for the exit.
 _EXIT_TIMEOUT = 3.0
+#: Nanoseconds after which a worker that has not told how it stands is taken for stuck.
+_FRESH = 3 * 10**9
 #: A patched one would be a greenlet, and wait as the others do.
 _start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
 _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
@@ -125,6 +128,8 @@ class Worker:
         use_bus(self._bus)
         self._channel_sockets: list[ChannelSocket] = []
         self.heartbeat = Heartbeat(self._server, post.worker_id, post.spawns)
+        self._server.overload.look_for_helpers = self._others_have_room
+        self.heartbeat.on_beat(lambda status: self._server.overload.look(status.rss))
         if options.harakiri or (equipment.router is not None and equipment.router.may_set_harakiri):
             harakiri = Harakiri(self._server, post.worker_id, options.harakiri, websockets=options.websockets_harakiri)
             self.heartbeat.on_beat(lambda status: harakiri.sweep())
@@ -135,6 +140,13 @@ class Worker:
         """Yield how all workers stand, this one as of now."""
         yield self.heartbeat.status()
         yield from self._post.others()
+
+    def _others_have_room(self) -> bool:
+        alive_after = time.monotonic_ns() - _FRESH
+        return any(
+            not other.overloaded and other.beat >= alive_after and other.clients < self._options.places
+            for other in self._post.others()
+        )
 
     def serve(self, orders: Mapping[int, str], ready: Callable[[], None]) -> str:
         """Serve until a signal orders to leave; return the order.

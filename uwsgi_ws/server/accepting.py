@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from gevent import getcurrent
@@ -30,6 +31,7 @@ from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.eviction import Evictor
 from uwsgi_ws.server.loop import EventLoop
+from uwsgi_ws.server.overload import HEAD_TIMEOUT, Overload
 from uwsgi_ws.wsgi.current import Dismissed
 
 if TYPE_CHECKING:
@@ -67,6 +69,8 @@ class Accepting:
         clients: The greenlets that serve them.
         slots: How many clients there may be.
         handle: Answers each request.
+        refuse: Answers each request of a client that comes while the worker is overloaded.
+        max_memory: Bytes of resident memory near which it is so; 0 is no bound.
         is_exempt: Returns whether a request's client may be silent, as that of a WebSocket.
         has_threads: Whether native threads may use a client's stream.
         one_at_a_time: Whether one client is accepted at a time: another worker may be free sooner for the next.
@@ -75,6 +79,7 @@ class Accepting:
         listeners: One for each listening socket.
         is_stopped: No client is accepted any more.
         is_resting: No client is accepted before ``accept_again``.
+        overload: Whether new clients are refused.
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class Accepting:
         slots: int,
         settings: FrontSettings,
         handle: Handler,
+        refuse: Handler,
+        max_memory: int,
         is_exempt: Callable[[Request], bool],
         *,
         has_threads: bool,
@@ -91,11 +98,13 @@ class Accepting:
     ) -> None:
         self.listeners: list[Listener] = []
         self.is_stopped = self.is_resting = False
-        self._is_open = True  # it is neither; asked for each response
+        self._is_open = True  # it is neither, nor overloaded; asked for each response
         self._loop = loop
         self._clients = clients
         self._settings = settings
         self._handle = handle
+        self._refuse = refuse
+        self.overload = Overload(clients, max_memory, self._load_has_changed)
         # One object, which every client keeps.
         self._bound_may_keep_alive: Callable[[], bool] = self._may_keep_alive if settings.keeps_alive else _never
         self._has_threads = has_threads
@@ -128,6 +137,7 @@ class Accepting:
             self._clients,
             is_shared=is_shared or self._one_at_a_time,
             when_full=self._evictor.press,
+            when_failed=self._accept_failed,
         )
         listener.start()
         self.listeners.append(listener)
@@ -137,14 +147,16 @@ class Accepting:
 
         Requests and WebSockets go on; the client's next request needs another connection.
         """
-        self.is_stopped, self._is_open = True, False
+        self.is_stopped = True
+        self._settle()
         for listener in self.listeners:
             listener.stop()
         self._close_idle()
 
     def rest(self) -> None:
         """Do as ``stop`` does, until ``accept_again``."""
-        self.is_resting, self._is_open = True, False
+        self.is_resting = True
+        self._settle()
         for listener in self.listeners:
             listener.pause()
         self._close_idle()
@@ -152,13 +164,36 @@ class Accepting:
     def accept_again(self) -> None:
         """Undo ``rest``."""
         if self.is_resting and not self.is_stopped:
-            self.is_resting, self._is_open = False, True
+            self.is_resting = False
+            self._settle()
             for listener in self.listeners:
                 listener.resume()
 
-    def _close_idle(self) -> None:
+    def _settle(self) -> None:
+        self._is_open = not (self.is_stopped or self.is_resting or self.overload.is_on)
+
+    def _load_has_changed(self) -> None:
+        was_open = self._is_open
+        self._settle()
+        self._hold()
+        if was_open and self.overload.is_on:
+            self._close_idle(is_leaving=False)
+
+    def _hold(self) -> None:
+        """Let further clients wait while too many are being refused, or others have room for them."""
+        overload = self.overload
+        for listener in self.listeners:
+            is_for_others = overload.has_helpers and listener.is_shared
+            listener.hold(overload.is_on and (is_for_others or overload.is_crowded))
+
+    def _accept_failed(self, error: OSError) -> None:
+        self.overload.fail(f"no client can be accepted ({error.strerror})")
+        self._hold()
+
+    def _close_idle(self, *, is_leaving: bool = True) -> None:
         for greenlet, front in self._clients.serving():
-            front.goodbye()
+            if is_leaving:
+                front.goodbye()
             if front.request is None and front.is_idle:
                 greenlet.kill(Dismissed, block=False)
 
@@ -173,35 +208,48 @@ class Accepting:
         else:
             peer = Peer("", "", self._server_name, "80")  # a unix socket has no port, and PEP 3333 wants one
         core = self._free_cores.pop()
+        settings, overload = self._settings.http, self.overload
+        is_refused = client.fileno() >= overload.first_refused
+        if is_refused:
+            overload.refusing += 1
+            overload.begin()
+            overload.refused += 1
+            self._hold()
+            handle, settings = self._refuse, self._refused_settings
         try:
             stream = SocketStream(client, self._loop.poller, self._loop.timers, has_threads=self._has_threads)
             is_proxy = endpoint.proxies is not None and endpoint.proxies.admits(client, address)
             if endpoint.has_proxy_header or is_proxy:
-                proxied = self._proxied(stream, peer, may_lack=not endpoint.has_proxy_header)
+                timeout = settings.head_timeout
+                proxied = self._proxied(stream, peer, timeout, may_lack=not endpoint.has_proxy_header)
                 if proxied is None:
                     return
                 peer = proxied
-            front = self._front(endpoint, stream, peer, core, handle)
+            front = self._front(endpoint, stream, peer, core, handle, settings)
             greenlet: Any = getcurrent()
             greenlet.front = front
             front.run()
         finally:
             self._free_cores.append(core)
             self._clients.give_back(getcurrent())
+            if is_refused:
+                overload.refusing -= 1
+                self._hold()
 
-    def _proxied(self, stream: SocketStream, peer: Peer, *, may_lack: bool) -> Peer | None:
+    def _proxied(self, stream: SocketStream, peer: Peer, timeout: float, *, may_lack: bool) -> Peer | None:
         """Return the client that a proxy speaks for; None, and close the connection, if it does not say.
 
         Args:
             stream: The proxy's.
             peer: The proxy.
+            timeout: Seconds for its header.
             may_lack: The peer may be a client itself, and send no PROXY header.
         """
         proxied = None
         greenlet: Any = getcurrent()
         greenlet.front = front = ProxyFront(stream)
         try:
-            proxied = proxied_peer(stream, peer, self._settings.http.head_timeout, may_lack=may_lack)
+            proxied = proxied_peer(stream, peer, timeout, may_lack=may_lack)
         except PeerError as error:
             if not front.is_evicted:  # the evictor has its own line, one for many
                 _log.warning("%s: %s", peer.name, error)
@@ -212,37 +260,58 @@ class Accepting:
                 stream.close()
         return proxied
 
-    def _front(self, endpoint: Endpoint, stream: SocketStream, peer: Peer, core: int, handle: Handler) -> Front:
+    def _front(
+        self,
+        endpoint: Endpoint,
+        stream: SocketStream,
+        peer: Peer,
+        core: int,
+        handle: Handler,
+        settings: StreamSettings,
+    ) -> Front:
         """Return what serves a client in the endpoint's dialect."""
-        http = self._settings.http
         if endpoint.secure is not None:
             tls = TlsStream(stream, self._settings.certificates[endpoint.secure].context(), self._loop.hub)
-            return TlsFront(tls, http.head_timeout, lambda: self._secure_front(tls, peer, core), peer)
+            make = partial(self._secure_front, tls, peer, core, handle, settings)
+            return TlsFront(tls, settings.head_timeout, make, peer)
         if endpoint.dialect == "http2":
-            return self._http2_front(stream, peer, core, handle)
-        return _FRONTS[endpoint.dialect](stream, http, peer, core, handle, self._bound_may_keep_alive)
+            return self._http2_front(stream, peer, core, handle, settings)
+        return _FRONTS[endpoint.dialect](stream, settings, peer, core, handle, self._keeps_alive(settings))
 
-    def _http2_front(self, stream: ClientStream, peer: Peer, core: int, handle: Handler) -> Front:
+    @cached_property
+    def _refused_settings(self) -> StreamSettings:
+        """Those of connections whose client is refused. It has less time, as clients that are in go before it."""
+        http = self._settings.http
+        return replace(http, head_timeout=min(http.head_timeout, HEAD_TIMEOUT), idle_timeout=HEAD_TIMEOUT)
+
+    def _keeps_alive(self, settings: StreamSettings) -> Callable[[], bool]:
+        """Return what says whether a connection may have a further request; that of a refused client never has."""
+        return _never if settings is self._refused_settings else self._bound_may_keep_alive
+
+    def _http2_front(
+        self, stream: ClientStream, peer: Peer, core: int, handle: Handler, settings: StreamSettings
+    ) -> Front:
         from uwsgi_ws.fronts.http2.front import Http2Front  # h2 is optional: it is spoken only where it is installed
 
         hub, cork = self._loop.hub, self._loop.poller.cork
-        front = Http2Front(stream, self._settings.http, peer, core, handle, self._spawn_worker, hub, cork)
-        if not self._is_open:  # it was not among those that were told
+        front = Http2Front(stream, settings, peer, core, handle, self._spawn_worker, hub, cork)
+        # It was not among those that were told.
+        if self.is_stopped or self.is_resting or settings is self._refused_settings:
             front.goodbye()
         return front
 
-    def _secure_front(self, tls: TlsStream, peer: Peer, core: int) -> Front:
+    def _secure_front(self, tls: TlsStream, peer: Peer, core: int, answer: Handler, settings: StreamSettings) -> Front:
         """Return what serves a client in the protocol that it has agreed on."""
         variables = client_variables(tls, self._settings.export_client_certificates)
 
         def handle(request: Request) -> None:
             request.environ.update(variables)
-            self._handle(request)
+            answer(request)
 
         peer = replace(peer, scheme="https")
         if tls.protocol == "h2":
-            return self._http2_front(tls, peer, core, handle)
-        return Http1Front(tls, self._settings.http, peer, core, handle, self._bound_may_keep_alive)
+            return self._http2_front(tls, peer, core, handle, settings)
+        return Http1Front(tls, settings, peer, core, handle, self._keeps_alive(settings))
 
     def _spawn_worker(self, worker: StreamWorker) -> bool:
         """Have a worker of an HTTP/2 connection run; False when all slots are taken."""

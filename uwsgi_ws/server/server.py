@@ -23,6 +23,7 @@ from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.drain import Drain
 from uwsgi_ws.server.loop import EventLoop
+from uwsgi_ws.server.overload import Overload, refuse
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.tunnel import Tunnel
@@ -58,6 +59,8 @@ class Server:
         concurrency: How applications run beside one another.
         answering: How requests are answered.
         fronts: Settings of the fronts.
+        stats: What it counts in.
+        max_memory: Bytes of resident memory near which new clients are refused; 0 is no bound.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Server:
         answering: Answering,
         fronts: FrontSettings,
         stats: Stats,
+        max_memory: int = 0,
     ) -> None:
         self.hub = loop.hub
         self.poller = loop.poller
@@ -85,6 +89,8 @@ class Server:
             slots,
             fronts,
             self.handle,
+            self._framed([refuse]),
+            max_memory,
             lambda request: self.websocket_of(request) is not None,
             has_threads=concurrency.has_threads,
             one_at_a_time=concurrency.is_serial,
@@ -149,6 +155,11 @@ class Server:
     def takes_clients(self) -> bool:
         """Whether clients should be sent here; once it ``will_stop`` they should not, though they are served."""
         return not self.will_stop and not self.is_draining
+
+    @property
+    def overload(self) -> Overload:
+        """Whether new clients are refused; its ``look`` is to be called about once a second."""
+        return self._accepting.overload
 
     def clients(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets that serve a client, each with its front."""

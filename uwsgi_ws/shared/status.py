@@ -125,6 +125,14 @@ class WorkerStatus(NamedTuple):
     channel_gaps: Annotated[
         int, Row("Times that a subscriber may have missed a channel's messages.", "counter", stats="channel_gaps")
     ] = 0
+    overload_refused: Annotated[
+        int,
+        Row(
+            "Clients refused with 503, as the worker was near its bound of descriptors or memory.",
+            "counter",
+        ),
+    ] = 0
+    overloaded: Annotated[int, Row("1 while it refuses new clients so, else 0.", "gauge")] = 0
     rss: Annotated[int, Row("Resident memory in bytes.", "gauge", metric="resident_memory_bytes")] = 0
     vsz: Annotated[int, Row("Virtual memory in bytes.", "gauge", metric="virtual_memory_bytes")] = 0
 
