@@ -1,6 +1,8 @@
-"""Echoes; ``/plain`` never compressed, ``/all`` to all that are connected."""
+"""Echoes; ``/plain`` never compressed, ``/all`` to all that are connected, ``/channel`` by way of a channel."""
 
-from uwsgi_ws import accept, broadcast
+import os
+
+from uwsgi_ws import accept, broadcast, publish
 
 connections = set()
 
@@ -10,10 +12,16 @@ def application(environ, start_response):
     with accept(environ) as ws:
         if path == "/all":
             connections.add(ws)
+        elif path == "/channel":
+            ws.join("secrets", since=environ["QUERY_STRING"] or None)
+            ws.send(str(os.getpid()))
         try:
             for message in ws:
                 if path == "/all":
                     broadcast(connections, message)
+                elif path == "/channel":
+                    publish("secrets", message, history=10)
+                    publish("secrets", message, history=10, compress=False)
                 else:
                     ws.send(message, compress=path != "/plain")
         finally:

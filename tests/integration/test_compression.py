@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from support.chromium import blank_site, chromium_page
 from support.peers import require_module
 from support.server import APPLICATIONS, Server
 from support.websocket_client import RawClient, handshake
+
+import uwsgi_ws
 
 Serve = Callable[..., Server]
 
@@ -80,6 +83,44 @@ def test_many_get_what_was_compressed_once(serve: Serve) -> None:
         assert [each.recv(timeout=LIMIT) for each in (one, two)] == ["ready", "ready"]
         one.send(MESSAGE)
         assert [each.recv(timeout=LIMIT) for each in (one, two)] == [MESSAGE, MESSAGE]
+
+
+def read_message(client: RawClient) -> tuple[bool, str]:
+    """Return whether a message came compressed, and its text."""
+    first, length = client.read(2)
+    payload = client.read(int.from_bytes(client.read(2), "big") if length == 126 else length)
+    is_compressed = bool(first & 0x40)
+    return is_compressed, (zlib.decompress(payload + b"\0\0\xff\xff\x03\0", -15) if is_compressed else payload).decode()
+
+
+@pytest.mark.parametrize("engine", ["pipes", pytest.param("redis", marks=pytest.mark.matrix)])
+def test_what_is_published_as_a_secret_is_compressed_in_no_worker(
+    serve: Serve, request: pytest.FixtureRequest, engine: str, tmp_path: Path
+) -> None:
+    address = str(tmp_path / "channels.sock")
+    options = ["--channel-socket", address]
+    if engine == "redis":
+        address = request.getfixturevalue("redis").url
+        options = ["--channels", address]
+    server = serve(APPLICATION, "--websockets-deflate", "--gevent", "20", "--master", "--processes", "2", *options)
+    with contextlib.ExitStack() as stack:
+        clients: dict[str, RawClient] = {}
+        while len(clients) < 2:
+            client = stack.enter_context(RawClient(server.port))
+            client.shake_hands(handshake("/channel", [OFFER]))
+            clients[read_message(client)[1]] = client
+        first, second = clients.values()
+        first.send_text(MESSAGE)
+        assert [read_message(first) for _ in range(2)] == [(True, MESSAGE), (False, MESSAGE)]
+        assert [read_message(second) for _ in range(2)] == [(True, MESSAGE), (False, MESSAGE)]
+        uwsgi_ws.publish_to(address, "secrets", MESSAGE, history=10, compress=False)
+        uwsgi_ws.publish_to(address, "secrets", MESSAGE.encode(), compress=False)
+        for client in clients.values():
+            assert [read_message(client) for _ in range(2)] == [(False, MESSAGE)] * 2
+        late = stack.enter_context(RawClient(server.port))
+        late.shake_hands(handshake("/channel?oldest", [OFFER]))
+        came = [read_message(late) for _ in range(4)]
+        assert came[:3] == [(True, MESSAGE), (False, MESSAGE), (False, MESSAGE)], "what is kept comes as it was"
 
 
 @CONCURRENCY

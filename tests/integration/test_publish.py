@@ -69,6 +69,8 @@ def test_the_command_publishes(client: RawClient, address: str) -> None:
     client.expect_text("line 1\nline 2\n")
     assert command("--to", address, "--binary", "lobby", "-", stdin=b"\x00\xff") == (0, "")
     client.expect_binary(b"\x00\xff")
+    assert command("--to", address, "--no-compress", "lobby", "a secret") == (0, "")
+    client.expect_text("a secret")
 
 
 def test_the_function_publishes(client: RawClient, address: str) -> None:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What pages write like an option and is none of the server's: what is answered before options are read, the beginning
 #: of all that touch something, and those of `publish`, `ctl` and benchmarks/run.py.
 ELSEWHERE = {"help", "version", "touch-"}
-ELSEWHERE |= {"to", "history"}
+ELSEWHERE |= {"to", "history", "no-compress"}
 ELSEWHERE |= {"code", "json", "limit", "once", "path", "peer", "reason", "token-file", "worker"}
 ELSEWHERE |= {"peers", "pure"}
 

@@ -70,7 +70,14 @@ def accept(
     return request.accept(answer, subprotocol)
 
 
-def publish(channel: str, message: Sendable, *, exclude: Connection | None = None, history: int | None = None) -> None:
+def publish(
+    channel: str,
+    message: Sendable,
+    *,
+    exclude: Connection | None = None,
+    history: int | None = None,
+    compress: bool = True,
+) -> None:
     """Send a message to everyone who is subscribed to a channel, in all workers, and return at once.
 
     From a request, a WebSocket, any greenlet or thread of a worker. Delivery is at most once, in order for each
@@ -82,6 +89,8 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
         exclude: A connection of this worker that does not get it, such as the sender's.
         history: Keep this message, and so many of the channel in all, for those that come back (see ``since`` of
             ``Connection.join``); 0 keeps none. None leaves it to ``--channel-history``.
+        compress: Whether WebSockets that take compressed messages get it so; False for what has secrets in it, or is
+            compressed already.
 
     Raises:
         ChannelError: the message is longer than ``--websockets-max-size``.
@@ -89,7 +98,7 @@ def publish(channel: str, message: Sendable, *, exclude: Connection | None = Non
         TypeError: the message is neither.
     """
     opcode, payload = as_message(message)
-    current_bus().publish(channel, opcode, payload, exclude, history)
+    current_bus().publish(channel, opcode, payload, exclude, history, compress)
 
 
 @overload

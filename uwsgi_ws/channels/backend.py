@@ -70,7 +70,7 @@ class Backend(ABC):
 
         Args:
             channel: Any name.
-            opcode: TEXT or BINARY; or ``PRESENCE``, for a record that is no message.
+            opcode: TEXT or BINARY, ``UNCOMPRESSED`` added or not; or ``PRESENCE``, for a record that is no message.
             payload: The message.
             excluded: What an echo shall tell of who does not get it: the ``id`` of a connection of this process.
         """

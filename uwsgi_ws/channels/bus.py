@@ -30,7 +30,7 @@ from uwsgi_ws.channels.history import Found, History, Kept, Outgoing
 from uwsgi_ws.channels.overflow import GapPolicy, Overflow, Slow
 from uwsgi_ws.channels.positions import MOST_KEPT, Keep
 from uwsgi_ws.channels.presence import Presence
-from uwsgi_ws.channels.records import PRESENCE, encode_name, plain_name
+from uwsgi_ws.channels.records import PRESENCE, UNCOMPRESSED, encode_name, plain_name
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.roster import Change, Member, plain_member
 from uwsgi_ws.channels.subscription import Subscription
@@ -157,6 +157,7 @@ class Bus:
         payload: bytes,
         exclude: Joined | None = None,
         history: int | None = None,
+        compress: bool = True,
     ) -> None:
         """Send a message to all subscribers of a channel.
 
@@ -167,6 +168,7 @@ class Bus:
             exclude: A connection that shall not get it, such as the sender's own.
             history: How many messages of this channel are kept, this one the last; 0 keeps none. None leaves it to the
                 options.
+            compress: Whether WebSockets that take compressed messages get it so.
 
         Raises:
             ChannelError: the message is too large.
@@ -176,6 +178,8 @@ class Bus:
             raise ChannelError(f"message of {len(payload)} bytes, {self._max_message_size} allowed")
         channel = plain_name(channel)
         encode_name(channel)
+        if not compress:
+            opcode += UNCOMPRESSED
         if history is not None or self._keep_for is not None:
             keep = self._kept(channel, history)
             if keep is not None:
@@ -217,6 +221,9 @@ class Bus:
         if opcode == PRESENCE:
             self._presence.take(channel, payload)
             return
+        may_compress = opcode < UNCOMPRESSED
+        if not may_compress:
+            opcode -= UNCOMPRESSED
         delivered = 0
         connections = self._connections.subscribers(channel)
         if excluded:
@@ -226,7 +233,7 @@ class Bus:
         if connections:
             is_timed = len(connections) >= TIMED_FROM
             began_at = monotonic() if is_timed else 0.0
-            prepared = Prepared(opcode, payload)
+            prepared = Prepared(opcode, payload, may_compress)
             for connection, overflow in connections:
                 delivered += connection.offer(prepared, overflow)
             self.stats.count_broadcast(opcode == TEXT, delivered, prepared.size)
@@ -239,7 +246,7 @@ class Bus:
                 subscription.tell_gap(channel)
         if self._encoded.by_channel:
             message = payload.decode() if opcode == TEXT else payload
-            delivered += self._offer_encoded(channel, Outgoing(Published(channel, message)), excluded)
+            delivered += self._offer_encoded(channel, Outgoing(Published(channel, message), may_compress), excluded)
         self.stats.channel_deliveries += delivered
 
     def _deliver_kept(self, message: Kept, excluded: int, /) -> None:

@@ -19,7 +19,7 @@ from gevent.pool import Pool
 from gevent.socket import socket as GeventSocket
 
 from uwsgi_ws.channels.bus import Bus
-from uwsgi_ws.channels.records import COUNT, KEEPING, Decoder, Record
+from uwsgi_ws.channels.records import COUNT, KEEPING, UNCOMPRESSED, Decoder, Record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.net.listeners import Listener
@@ -122,15 +122,18 @@ class ChannelSocket:
     def _publish(self, record: Record) -> None:
         channel, opcode, payload = record
         history = None
-        if opcode > KEEPING:
+        if opcode & KEEPING:
             if len(payload) < COUNT.size:
                 raise ChannelError("not a record: how many messages are kept is missing")
             [history] = COUNT.unpack_from(payload)
             opcode, payload = opcode - KEEPING, payload[COUNT.size :]
+        compress = not opcode & UNCOMPRESSED
+        if not compress:
+            opcode -= UNCOMPRESSED
         if opcode == TEXT and not is_text(payload):
             raise ChannelError("the message is text, but not in UTF-8")
         try:
-            self._bus.publish(channel, opcode, payload, history=history)
+            self._bus.publish(channel, opcode, payload, history=history, compress=compress)
         except ValueError as exc:
             raise ChannelError(str(exc)) from exc
 

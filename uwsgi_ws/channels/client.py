@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 
 from uwsgi_ws.channels.positions import MOST_KEPT, Keep
-from uwsgi_ws.channels.records import COUNT, KEEPING, encode_name, encode_record
+from uwsgi_ws.channels.records import COUNT, KEEPING, UNCOMPRESSED, encode_name, encode_record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 
@@ -24,7 +24,13 @@ _PAUSE = 0.01
 
 
 def publish_to(
-    address: str, channel: str, message: Sendable, *, timeout: float = 5.0, history: int | None = None
+    address: str,
+    channel: str,
+    message: Sendable,
+    *,
+    timeout: float = 5.0,
+    history: int | None = None,
+    compress: bool = True,
 ) -> None:
     """Publish a message on a running server; returns once a worker, or Redis, has it.
 
@@ -35,6 +41,7 @@ def publish_to(
         timeout: Seconds for each step.
         history: Keep this message, and so many of the channel in all. None leaves it to the server; but in Redis keeps
             none, as nobody there knows the server's ``--channel-history``.
+        compress: Whether WebSockets that take compressed messages get it so.
 
     Raises:
         ChannelError: no server listens there or answers in time, this user may not publish there, or the message is
@@ -45,9 +52,9 @@ def publish_to(
     if history is not None and not 0 <= history <= MOST_KEPT:
         raise ValueError(f"a history has 0 to {MOST_KEPT} messages, not {history}")
     if "://" in address:
-        _publish_to_engine(address, channel, message, timeout, history)
+        _publish_to_engine(address, channel, message, timeout, history, compress)
         return
-    opcode, payload = as_message(message)
+    opcode, payload = _marked(message, compress)
     if history is not None:
         opcode, payload = opcode + KEEPING, COUNT.pack(history) + payload
     record = encode_record(encode_name(channel), opcode, payload)
@@ -67,7 +74,15 @@ def publish_to(
         raise ChannelError(f"cannot publish to {address}: {answer.removeprefix('error ') or 'it gave no answer'}")
 
 
-def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float, history: int | None) -> None:
+def _marked(message: Sendable, compress: bool) -> tuple[int, bytes]:
+    """Return the opcode of a record, and the payload."""
+    opcode, payload = as_message(message)
+    return opcode if compress else opcode + UNCOMPRESSED, payload
+
+
+def _publish_to_engine(
+    url: str, channel: str, message: Sendable, timeout: float, history: int | None, compress: bool
+) -> None:
     try:
         from uwsgi_ws.channels.redis.engine import Engine
     except ModuleNotFoundError as exc:
@@ -77,7 +92,7 @@ def _publish_to_engine(url: str, channel: str, message: Sendable, timeout: float
     engine = Engine(url, timeout)
     name = encode_name(engine.prefix) + encode_name(channel)
     try:
-        engine.publish(name, encode(*as_message(message)), Keep(history) if history else None)
+        engine.publish(name, encode(*_marked(message, compress)), Keep(history) if history else None)
     except ChannelError as exc:
         raise ChannelError(f"cannot publish to {engine.name}: {exc}") from exc
 
@@ -120,13 +135,20 @@ def main(argv: Sequence[str]) -> int:
         help="keep it, and so many of the channel in all; without it the server's --channel-history says so, but in "
         "Redis nothing is kept",
     )
+    parser.add_argument("--no-compress", action="store_true", help="to no WebSocket compressed")
     parser.add_argument("channel", metavar="CHANNEL")
     parser.add_argument("message", metavar="MESSAGE", help="the message, or - to read it from standard input")
     arguments = parser.parse_args(argv)
     try:
         payload = sys.stdin.buffer.read() if arguments.message == "-" else arguments.message.encode()
         message = payload if arguments.binary else payload.decode()
-        publish_to(arguments.to, arguments.channel, message, history=arguments.history)
+        publish_to(
+            arguments.to,
+            arguments.channel,
+            message,
+            history=arguments.history,
+            compress=not arguments.no_compress,
+        )
     except (ChannelError, ValueError) as exc:
         print(f"uwsgi_ws: {exc}", file=sys.stderr)
         return 1

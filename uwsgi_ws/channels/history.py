@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from uwsgi_ws.channels.events import Encode, Event, Published
 from uwsgi_ws.channels.positions import LATEST, OLDEST, Position, parse_position
-from uwsgi_ws.channels.records import GAP
+from uwsgi_ws.channels.records import GAP, UNCOMPRESSED
 from uwsgi_ws.protocol.websocket.frames import TEXT
 from uwsgi_ws.protocol.websocket.messages import as_message
 from uwsgi_ws.protocol.websocket.prepared import Prepared
@@ -25,12 +25,17 @@ _log = logging.getLogger("uwsgi_ws.channels")
 
 
 class Outgoing:
-    """An event on its way to clients, encoded once for each way in which applications want it."""
+    """An event on its way to clients, encoded once for each way in which applications want it.
 
-    __slots__ = ("_event", "_prepared")
+    Args:
+        may_compress: Whether clients that take compressed messages get one.
+    """
 
-    def __init__(self, event: Event | None) -> None:
-        self._event = event
+    __slots__ = ("_event", "_may_compress", "_prepared")
+
+    def __init__(self, event: Event, may_compress: bool = True) -> None:
+        self._event: Event | None = event
+        self._may_compress = may_compress
         self._prepared: dict[Encode | None, Prepared | None] | None = None
 
     @property
@@ -53,20 +58,27 @@ class Outgoing:
 
     def _as_it_is(self) -> Prepared | None:
         event = self.event
-        return Prepared(*as_message(event.message)) if isinstance(event, Published) else None
+        return self._prepare(event.message) if isinstance(event, Published) else None
 
     def _encoded(self, encode: Encode) -> Prepared | None:
         event = self.event
         try:
             message = encode(event)
-            return None if message is None else Prepared(*as_message(message))
+            return None if message is None else self._prepare(message)
         except BaseException:  # of the application, in the middle of a delivery: others are to get theirs
             _log.exception("an event of channel %r could not be encoded", event.channel)
             return None
 
+    def _prepare(self, message: str | bytes) -> Prepared:
+        opcode, payload = as_message(message)
+        return Prepared(opcode, payload, self._may_compress)
+
 
 class Kept(Outgoing):
     """A message of a channel that keeps its messages, or a gap in what is kept.
+
+    Args:
+        opcode: As in ``records``.
 
     Attributes:
         channel: Any name.
@@ -80,9 +92,10 @@ class Kept(Outgoing):
     def __init__(self, channel: str, position: Position, opcode: int, payload: bytes) -> None:
         self._event = None
         self._prepared = None
+        self._may_compress = opcode < UNCOMPRESSED
         self.channel = channel
         self.position = position
-        self.opcode = opcode
+        self.opcode = opcode if self._may_compress else opcode - UNCOMPRESSED
         self.payload = payload
 
     @property
@@ -94,7 +107,7 @@ class Kept(Outgoing):
         return self._event
 
     def _as_it_is(self) -> Prepared:
-        return Prepared(self.opcode, self.payload)
+        return Prepared(self.opcode, self.payload, self._may_compress)
 
 
 class Found(NamedTuple):

@@ -29,6 +29,7 @@ __all__ = [
     "OVERHEAD",
     "PACKET_SIZE",
     "PRESENCE",
+    "UNCOMPRESSED",
     "Assembler",
     "Decoder",
     "Record",
@@ -44,7 +45,10 @@ PACKET_SIZE = 4_096
 
 _RECORD = Struct("<BHI")  # opcode, bytes of the name, bytes of the payload
 _PACKET = Struct("<HII")  # the writer's seat, its generation, the reader's generation
-_OPCODES = (1, 2)  # of text and of binary messages (RFC 6455 11.8)
+#: Added to the opcode of a message that no client gets compressed.
+UNCOMPRESSED = 32
+# Of text and of binary messages (RFC 6455 11.8), and of those that are not compressed.
+_OPCODES = (1, 2, UNCOMPRESSED + 1, UNCOMPRESSED + 2)
 #: The opcode of a record that is no message, but says that some of its channel may be missing here. Workers alone write
 #: such records.
 GAP = 0
@@ -66,7 +70,7 @@ BODY_SIZE = PACKET_SIZE - _PACKET.size
 
 
 class Record(NamedTuple):
-    """A published message: opcode 1 for text, in UTF-8, or 2 for binary; or a ``GAP``."""
+    """A published message, of opcode 1 for text in UTF-8, or 2 for binary, perhaps with a flag; or a ``GAP``."""
 
     channel: str
     opcode: int
@@ -118,7 +122,7 @@ def encode_record(name: bytes, opcode: int, payload: bytes) -> bytes:
 
     Args:
         name: Of ``encode_name``.
-        opcode: 1 or 2, as it is or with ``KEEPING`` added; ``GAP``, ``BELL`` or ``PRESENCE``.
+        opcode: 1 or 2, as it is or with ``KEEPING``, ``UNCOMPRESSED`` or both added; ``GAP``, ``BELL`` or ``PRESENCE``.
         payload: Of any length; the reader has a limit.
     """
     return b"".join((_RECORD.pack(opcode, len(name), len(payload)), name, payload))
@@ -189,7 +193,7 @@ class Decoder:
                 opcode, name_size, payload_size = _RECORD.unpack_from(view, begin)
                 if opcode not in self._opcodes:
                     raise ChannelError(f"not a record: opcode {opcode}")
-                if payload_size > self._max_size + (COUNT.size if opcode > KEEPING else 0):
+                if payload_size > self._max_size + (COUNT.size if opcode & KEEPING else 0):
                     raise ChannelError(f"message of {payload_size} bytes, {self._max_size} allowed")
                 name_end = begin + _RECORD.size + name_size
                 end = name_end + payload_size

@@ -13,6 +13,7 @@ from uwsgi_ws.channels.backend import OnGap, OnKept, OnMessage
 from uwsgi_ws.channels.bus import Bus, current_bus, use_bus
 from uwsgi_ws.channels.events import Gap
 from uwsgi_ws.channels.overflow import Overflow
+from uwsgi_ws.channels.records import UNCOMPRESSED
 from uwsgi_ws.channels.subscription import Subscription
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
@@ -94,6 +95,23 @@ def test_what_another_process_publishes_is_delivered_and_not_sent_back(bus: Bus,
     backend.bring("a", BINARY, b"from elsewhere")
     assert [prepared.payload for prepared, _ in websocket.offered] == [b"from elsewhere"]
     assert backend.told == [("subscribe", "a")]
+
+
+def test_what_is_not_to_be_compressed_is_so_here_and_elsewhere(bus: Bus, backend: Backend) -> None:
+    websocket, reader = WebSocket(), Subscription(bus, 1_000)
+    bus.join("a", websocket)
+    reader.join("a")
+    bus.publish("a", TEXT, b"secret", compress=False)
+    bus.publish("a", BINARY, b"open")
+    _, opcode, *_ = next(each[1:] for each in backend.told if each[0] == "publish")
+    assert opcode == TEXT + UNCOMPRESSED
+    backend.bring("a", TEXT + UNCOMPRESSED, b"from afar")
+    assert [(each.opcode, each.may_compress) for each, _ in websocket.offered] == [
+        (TEXT, False),
+        (BINARY, True),
+        (TEXT, False),
+    ]
+    assert [reader.recv(0) for _ in range(3)] == ["secret", b"open", "from afar"]
 
 
 def test_one_may_be_left_out(bus: Bus) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from uwsgi_ws.channels.events import Event, Gap, Published
+from uwsgi_ws.channels.events import Encode, Event, Gap, Published
 from uwsgi_ws.channels.history import History, Kept, Outgoing
 from uwsgi_ws.channels.positions import Position
-from uwsgi_ws.channels.records import GAP
+from uwsgi_ws.channels.records import GAP, UNCOMPRESSED
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 
 
@@ -93,6 +93,17 @@ def test_an_event_is_encoded_once_for_each_function() -> None:
     assert (first.opcode, first.payload, plain.payload) == (TEXT, b"as it is told", "é".encode())
     assert calls == [Published("room", "é", "a-7")]
     assert Kept("room", Position("a", 8), BINARY, b"\xff").event == Published("room", b"\xff", "a-8")
+
+
+@pytest.mark.parametrize("encode", [None, lambda event: event.message])
+@pytest.mark.parametrize("may_compress", [True, False])
+def test_what_is_not_to_be_compressed_is_not_however_it_is_encoded(encode: Encode | None, may_compress: bool) -> None:
+    kept = Kept("room", Position("a", 1), TEXT if may_compress else TEXT + UNCOMPRESSED, b"secret")
+    assert kept.opcode == TEXT
+    for outgoing in (kept, Outgoing(Published("room", "secret"), may_compress)):
+        prepared = outgoing.prepared(encode)
+        assert prepared is not None
+        assert (prepared.opcode, prepared.payload, prepared.may_compress) == (TEXT, b"secret", may_compress)
 
 
 def test_without_a_function_messages_go_as_they_are_and_nothing_else_does() -> None:

@@ -12,6 +12,7 @@ from uwsgi_ws.channels.records import (
     BODY_SIZE,
     OVERHEAD,
     PACKET_SIZE,
+    UNCOMPRESSED,
     Assembler,
     Decoder,
     Record,
@@ -23,7 +24,8 @@ from uwsgi_ws.errors import ChannelError
 
 LIMIT = 1_000
 
-records = st.builds(Record, st.text(st.characters(), max_size=20), st.sampled_from([1, 2]), st.binary(max_size=50))
+MESSAGES = [1, 2, UNCOMPRESSED + 1, UNCOMPRESSED + 2]
+records = st.builds(Record, st.text(st.characters(), max_size=20), st.sampled_from(MESSAGES), st.binary(max_size=50))
 
 
 def encode(record: Record) -> bytes:
@@ -71,7 +73,7 @@ def test_any_bytes_are_records_or_a_documented_error(data: bytes, piece: int) ->
     try:
         for at in range(0, len(data), piece):
             for record in decoder.feed(data[at : at + piece]):
-                assert record.opcode in (1, 2)
+                assert record.opcode in MESSAGES
                 assert len(record.payload) <= LIMIT
     except ChannelError:
         pass

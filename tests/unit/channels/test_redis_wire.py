@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uwsgi_ws.channels.positions import Position
-from uwsgi_ws.channels.records import GAP, PRESENCE
+from uwsgi_ws.channels.records import GAP, PRESENCE, UNCOMPRESSED
 from uwsgi_ws.channels.redis.wire import EXCLUDED_SIZE, KEPT, decode, decode_kept, encode, encode_gap
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
@@ -25,6 +25,13 @@ def test_binary_comes_back(payload: bytes, excluded: bytes) -> None:
     assert decode(encode(BINARY, payload, excluded)) == (BINARY, payload, excluded)
 
 
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@given(st.text().map(str.encode) | st.text().map(str.encode).map(b"\0ws".__add__), MARKS)
+def test_what_is_not_to_be_compressed_comes_back_as_such(opcode: int, payload: bytes, excluded: bytes) -> None:
+    opcode += UNCOMPRESSED
+    assert decode(encode(opcode, payload, excluded)) == (opcode, payload, excluded)
+
+
 def test_text_goes_as_it_is() -> None:
     assert encode(TEXT, b"hello") == b"hello"
 
@@ -40,12 +47,12 @@ def test_what_others_publish_is_a_message_or_refused(data: bytes) -> None:
     except ChannelError:
         assert data.startswith(b"\0ws")
     else:
-        assert opcode in (TEXT, BINARY, GAP, KEPT, PRESENCE)
-        if opcode == TEXT:
+        assert opcode in (TEXT, BINARY, UNCOMPRESSED + TEXT, UNCOMPRESSED + BINARY, GAP, KEPT, PRESENCE)
+        if opcode in (TEXT, UNCOMPRESSED + TEXT):
             payload.decode()
 
 
-@pytest.mark.parametrize("data", [b"\0ws", b"\0wsx", b"\0wst\xff", b"\0wsT", b"\0wsT" + bytes(15)])
+@pytest.mark.parametrize("data", [b"\0ws", b"\0wsx", b"\0wst\xff", b"\0wsu\xff", b"\0wsT", b"\0wsT" + bytes(15)])
 def test_a_head_that_nobody_knows_is_refused(data: bytes) -> None:
     with pytest.raises(ChannelError, match="not a message"):
         decode(data)

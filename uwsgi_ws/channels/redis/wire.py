@@ -1,7 +1,7 @@
 """How a message looks inside Redis; ``docs/channels-on-redis.md`` tells other programs.
 
 Text is published as it is, so that any program reads it and writes it. Whatever that cannot say has a *head*: binary
-messages, those that one connection does not get, those that are kept, gaps, and
+messages, those that one connection does not get, those that are not to be compressed, those that are kept, gaps, and
 records of presence.
 
 Pure: bytes in, messages out.
@@ -10,7 +10,7 @@ Pure: bytes in, messages out.
 from __future__ import annotations
 
 from uwsgi_ws.channels.positions import Position, parse_position
-from uwsgi_ws.channels.records import GAP, PRESENCE
+from uwsgi_ws.channels.records import GAP, PRESENCE, UNCOMPRESSED
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.protocol.plain import is_text
 
@@ -26,25 +26,26 @@ _MAGIC = b"\0ws"  # begins no text of a sensible program
 _BODY = len(_MAGIC) + 1
 #: The opcode of a message that is kept: its payload is for ``decode_kept``.
 KEPT = 4
-_KINDS = {b"t": _TEXT, b"b": _BINARY, b"g": GAP, b"p": PRESENCE, b"k": KEPT}
-_KINDS_EXCLUDING = {b"T": _TEXT, b"B": _BINARY}
+#: The kinds of messages; in capitals, of those that one connection does not get.
+_MESSAGES = {b"t": _TEXT, b"b": _BINARY, b"u": UNCOMPRESSED + _TEXT, b"v": UNCOMPRESSED + _BINARY}
+_KINDS = {**_MESSAGES, b"g": GAP, b"p": PRESENCE, b"k": KEPT}
+_KINDS_EXCLUDING = {kind.upper(): opcode for kind, opcode in _MESSAGES.items()}
+_TEXTS = b"tuTU"
+_KIND_OF = {opcode: kind for kind, opcode in _KINDS.items()}
 
 
 def encode(opcode: int, payload: bytes, excluded: bytes = b"") -> bytes:
     """Return what is published for a message.
 
     Args:
-        opcode: 1 for text, 2 for binary, or ``PRESENCE``.
+        opcode: 1 for text, 2 for binary, ``UNCOMPRESSED`` added or not; or ``PRESENCE``.
         payload: The message.
         excluded: ``EXCLUDED_SIZE`` bytes for the connection that does not get it, if any.
     """
-    if excluded:
-        return b"".join((_MAGIC, b"T" if opcode == _TEXT else b"B", excluded, payload))
-    if opcode == _BINARY:
-        return _MAGIC + b"b" + payload
-    if opcode == PRESENCE:
-        return _MAGIC + b"p" + payload
-    return _MAGIC + b"t" + payload if payload.startswith(_MAGIC) else payload
+    if opcode == _TEXT and not excluded and not payload.startswith(_MAGIC):
+        return payload
+    kind = _KIND_OF[opcode]
+    return b"".join((_MAGIC, kind.upper() if excluded else kind, excluded, payload))
 
 
 def encode_gap() -> bytes:
@@ -71,7 +72,7 @@ def decode(data: bytes) -> tuple[int, bytes, bytes]:
         if opcode is None or len(data) < begin:
             raise ChannelError(f"not a message: it begins with {data[:_BODY]!r}")
     payload = data[begin:]
-    if opcode == _TEXT and not is_text(payload):
+    if kind in _TEXTS and not is_text(payload):
         raise ChannelError("not a message: text that is not in UTF-8")
     return opcode, payload, data[_BODY:begin]
 
