@@ -614,8 +614,8 @@ class Options:
         False,
         aliases=("websocket-deflate-takeover",),
         group="WebSocket",
-        help="Let messages refer to earlier ones of their connection, both ways: less on the wire, and some 32 KiB of "
-        "memory for each connection that has sent and received.",
+        help="Let messages refer to earlier ones of their connection, both ways: less on the wire, and for each "
+        "connection the memory of two windows.",
     )
     websockets_deflate_window: int = option(
         0,

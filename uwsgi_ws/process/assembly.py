@@ -521,7 +521,7 @@ def _make_compressors(options: Options) -> Compressors | None:
         return None
     has_takeover = options.websockets_deflate_takeover
     settings = DeflateSettings(
-        # A connection that keeps a compressor of its own shall not keep 256 KiB.
+        # A connection keeps two windows then, and a compressor is made from one for each message.
         options.websockets_deflate_window or (12 if has_takeover else 15),
         options.websockets_deflate_memory or (5 if has_takeover else 8),
         options.websockets_deflate_level,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import tracemalloc
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.growth import growth
 
 from uwsgi_ws.errors import FrameError
 from uwsgi_ws.protocol.websocket import frames
 from uwsgi_ws.protocol.websocket.deflate import (
+    NAME,
     Agreement,
     Compressors,
+    Deflate,
     DeflateSettings,
     Inflater,
     negotiate,
@@ -236,6 +242,83 @@ def test_a_bomb_costs_no_more_than_the_limit(pieces: int) -> None:
     over = engine(limit=limit)
     over.receive(frame(Client(takeover=False).compress(bytes(limit + 1)), BINARY))
     assert over.cause is not None
+
+
+@pytest.mark.parametrize("settings", [PLAIN, TAKEOVER], ids=["none", "takeover"])
+@pytest.mark.parametrize("fragments", [1, 9])
+def test_a_bomb_takes_no_more_memory_than_its_own_bytes_and_a_largest_message(
+    settings: DeflateSettings, fragments: int
+) -> None:
+    """A thousand times the limit, whole and in fragments, as the first message and after others."""
+    limit = 50_000
+    client = Client(takeover=True)
+    harmless = frame(client.compress(bytes(limit)), BINARY)
+    client.takeover = settings.has_takeover
+    bomb = client.compress(bytes(1_000 * limit))
+    assert len(bomb) < 1_000 * limit / 900
+    cuts = [number * len(bomb) // fragments for number in range(fragments + 1)]
+    pieces = [
+        frame(bomb[begin:end], BINARY if not begin else 0, fin=end == len(bomb), rsv1=not begin)
+        for begin, end in pairwise(cuts)
+    ]
+    connection = engine(settings, limit)
+
+    def peak_of(*data: bytes) -> int:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            for each in data:
+                connection.receive(each)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    connection.receive(harmless)
+    assert connection.messages.popleft() == (BINARY, bytes(limit))
+    # A few copies: of what came, while it is unmasked and cut; of what it stands for, while zlib's pieces are joined.
+    assert peak_of(*pieces) < 4 * (len(bomb) + limit)
+    assert connection.cause is not None
+    assert connection.cause.close_code == 1009
+
+
+@pytest.mark.parametrize(("settings", "most"), [(PLAIN, 64), (TAKEOVER, 2 * 4_096 + 512)], ids=["none", "takeover"])
+def test_a_connection_keeps_two_windows_with_takeover_and_nothing_without(settings: DeflateSettings, most: int) -> None:
+    offer = "permessage-deflate; client_max_window_bits"
+    client = Client(takeover=settings.has_takeover)
+    agreement = negotiate({"HTTP_SEC_WEBSOCKET_EXTENSIONS": offer}, settings)
+    assert agreement is not None
+    compressors = Compressors(settings)
+    message = frame(client.compress(b"of thirty bytes, many of them " * 500))
+
+    def talk() -> Deflate:
+        connection = WebSocket(1 << 20, deflate=compressors.deflate(agreement))
+        connection.receive(message)
+        connection.encode(*connection.messages.popleft())
+        assert connection.deflate is not None
+        return connection.deflate
+
+    talk()
+    tracemalloc.start()
+    try:
+        kept = [talk() for _ in range(50)]
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / len(kept) < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_offers_take_linear_time() -> None:
+    def check(size: int) -> None:
+        for value in (
+            NAME + "".join(f";a{number:x}" for number in range(size // 6)),
+            f"{NAME};a=1," * (size // 24),
+            NAME + ";" + " " * size + "=",
+            NAME + '; a="' + "b" * size,
+            "," * size,
+        ):
+            agreed(value)
+
+    assert growth(check, 20_000, 320_000) < 40
 
 
 def test_no_more_is_inflated_than_is_allowed() -> None:
