@@ -9,6 +9,9 @@ connections = set()
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
+    if "HTTP_UPGRADE" not in environ:
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [b"<!doctype html><title>a page</title>"]
     with accept(environ) as ws:
         if path == "/all":
             connections.add(ws)

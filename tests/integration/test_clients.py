@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +12,8 @@ from typing import Any
 
 import pytest
 from support.chromium import blank_site, chromium_page
-from support.peers import missing, require_module, require_program
+from support.node import folder_with_ws, node_sees
+from support.peers import require_module, require_program
 from support.server import EXAMPLES, Server
 
 SEED = """\
@@ -120,36 +119,12 @@ def node_ws(url: str, messages: list[str], code: int, reason: str, tmp_path: Pat
     return node_conversation([node], url, messages, code, reason, {"WS_FOLDER": str(folder)})
 
 
-def folder_with_ws(node: str, tmp_path: Path) -> Path:
-    """Return a folder from which Node finds the package: the current one, or a new one that npm fills."""
-    here = Path.cwd()
-    if subprocess.run([node, "-e", "require('ws')"], cwd=here, capture_output=True, timeout=LIMIT).returncode == 0:
-        return here
-    folder = tmp_path.parent / "npm-ws"  # shared by the tests of this run
-    if not (folder / "node_modules" / "ws").is_dir():
-        npm = require_program("npm")
-        folder.mkdir(exist_ok=True)
-        command = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--no-save", "ws@8"]
-        install = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50)
-        if install.returncode != 0:
-            missing(f"npm cannot install ws: {install.stderr.strip()}")
-    return folder
-
-
 def node_conversation(
     command: list[str], url: str, messages: list[str], code: int, reason: str, env: dict[str, str]
 ) -> Conversation:
-    script = Path(__file__).parents[1] / "support" / "node_client.mjs"
-    run = subprocess.run(
-        [*command, str(script), url, str(code), reason],
-        input=json.dumps(messages),
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
-    assert run.stdout, f"the Node client said nothing; its stderr: {run.stderr}"
-    return Conversation(**json.loads(run.stdout))
+    seen = node_sees(command, url, messages, code, reason, env)
+    del seen["extensions"]
+    return Conversation(**seen)
 
 
 def chromium(url: str, messages: list[str], code: int, reason: str, tmp_path: Path) -> Conversation:

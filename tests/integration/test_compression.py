@@ -7,16 +7,21 @@ import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.carriers import CARRIERS
 from support.chromium import blank_site, chromium_page
-from support.peers import require_module
+from support.node import folder_with_ws, node_sees
+from support.peers import require_module, require_program
 from support.server import APPLICATIONS, Server
+from support.tls import Authority, https
 from support.websocket_client import RawClient, handshake
 
 import uwsgi_ws
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 Serve = Callable[..., Server]
 
@@ -45,24 +50,70 @@ def test_messages_come_back_as_they_were(serve: Serve, concurrency: list[str], t
         assert [connection.recv(timeout=LIMIT) for _ in MESSAGES] == MESSAGES
 
 
+TEXTS = [message for message in MESSAGES if isinstance(message, str)]
+BROWSE = """
+    ([url, messages]) => new Promise((resolve) => {
+        const echoes = [], socket = new WebSocket(url);
+        socket.onopen = () => messages.forEach(message => socket.send(message));
+        socket.onmessage = ({data}) => { echoes.push(data); if (echoes.length == messages.length) socket.close(); };
+        socket.onclose = ({code}) => resolve({echoes, code, extensions: socket.extensions});
+    })
+"""
+
+
+@pytest.mark.matrix
+@CONCURRENCY
 @TAKEOVER
-def test_a_browser_does_as_well(serve: Serve, takeover: list[str]) -> None:
-    server = serve(APPLICATION, "--websockets-deflate", *takeover, "--gevent", "10")
-    texts = [message for message in MESSAGES if isinstance(message, str)]
-    script = """
-        ([url, messages]) => new Promise((resolve) => {
-            const echoes = [], socket = new WebSocket(url);
-            socket.onopen = () => messages.forEach(message => socket.send(message));
-            socket.onmessage = ({data}) => { echoes.push(data); if (echoes.length == messages.length) socket.close(); };
-            socket.onclose = ({code}) => resolve({echoes, code, extensions: socket.extensions});
-        })
-    """
-    with blank_site() as address, chromium_page() as page:
-        page.goto(address)
-        seen: dict[str, Any] = page.evaluate(script, [server.ws_url(), texts])
-    assert seen["echoes"] == texts
+def test_node_s_ws_does_as_well(serve: Serve, concurrency: list[str], takeover: list[str], tmp_path: Path) -> None:
+    node = require_program("node")
+    env = {"WS_FOLDER": str(folder_with_ws(node, tmp_path))}
+    server = serve(APPLICATION, "--websockets-deflate", *takeover, *concurrency)
+    seen = node_sees([node], server.ws_url(), TEXTS, 1000, "", env)
+    assert seen["echoes"] == TEXTS
+    assert (seen["code"], seen["clean"]) == (1000, True)
+    assert seen["extensions"] == "permessage-deflate"
+
+
+def browse(page: Page, url: str) -> None:
+    """Have a browser talk to a server."""
+    seen: dict[str, Any] = page.evaluate(BROWSE, [url, TEXTS])
+    assert seen["echoes"] == TEXTS
     assert seen["code"] == 1005
     assert seen["extensions"].startswith("permessage-deflate")
+
+
+@pytest.mark.matrix
+def test_a_browser_does_as_well_over_http1_and_behind_nginx(serve: Serve, tmp_path: Path) -> None:
+    options = ["--websockets-deflate", "--websockets-ping-freq", "0.3", "--websockets-pong-tolerance", "10"]
+
+    def start(*more: str) -> Server:
+        return serve(APPLICATION, *options, *more)
+
+    with contextlib.ExitStack() as stack:
+        urls = []
+        for takeover in ([], ["--websockets-deflate-takeover"]):
+            urls += [serve(APPLICATION, *options, *takeover, *way).ws_url() for way in (["--threads", "5"], [])]
+        for carry in CARRIERS:
+            if carry.__name__.startswith("nginx"):
+                (folder := tmp_path / carry.__name__).mkdir()
+                host, port = stack.enter_context(carry(start, folder)).address
+                urls.append(f"ws://{host}:{port}/")
+        assert len(urls) == 6
+        page = stack.enter_context(chromium_page())
+        page.goto(stack.enter_context(blank_site()))
+        for url in urls:
+            browse(page, url)
+
+
+@pytest.mark.matrix
+@TAKEOVER
+def test_a_browser_does_as_well_over_http2(serve: Serve, takeover: list[str], tmp_path: Path) -> None:
+    program = https(Authority(tmp_path).issue())
+    server = serve(APPLICATION, "--websockets-deflate", *takeover, "--gevent", "10", program=program)
+    with chromium_page(ignore_https_errors=True) as page:
+        page.goto(f"https://127.0.0.1:{server.port}/")
+        browse(page, f"wss://127.0.0.1:{server.port}/")
+    server.wait_for_log(r"\(HTTP/2\.0 200\) .* websocket: received")
 
 
 def test_clients_that_do_not_ask_for_it_are_served_as_ever(serve: Serve) -> None:
@@ -107,7 +158,7 @@ def test_what_is_published_as_a_secret_is_compressed_in_no_worker(
         clients: dict[str, RawClient] = {}
         while len(clients) < 2:
             client = stack.enter_context(RawClient(server.port))
-            client.shake_hands(handshake("/channel", [OFFER]))
+            client.shake_hands(handshake("/channel?latest", [OFFER]))
             clients[read_message(client)[1]] = client
         first, second = clients.values()
         first.send_text(MESSAGE)
@@ -137,7 +188,7 @@ def test_a_bomb_ends_its_own_connection(serve: Serve, concurrency: list[str]) ->
         assert other.recv(timeout=LIMIT) == "still here"
 
 
-@pytest.mark.parametrize("way", ["http1", "tls", "http2", "uwsgi"])
+@pytest.mark.parametrize("way", ["http1", "tls", "http2", "uwsgi", "nginx_uwsgi_pass", "nginx_proxy_pass"])
 def test_what_goes_over_the_wire_is_short(serve: Serve, tmp_path: Path, way: str) -> None:
     (carry,) = (each for each in CARRIERS if each.__name__ == way)
 

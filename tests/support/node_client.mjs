@@ -19,5 +19,5 @@ socket.addEventListener("message", ({ data }) => {
 });
 socket.addEventListener("error", ({ message }) => console.error(`error: ${message}`));
 socket.addEventListener("close", ({ code, reason, wasClean }) => {
-  console.log(JSON.stringify({ echoes, code, reason, clean: wasClean }));
+  console.log(JSON.stringify({ echoes, code, reason, clean: wasClean, extensions: socket.extensions }));
 });
