@@ -74,8 +74,9 @@ _BITE = 16_384
 #: Frames that cost work and carry nothing; as nghttp2 limits resets, the most of them that a browser has been seen to
 #: need (closing a page full of streams) being far below.
 _BURST, _RATE = 1_000, 33
-#: WINDOW_UPDATEs that each DATA frame of ours may be answered with: stream and connection.
-_UPDATES_PER_FRAME = 2
+#: WINDOW_UPDATEs that each DATA frame of ours may be answered with: stream and connection. A client whose buffers are
+#: smaller than the frame, such as haproxy's, answers each part of it: one more for so many bytes.
+_UPDATES_PER_FRAME, _BYTES_PER_UPDATE = 2, 4_096
 #: Seconds without a request after which a client that came while the server was stopping is told to go elsewhere.
 _SILENCE_WHILE_STOPPING = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
@@ -622,7 +623,7 @@ class Http2Front(Receiver):
         for start in range(0, len(data), size):
             piece = data[start : start + size]
             self._h2.send_data(stream.number, piece, end_stream=is_end and start + size >= len(data))
-            self._budget.earn(_UPDATES_PER_FRAME)
+            self._budget.earn(_UPDATES_PER_FRAME + len(piece) // _BYTES_PER_UPDATE)
         self._flush()
 
     def charge_crumb(self) -> None:
