@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance bench wheel wheels clean
+.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -67,13 +67,18 @@ go:
 	for folder in $(GO_FOLDERS); do (cd $$folder && go vet ./... && go test -race ./...) || exit 1; done
 	cd uwsgi_ws/companions/go && go test -run '^$$' -fuzz FuzzRecords -fuzztime 5s .
 
-# All of the Autobahn suite's cases but compression, and a sample of those; stricter than the suite itself.
-COMPRESSED = 12.1.3 12.1.10 12.2.10 12.4.5 13.1.3 13.3.4 13.4.4 13.5.4 13.6.4
+# All of the Autobahn suite's cases, and requests that must get their answer, bad ones and good ones: stricter than the
+# suites themselves. ARGS=--sample leaves out most of the cases of compression, which take minutes.
 compliance: $(VENV)/.installed-dev
-	$(BIN)/python tests/compliance/autobahn.py
-	$(BIN)/python tests/compliance/autobahn.py --compression alone $(COMPRESSED)
-	$(BIN)/python tests/compliance/autobahn.py --compression takeover $(COMPRESSED)
+	$(BIN)/python tests/compliance/autobahn.py $(ARGS)
+	$(BIN)/python tests/compliance/http11probe.py
+	$(BIN)/python tests/compliance/valid_requests.py
 	$(BIN)/python tests/compliance/http2.py
+	@echo "compliance: the Autobahn suite, Http11Probe, the valid requests and HTTP/2 are as they must be"
+
+# The suite in every way to the server: TLS, HTTP/2, behind nginx, and more; pass --way NAME for one. Some 40 minutes.
+compliance-matrix: $(VENV)/.installed-dev
+	$(BIN)/python tests/compliance/autobahn.py --mode plain --mode alone --mode takeover $(or $(ARGS),--way all)
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py all

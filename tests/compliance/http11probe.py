@@ -27,11 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from targets import OWN, Address, add_targets, reached
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from targets import OWN, Address, add_targets, reached  # noqa: E402  # found only after the line above
-
 PATIENCE = 5.0  # seconds without a response until it counts as silence; the project's
 SETTLING = 0.3  # seconds of quiet behind a response's head; the project's 0.15 is little for a machine with other work
 AT_ONCE = 12
@@ -306,7 +304,7 @@ def report(target: str, results: Sequence[Result]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", metavar="NAME", nargs="+", default=[], help="parts of ids or categories")
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a part of ids or categories")
     add_targets(parser)
     arguments = parser.parse_args()
     return 0 if all([report(target, probe(target, arguments.only)) for target in arguments.targets]) else 1

@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent))
 
-from targets import Address, add_targets, reached  # noqa: E402  # isort: skip  # it lets support be found
-
-from support.http_client import HttpClient, Response  # noqa: E402
+from support.http_client import HttpClient, Response  # noqa: E402  # a script finds it only after the line above
 from support.websocket_client import CLOSE, PING, TEXT, RawClient, close_frame, text  # noqa: E402
+from targets import Address, add_targets, reached  # noqa: E402
 
 PATIENCE = 5.0  # seconds for any one wait
 AT_ONCE = 8
@@ -198,8 +197,8 @@ def report(target: str, outcomes: Sequence[Outcome]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", metavar="NAME", nargs="+", default=[], help="parts of ids")
-    parser.add_argument("--lacks", nargs="+", default=[], choices=["websocket", "static", "application"])
+    parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a part of ids")
+    parser.add_argument("--lacks", action="append", default=[], choices=["websocket", "static", "application"])
     add_targets(parser)
     arguments = parser.parse_args()
     targets = arguments.targets
