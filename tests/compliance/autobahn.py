@@ -39,7 +39,7 @@ from support.tls import Authority  # noqa: E402
 
 GOOD = ("OK", "INFORMATIONAL")
 LIMIT = 3600.0  # seconds for one run of the suite
-AT_ONCE = 2  # cases
+AT_ONCE = 4  # cases
 
 # Group 9 sends messages of 16 MiB.
 OPTIONS = ("--websockets-max-size", "17000", "--disable-logging")
