@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean
+.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean garden
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -36,10 +36,17 @@ MESSAGES ?= 10000
 chaos: $(VENV)/.installed-test
 	$(BIN)/python tests/chaos/run.py --messages $(MESSAGES) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
-# Inputs that nobody has thought of, for each of our parsers; SECONDS are shared among them, and TARGET=frames is for one.
+# How long fuzz and garden go on.
 SECONDS ?= 60
+
+# Inputs that nobody has thought of, for each of our parsers; SECONDS are shared among them, and TARGET=frames is for one.
 fuzz: $(VENV)/.installed-fuzz
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(if $(TARGET),--target $(TARGET)) $(ARGS)
+
+# Odd requests at us, at other servers, and at us behind proxies: do all find the same end? ARGS="--table FILE" writes
+# what came of each; those in Python have an environment of their own.
+garden: $(VENV)/.installed-test $(VENV)/garden/.installed
+	$(BIN)/python tests/garden/run.py --environment $(VENV)/garden --seconds $(SECONDS) $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
@@ -128,6 +135,11 @@ $(VENV)/.installed-libraries: $(BIN)/python setup.cfg pyproject.toml $(HOT) test
 
 $(VENV)/.installed-fuzz: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,fuzz,[fuzz])
+
+$(VENV)/garden/.installed: $(BIN)/python tests/garden/requirements.txt
+	$(PYTHON) -m venv $(VENV)/garden
+	$(VENV)/garden/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/garden/requirements.txt
+	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])
