@@ -12,7 +12,7 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean garden
+.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean garden mutants
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -47,6 +47,11 @@ fuzz: $(VENV)/.installed-fuzz
 # what came of each; those in Python have an environment of their own.
 garden: $(VENV)/.installed-test $(VENV)/garden/.installed
 	$(BIN)/python tests/garden/run.py --environment $(VENV)/garden --seconds $(SECONDS) $(ARGS)
+
+# Changes in one file of protocol/, and which of them no test sees; FILE="one another", some minutes each.
+FILE ?= uwsgi_ws/protocol/websocket/frames.py
+mutants: $(VENV)/.installed-mutants
+	$(BIN)/python tests/mutants/run.py $(ARGS) $(FILE)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
@@ -140,6 +145,9 @@ $(VENV)/garden/.installed: $(BIN)/python tests/garden/requirements.txt
 	$(PYTHON) -m venv $(VENV)/garden
 	$(VENV)/garden/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/garden/requirements.txt
 	@touch $@
+
+$(VENV)/.installed-mutants: $(BIN)/python setup.cfg pyproject.toml $(HOT)
+	$(call install,test the tests,[mutants])
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])

@@ -87,7 +87,7 @@ class End:
         before = dict(variables)
         is_believed = self.proxies.settle(variables)
         if not is_believed:
-            assert not [name for name in variables if name.startswith("HTTP_X_FORWARDED_")]
+            assert not {f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "HOST", "PORT", "PROTO", "SSL")} & set(variables)
         url = self.redirect.https_url(variables, "8443" if settings & 4 else "")
         assert url is None or (url.isascii() and url.isprintable() and " " not in url)
         return before, strict, lenient, call.accept_value(key), chosen, origins, is_believed, variables, url

@@ -29,6 +29,30 @@ MAY_BE_SENT = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 # Headers received
 
 
+def test_only_the_first_frame_of_a_message_may_be_compressed_and_only_by_agreement() -> None:
+    """RFC 7692 6: RSV1, and no other reserved bit."""
+    for opcode, rsv, fin in itertools.product(range(16), range(8), (0, 0x80)):
+        header = bytes((fin | rsv << 4 | opcode, 0x80)) + b"mask"
+        is_right = rsv == 0 or (rsv == 4 and opcode in (frames.TEXT, frames.BINARY))
+        is_known = opcode in frames.NAMES and (fin or opcode < frames.CLOSE)
+        if is_right and is_known:
+            found = frames.parse_header(header, 0, takes_compressed=True)
+            assert found == (bool(fin), opcode, 0, b"mask", 6, rsv == 4)
+        else:
+            with pytest.raises(FrameError):
+                frames.parse_header(header, 0, takes_compressed=True)
+        if rsv:
+            with pytest.raises(FrameError):
+                frames.parse_header(header, 0)
+
+
+@pytest.mark.parametrize("opcode", [frames.TEXT, frames.BINARY])
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_the_header_of_a_compressed_message_is_a_plain_one_with_rsv1(opcode: int, length: int) -> None:
+    plain, compressed = frames.encode_header(opcode, length), frames.encode_compressed_header(opcode, length)
+    assert compressed == bytes((plain[0] | 0x40,)) + plain[1:]
+
+
 @pytest.mark.parametrize("length", BOUNDARIES)
 @pytest.mark.parametrize("opcode", DATA)
 @pytest.mark.parametrize("fin", [True, False])

@@ -1,0 +1,165 @@
+"""Changes a file of the protocol in one place after the other, and counts the changes that no test sees.
+
+``make mutants FILE=uwsgi_ws/protocol/websocket/frames.py``. mutmut makes the changes (mutants), in a copy of the pure
+build, and runs those tests that reach them. A mutant that survives shows a place that no test asserts. Two kinds are no
+such places, and stand outside of the score: those which change only the words of a message, and those in
+``equivalent.json``, which change nothing that anybody can see; each has its reason there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+COPY = ROOT / "build" / "mutants"
+EQUIVALENT = HERE / "equivalent.json"
+PROTOCOL = "tests/unit/protocol"
+
+#: Tests of a file, where it is not only the one of its name.
+TESTS = {
+    "websocket/engine": ("engine", "lenient", "transcript", "messages", "deflate"),
+    "websocket/frames": ("frames", "lenient", "transcript"),
+    "websocket/messages": ("messages", "engine"),
+    "websocket/masking": ("speed",),
+    "http/http2": ("http2_heads",),
+    "http/grammar": ("grammar", "check_head"),
+    "http/cgi": ("cgi", "http1", "http2_heads"),
+}
+#: Fewer examples, and the same each time.
+PROFILE = """
+settings.register_profile("mutants", deadline=None, max_examples=15, derandomize=True, database=None)
+settings.load_profile("mutants")
+"""
+CONFIGURATION = """
+[mutmut]
+source_paths = {file}
+also_copy =
+    uwsgi_ws
+    tests
+do_not_mutate_patterns =
+    raise \\w+\\(f?"[^"]*"\\)
+pytest_add_cli_args =
+    -p
+    no:cacheprovider
+    -k
+    not memory_is_bounded and not time_is_linear and not linear_time and not no_more_memory
+pytest_add_cli_args_test_selection =
+{tests}
+"""
+CHILDREN = "3"
+KILLED = (1, 3, 24, 36, 152, 255, -24, -9, -11)
+UNSEEN = (0, 5, 33)  # survived, or reached by no test
+#: Words: a literal that has a blank between two of them.
+WORDS = re.compile(r'f?"[^"]*[\w}],? [\w{][^"]*"')
+
+
+class Survivor(NamedTuple):
+    """A mutant that no test has seen: where, and what it changes."""
+
+    function: str
+    old: str
+    new: str
+
+    @property
+    def is_default(self) -> bool:
+        """Whether only the byte order's name is gone, and it is what Python takes where none is named (from 3.11)."""
+        return self.old.replace('"big"', "") == self.new
+
+    @property
+    def is_wording(self) -> bool:
+        old, new = WORDS.sub("TEXT", self.old), WORDS.sub("TEXT", self.new)
+        return "TEXT" in old and new in (old, old.replace("TEXT", "None", 1))
+
+
+def tests_of(file: Path) -> list[str]:
+    room = file.parts[-2]
+    names = TESTS.get(f"{room}/{file.stem}", (file.stem,))
+    return [f"{PROTOCOL}/{room}/test_{name}.py" for name in names]
+
+
+def make_copy(file: Path) -> None:
+    """Put the Python build and its tests where mutmut may change them."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    skipped = shutil.ignore_patterns(
+        "*.so", "*.c", "*.pyx", "*.pxd", "__pycache__", "applications", "integration", "corpus"
+    )
+    for name in ("uwsgi_ws", "tests"):
+        shutil.copytree(ROOT / name, COPY / name, ignore=skipped)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, COPY)
+    # What examples cost is nothing here, but that they are the same ones is.
+    with open(COPY / "tests" / "conftest.py", "a") as conftest:
+        conftest.write(PROFILE)
+    tests = "\n".join(f"    {test}" for test in tests_of(file))
+    (COPY / "setup.cfg").write_text(CONFIGURATION.format(file=file, tests=tests))
+
+
+def mutmut(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "UWSGI_WS_PURE_PYTHON": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    return subprocess.run(command, cwd=COPY, env=environ, capture_output=True, text=True, check=False)
+
+
+def survivor(name: str) -> Survivor:
+    """Return what a mutant changes."""
+    shown = mutmut("show", name).stdout.splitlines()
+    changed = {"-": "", "+": ""}
+    for line in shown:
+        if line[:1] in changed and not line.startswith(("---", "+++")):
+            changed[line[0]] = f"{changed[line[0]]} {line[1:].strip()}".strip()
+    function = re.sub(r"__mutmut_\d+$", "", name).rpartition(".")[2]
+    return Survivor(re.sub("^x_?|ǁ", " ", function).strip().replace(" ", "."), changed["-"], changed["+"])
+
+
+def judge(file: Path, *, is_shown: bool) -> bool:
+    """Mutate one file; print a line, and what survives."""
+    make_copy(file)
+    done = mutmut("run", "--max-children", CHILDREN)
+    record = COPY / "mutants" / f"{file}.meta"
+    if not record.exists():
+        print(done.stdout[-3_000:], done.stderr[-3_000:], file=sys.stderr)
+        raise SystemExit(f"{file}: mutmut has not run")
+    codes: dict[str, int | None] = json.loads(record.read_text())["exit_code_by_key"]
+    unknown = [name for name, code in codes.items() if code not in (*KILLED, *UNSEEN)]
+    if unknown:
+        print(done.stdout[-3_000:], file=sys.stderr)
+        raise SystemExit(f"{file}: {len(unknown)} mutants were not judged, such as {unknown[0]}: {codes[unknown[0]]}")
+    listed = json.loads(EQUIVALENT.read_text()).get(str(file), [])
+    known = {(each["function"], each["old"], each["new"]) for each in listed}
+    killed = sum(code in KILLED for code in codes.values())
+    left = [survivor(name) for name, code in codes.items() if code in UNSEEN]
+    wording = [each for each in left if each.is_wording]
+    equivalent = [each for each in left if each in known or each.is_default]
+    others = [each for each in left if not each.is_wording and each not in equivalent]
+    scored = killed + len(others)
+    score = 100 * killed / scored if scored else 100.0
+    print(
+        f"{file}: {len(codes)} mutants, {killed} killed, {len(equivalent)} equivalent, {len(wording)} of words only, "
+        f"{len(others)} survive: {score:.1f} %",
+        flush=True,
+    )
+    if is_shown:
+        print(json.dumps([each._asdict() for each in others], indent=1, ensure_ascii=False))
+    return score >= 90
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--show", action="store_true", help="say what survives")
+    parser.add_argument("files", nargs="+", type=Path, help="such as uwsgi_ws/protocol/websocket/frames.py")
+    options = parser.parse_args()
+    good = [judge(file, is_shown=options.show) for file in options.files]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
