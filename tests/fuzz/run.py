@@ -137,7 +137,7 @@ def measure(target: str, *, by_input: bool = False) -> None:
         return
     lines: dict[str, Any] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        if str(path) in meter.get_data().measured_files():
+        if str(path) in meter.get_data().measured_files() or path.is_relative_to(PACKAGE / "protocol"):
             _, statements, _, missing, _ = meter.analysis2(str(path))
             lines[str(path.relative_to(PACKAGE).with_suffix(""))] = [statements, missing]
     print(json.dumps(lines))
@@ -210,10 +210,6 @@ def of_protocol(by_target: dict[str, dict[str, tuple[set[int], set[int]]]]) -> d
             if name.startswith("protocol/"):
                 known = together.get(name)
                 together[name] = statements, missing if known is None else missing & known[1]
-    for path in (PACKAGE / "protocol").rglob("*.py"):
-        name = str(path.relative_to(PACKAGE).with_suffix(""))
-        if name not in together and path.stem not in ("__init__", "masking"):
-            together[name] = ({1}, {1})  # nobody imports it
     return together
 
 

@@ -51,6 +51,7 @@ class End:
         self.engine = build.module("protocol.websocket.engine")
         self.deflate = build.module("protocol.websocket.deflate")
         self.speed = build.module("protocol.websocket.speed")
+        self.masking = build.module("protocol.websocket.masking")
         self.boundary = build.module("protocol.websocket.boundary")
         self.compressors = self.deflate.Compressors(self.deflate.DeflateSettings())
 
@@ -116,6 +117,9 @@ class End:
         return messages, output, ended, state, finished, cause, engine.has_unmasked
 
     def check_boundary(self, data: bytes, pieces: Iterable[bytes]) -> None:
+        """What only passes bytes on, and what unmasks them, depend on no cut either."""
+        masker = self.masking.Masker(data[:4].ljust(4, b"\0"))
+        assert b"".join(map(masker.process, pieces)) == self.speed.unmask(data[:4].ljust(4, b"\0"), data)
         whole, cut = self.boundary.FrameBoundary(), self.boundary.FrameBoundary()
         whole.follow(data)
         for piece in pieces:

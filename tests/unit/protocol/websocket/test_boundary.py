@@ -33,9 +33,10 @@ def test_each_frame_ends_where_its_length_says(size: int, masked: bool) -> None:
         boundary.follow(bytes((byte,)))
     boundary.follow(data[20:])
     assert boundary.is_here
+    assert FrameBoundary().follow_frame(data + data) == len(data)
     boundary.follow(data[:-1])
     assert not boundary.is_here
-    assert not boundary.has_close
+    assert boundary.has_close is False
 
 
 @given(

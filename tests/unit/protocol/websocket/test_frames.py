@@ -38,6 +38,8 @@ def test_only_the_first_frame_of_a_message_may_be_compressed_and_only_by_agreeme
         if is_right and is_known:
             found = frames.parse_header(header, 0, takes_compressed=True)
             assert found == (bool(fin), opcode, 0, b"mask", 6, rsv == 4)
+            unmasked = frames.parse_header(header[:1] + b"\0", 0, takes_unmasked=True, takes_compressed=True)
+            assert unmasked == (bool(fin), opcode, 0, bytes(4), 2, rsv == 4)
         else:
             with pytest.raises(FrameError):
                 frames.parse_header(header, 0, takes_compressed=True)
