@@ -454,14 +454,18 @@ def envoy(start: Start, folder: Path) -> Iterator[Carrier]:
         yield Carrier(server, address, patience=SILENCE, tells_client=False)
 
 
+#: Global options: nothing beside the site, and nothing outside of the folder.
+CADDY = "{\ndefault_bind 127.0.0.1\nadmin off\npersist_config off\nstorage file_system .\n}\n"
+
+
 @carrier
 def caddy(start: Start, folder: Path) -> Iterator[Carrier]:
     name = "Caddyfile"
     program = require_program("caddy")
     server, where = backend(start, name)
     port = free_port()
-    text = deployed(name, {"\n:80 ": f"\nhttp://127.0.0.1:{port} ", BACKEND + " {": where + " {"})
-    (folder / name).write_text("{\nadmin off\n}\n" + text)
+    text = deployed(name, {"\n:80 ": f"\n:{port} ", BACKEND + " {": where + " {"})
+    (folder / name).write_text(CADDY + text)
     with running([program, "run", "--config", name, "--adapter", "caddyfile"], port, folder) as address:
         yield Carrier(server, address, tells_client=False)
 

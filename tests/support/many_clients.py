@@ -33,19 +33,26 @@ class ManyClients:
     Args:
         path: The path of the echo.
         talkers: How many of them send a message, and the next one whenever the last has come back.
+        may_be_refused: Another answer to an opening handshake than 101, or none, is counted. Else it is a failure.
 
     Attributes:
         codes: Close codes that came, by number of connections; 1006 counts ends without one.
         closed: Close frames that came, by client, whatever its connection.
         refused: Connections that could not be made.
+        answers: Answers to opening handshakes other than 101, by status; 0 counts ends without one.
+        away: Seconds that clients were without an open connection, after each close frame.
         opened_at: Monotonic times at which handshakes were completed.
         echoes: Messages that came back.
     """
 
-    def __init__(self, port: int, size: int, path: str = "/", talkers: int = 20) -> None:
+    def __init__(
+        self, port: int, size: int, path: str = "/", talkers: int = 20, *, may_be_refused: bool = False
+    ) -> None:
         self.codes: Counter[int] = Counter()
         self.closed: Counter[int] = Counter()
         self.refused = 0
+        self.answers: Counter[int] = Counter()
+        self.away: list[float] = []
         self.echoes = 0
         self._looks = 0  # at all connections
         self.opened_at: list[float] = []
@@ -53,6 +60,8 @@ class ManyClients:
         self._address = ("127.0.0.1", port)
         self._handshake = handshake(path)
         self._talkers = talkers
+        self._may_be_refused = may_be_refused
+        self._left_at: dict[int, float] = {}
         self._selector = selectors.DefaultSelector()
         self._missing = deque(range(size))  # those that are to connect
         self._shaking = 0
@@ -112,7 +121,9 @@ class ManyClients:
         except ConnectionError:
             data = b""
         if not data:
-            if client.state != _CLOSING:
+            if client.state == _SHAKING and self._may_be_refused:
+                self.answers[0] += 1
+            elif client.state != _CLOSING:
                 self.codes[1006] += 1
             self._drop(client)
             return
@@ -121,11 +132,17 @@ class ManyClients:
             head, end, rest = client.buffer.partition(b"\r\n\r\n")
             if not end:
                 return
+            if self._may_be_refused and not head.startswith(b"HTTP/1.1 101 "):
+                self.answers[int(head[9:12])] += 1
+                self._drop(client)
+                return
             assert head.startswith(b"HTTP/1.1 101 "), head
             client.state, client.buffer = _OPEN, rest
             self._shaking -= 1
             self.open += 1
-            self.opened_at.append(time.monotonic())
+            self.opened_at.append(now := time.monotonic())
+            if client.number in self._left_at:
+                self.away.append(now - self._left_at.pop(client.number))
             if len(self._talking) < self._talkers:
                 self._talking.add(client)
                 client.sock.send(text("hello"))
@@ -144,6 +161,7 @@ class ManyClients:
                 code = int.from_bytes(payload[:2], "big")
                 self.codes[code] += 1
                 self.closed[client.number] += 1
+                self._left_at[client.number] = time.monotonic()
                 client.state = _CLOSING
                 client.sock.send(close_frame(code))
                 return
