@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; return its exit status: 1 when it could not start, 2 for a command line that is wrong.
 
     With ``publish`` as first argument, publish a message on a running server instead; with ``check``, tell what a
-    configuration would do; with ``go-module``, write out the module for programs in Go.
+    configuration would do; with ``connect``, be a client; with ``go-module``, write out the module for programs in Go.
     """
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] == "publish":
@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from uwsgi_ws.process.ctl import main as ctl
 
         return ctl(arguments[1:])
+    if arguments and arguments[0] == "connect":
+        from uwsgi_ws.client.terminal import main as connect
+
+        return connect(arguments[1:])
     if arguments and arguments[0] == "go-module":
         from uwsgi_ws.companions.go_module import main as go_module
 

@@ -71,6 +71,8 @@ LEFT_OUT = {
     "gunicorn": "test_gunicorn, which needs the package's entry points",
     "redis-cli": "test_channels_on_redis publishes so",
     "python -m uwsgi_ws publish": "test_publish",
+    "python -m uwsgi_ws connect": "test_connect",
+    "echo '{": "the same",
     "sudo": "root's folders are not a test's; nginx is given its file otherwise",
     "python benchmarks/": "takes minutes",
     "go ": "test_go, which follows both pages, and their --go-app",

@@ -16,10 +16,11 @@ from uwsgi_ws.server import eviction
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What pages write like an option and is none of the server's: what is answered before options are read, the beginning
-#: of all that touch something, and those of `publish`, `ctl` and benchmarks/run.py.
+#: of all that touch something, and those of `publish`, `ctl`, `connect` and benchmarks/run.py.
 ELSEWHERE = {"help", "version", "touch-"}
 ELSEWHERE |= {"to", "history", "no-compress"}
 ELSEWHERE |= {"code", "json", "limit", "once", "path", "peer", "reason", "token-file", "worker"}
+ELSEWHERE |= {"cacert", "cert", "insecure", "key", "origin", "subprotocol", "wait"}
 ELSEWHERE |= {"peers", "pure"}
 
 
