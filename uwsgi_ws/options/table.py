@@ -353,6 +353,11 @@ class Options:
     no_default_app: bool = option(
         False, group="Application", help="With --manage-script-name, answer 500 where no mount point matches."
     )
+    debug: bool = option(
+        False,
+        group="Application",
+        help="Answer browsers of this machine with the traceback of what ended their request; nobody else.",
+    )
     need_app: bool = option(False, group="Application", help="End with an error when no application could be loaded.")
     chdir: str | None = option(
         None, metavar="DIR", group="Application", help="Change to this directory before loading."

@@ -52,6 +52,8 @@ from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
+from uwsgi_ws.request.answers import use_error_page
+from uwsgi_ws.request.error_pages import ErrorPages, is_loopback
 from uwsgi_ws.request.health import HealthPath
 from uwsgi_ws.request.identity import REQUEST_ID, name_request
 from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
@@ -111,6 +113,7 @@ class Equipment:
         steps: Another program's, whose child a worker is; they come first.
         access_log: Such a program's, in place of the options'.
         head_limits: Limits of a request's head that no option says, by their name in ``http1.Limits``.
+        shows_errors: Whether a browser of this machine gets tracebacks.
     """
 
     certificates: Mapping[SecureAddress, Certificates]
@@ -120,6 +123,7 @@ class Equipment:
     steps: tuple[Step, ...] = ()
     access_log: AccessLog | None = None
     head_limits: Mapping[str, Any] = field(default_factory=dict)
+    shows_errors: bool = False
 
 
 def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipment:
@@ -141,7 +145,26 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
     proxies = None
     if options.forwarded_allow_from:
         proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
-    return Equipment(_load_certificates(options, sockets, keys), router, proxies, _find_engine(options))
+    return Equipment(
+        _load_certificates(options, sockets, keys),
+        router,
+        proxies,
+        _find_engine(options),
+        shows_errors=options.debug and _serves_this_machine(sockets),
+    )
+
+
+def _serves_this_machine(sockets: Sockets) -> bool:
+    """Say whether nobody else can reach an address, and complain if somebody can."""
+    for endpoint in sockets.endpoints:
+        if not (endpoint.address.family == "unix" or is_loopback(endpoint.address.host)):
+            say(
+                f"*** WARNING: --debug is not followed: {endpoint.option} {endpoint.address} can be reached from other "
+                "machines, and tracebacks are shown to this one alone; listen at 127.0.0.1 ***"
+            )
+            return False
+    say("*** --debug: browsers of this machine are shown tracebacks; not for production, nor behind a proxy ***")
+    return True
 
 
 def _find_engine(options: Options) -> Engine | None:
@@ -433,6 +456,11 @@ def make_server(
     if options.request_id or options.log_json:
         steps.insert(0, name_request)
         name_requests(_name_of_request)
+    use_error_page(None)
+    if equipment.shows_errors:
+        error_pages = ErrorPages()
+        steps.insert(0, error_pages.answer)
+        use_error_page(error_pages.page)
     health = None
     if options.health_path is not None:
         health = HealthPath(options.health_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 
 from uwsgi_ws.errors import RequestError
@@ -17,9 +18,12 @@ __all__ = [
     "respond_error",
     "respond_status",
     "status_line",
+    "use_error_page",
 ]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
+
+_error_page: Callable[[Request], tuple[Headers, bytes] | None] | None = None
 
 
 def status_line(code: int) -> str:
@@ -38,11 +42,23 @@ def log_exception(request: Request) -> None:
     _log.exception("%s %s", request.environ.get("REQUEST_METHOD"), request.environ.get("REQUEST_URI"))
 
 
+def use_error_page(page: Callable[[Request], tuple[Headers, bytes] | None] | None) -> None:
+    """Have ``fail`` answer with a page of the exception that is being handled, where there is one for the request."""
+    global _error_page
+    _error_page = page
+
+
 def fail(request: Request) -> None:
     """Log the exception that is being handled, and answer 500 or close the WebSocket with 1011."""
     log_exception(request)
     if request.websocket is None:
-        _answer(request, 500, (), "")
+        made = None
+        if _error_page is not None and not request.is_head_written and request.fileno() >= 0:
+            made = _error_page(request)
+        if made is None:
+            _answer(request, 500, (), "")
+        else:
+            respond(request, status_line(500), *made)
     else:
         request.websocket.release(CloseCode.INTERNAL_ERROR)
 
