@@ -23,7 +23,7 @@ import gevent
 from uwsgi_ws.api import channels as api_channels
 from uwsgi_ws.api import descriptors
 from uwsgi_ws.api.instance import Instance
-from uwsgi_ws.errors import BodyError, ConnectionClosed, Error
+from uwsgi_ws.errors import BodyError, ClientGone, ConnectionClosed, Error
 from uwsgi_ws.hub import greenlets, own
 from uwsgi_ws.hub.hub_calls import is_hub_here
 from uwsgi_ws.log import say
@@ -84,6 +84,10 @@ class HandshakeFailed(Error, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class _ClientLeft(HandshakeFailed, ClientGone):
+    """The same, where nobody is there any more: no fault of the application's."""
 
 
 def _connection(context: RequestContext | None, text: str) -> Connection:
@@ -151,6 +155,8 @@ def websocket_handshake(
         headers.append(("Sec-WebSocket-Protocol", subprotocol))
     try:
         _accept(request, headers, subprotocol)
+    except ClientGone as exc:
+        raise _ClientLeft(_HANDSHAKE_FAILED) from exc
     except (Error, OSError, ValueError) as exc:
         raise HandshakeFailed(_HANDSHAKE_FAILED) from exc
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from uwsgi_ws.channels.bus import Bus
-from uwsgi_ws.errors import HandshakeError, InvalidState
+from uwsgi_ws.errors import ClientGone, HandshakeError, InvalidState
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
+from uwsgi_ws.net.base import Stream
 from uwsgi_ws.protocol.websocket import handshake
 from uwsgi_ws.protocol.websocket.deflate import negotiate
 from uwsgi_ws.request.base import Headers, Request
@@ -53,7 +54,7 @@ class Acceptor:
             agreement = negotiate(request.environ, self._settings.compressors.settings)
             if agreement is not None:
                 headers = [*headers, ("Sec-WebSocket-Extensions", agreement.header)]
-        stream, early = request.upgrade(reason, headers)
+        stream, early = self._upgrade(request, reason, headers)
         connection = self._connect(
             stream,
             self._settings,
@@ -79,7 +80,7 @@ class Acceptor:
         self._check(request)
         pair = SocketPair(self._poller, self._timers, has_threads=self._has_threads)
         try:
-            stream, early = request.upgrade(reason, headers)
+            stream, early = self._upgrade(request, reason, headers)
         except BaseException:
             pair.close()
             raise
@@ -92,6 +93,12 @@ class Acceptor:
         if self.on_accept is not None:
             self.on_accept(request)
         return pair.theirs
+
+    def _upgrade(self, request: Request, reason: str, headers: Headers) -> tuple[Stream, bytes]:
+        try:
+            return request.upgrade(reason, headers)
+        except OSError as exc:
+            raise ClientGone("the client left before its WebSocket was accepted") from exc
 
     def _label(self, request: Request) -> tuple[str, str]:
         """Count a WebSocket that has opened; return what it is counted by."""
