@@ -32,6 +32,7 @@ _GONE = frozenset(
         errno.ENONET,
         errno.ENOPROTOOPT,
         errno.EOPNOTSUPP,
+        errno.EPERM,
         errno.EPROTO,
     }
 )

@@ -156,7 +156,9 @@ class Overload:
         self._is_said = self._began_at - self._ended_at >= _SAY_AGAIN
         if self._is_said:
             self._refused_before = self.refused
-            _log.warning("overloaded (pid: %d): %s; %d clients go on, new ones get 503", os.getpid(), why, self._served)
+            _log.warning(
+                "overloaded (pid: %d): %s; clients that stay: %d; new ones get 503", os.getpid(), why, self._served
+            )
         self._on_change()
 
     def _end(self) -> None:
