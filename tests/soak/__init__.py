@@ -1,0 +1,1 @@
+"""Mixed traffic for as long as wanted, and what the workers hold of it afterwards."""
