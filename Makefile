@@ -12,7 +12,8 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos fuzz coverage lint types docs go compliance compliance-matrix bench wheel wheels clean garden mutants
+.PHONY: run test long libraries chaos soak faults fuzz mutants garden coverage lint types docs go compliance
+.PHONY: compliance-matrix bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -52,6 +53,15 @@ garden: $(VENV)/.installed-test $(VENV)/garden/.installed
 FILE ?= uwsgi_ws/protocol/websocket/frames.py
 mutants: $(VENV)/.installed-mutants
 	$(BIN)/python tests/mutants/run.py $(ARGS) $(FILE)
+
+# Mixed traffic with churn, and whether what the workers hold of it grows; ARGS="--chart FILE" draws it.
+MINUTES ?= 3
+soak: $(VENV)/.installed-test
+	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) $(ARGS)
+
+# Each system call of a worker fails in turn, by strace; ARGS="--few" for some of them, "--table FILE" writes what came.
+faults: $(VENV)/.installed-test
+	$(BIN)/python tests/faults/run.py $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
