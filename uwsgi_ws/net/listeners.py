@@ -7,6 +7,7 @@ kilobyte that nobody uses, as streams schedule themselves.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -110,8 +111,17 @@ class Listener(StreamServer):
             if exc.errno not in _GONE:
                 self._when_failed(exc)
             return None
-        sock = OwnSocket(listening.family, listening.type, listening.proto, fileno=fd)
-        sock.setblocking(False)
+        try:
+            sock = OwnSocket(listening.family, listening.type, listening.proto, fileno=fd)
+        except OSError as exc:
+            os.close(fd)
+            self._when_failed(exc)
+            return None
+        try:
+            sock.setblocking(False)
+        except OSError:
+            sock.close()  # no fault of the listener's, which its base would close after some errors
+            return None
         return sock, address
 
     def start_accepting(self) -> None:
