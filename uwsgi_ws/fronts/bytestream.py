@@ -17,13 +17,14 @@ from time import monotonic
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.fronts.stream_request import StreamRequest, error_response
+from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.net.base import ClientStream, Stream
 from uwsgi_ws.protocol.http.http1 import RequestParser
 from uwsgi_ws.request.base import Request
 
 __all__ = ["StreamFront"]
 
-_log = logging.getLogger("uwsgi_ws.http")
+_log = Rationed(logging.getLogger("uwsgi_ws.http"))
 
 #: Seconds and bytes that a connection being closed may still send before it is reset.
 _LINGER = 2.0

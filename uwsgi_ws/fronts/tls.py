@@ -9,12 +9,13 @@ from time import monotonic
 from uwsgi_ws.errors import RequestError
 from uwsgi_ws.fronts.peer import Peer
 from uwsgi_ws.fronts.stream_request import error_response
+from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.net.tls import TlsStream
 from uwsgi_ws.request.base import Front, Request
 
 __all__ = ["TlsFront", "client_variables"]
 
-_log = logging.getLogger("uwsgi_ws.tls")
+_log = Rationed(logging.getLogger("uwsgi_ws.tls"))
 
 
 class TlsFront:

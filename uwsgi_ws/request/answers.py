@@ -7,6 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Headers, Request
 
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger("uwsgi_ws.wsgi")
+_refusals = Rationed(_log)
 
 _error_page: Callable[[Request], tuple[Headers, bytes] | None] | None = None
 
@@ -89,7 +91,7 @@ def respond_as_uwsgi(request: Request, code: int, headers: Headers = ()) -> None
 
 def respond_error(request: Request, error: RequestError) -> None:
     """Answer with the error's own status; drop the connection if a response has begun."""
-    _log.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
+    _refusals.warning("%s: %d %s", request.environ.get("REQUEST_URI"), error.status, error.reason)
     _answer(request, error.status, error.headers, f": {error.reason}")
 
 

@@ -19,6 +19,7 @@ from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.fronts.proxy import ProxyFront, proxied_peer
 from uwsgi_ws.fronts.tls import TlsFront, client_variables
 from uwsgi_ws.fronts.uwsgi import UwsgiFront
+from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.net.binding import Endpoint
 from uwsgi_ws.net.contexts import Certificates
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accepting", "FrontSettings"]
 
-_log = logging.getLogger("uwsgi_ws.server")
+_log = Rationed(logging.getLogger("uwsgi_ws.server"))
 
 #: What serves a client, by its endpoint's dialect.
 _FRONTS: dict[str, type[StreamFront]] = {"http": Http1Front, "redirect": Http1Front, "uwsgi": UwsgiFront}

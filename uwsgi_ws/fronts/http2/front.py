@@ -56,6 +56,7 @@ from uwsgi_ws.fronts.http2.stream import REFUSED_STREAM, Http2Stream
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.hub.cork import Cork
 from uwsgi_ws.hub.poller import Receiver
+from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.protocol.bucket import TokenBucket
 from uwsgi_ws.protocol.http.http2 import Head, read_head
@@ -63,7 +64,7 @@ from uwsgi_ws.request.base import Request
 
 __all__ = ["Http2Front", "StreamWorker"]
 
-_log = logging.getLogger("uwsgi_ws.http2")
+_log = Rationed(logging.getLogger("uwsgi_ws.http2"))
 
 #: Bytes that wait for the socket: past the first no stream may add to them, past the second nothing more is read.
 _OUTPUT_LIMIT, _OUTPUT_FLOOD = 65_536, 262_144
