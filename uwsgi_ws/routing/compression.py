@@ -15,14 +15,14 @@ __all__ = ["compressed_head", "compressor", "takes_gzip"]
 
 _GZIP = 16 + zlib.MAX_WBITS
 #: RFC 9110 12.5.3: a coding with its weight.
-_CODING = re.compile(r"\s*([^\s;]+)\s*(?:;\s*q\s*=\s*([0-9.]+))?\s*", re.IGNORECASE)
+_CODING = re.compile(r"([^\s;]+)\s*(?:;\s*q\s*=\s*([0-9.]+))?", re.IGNORECASE)
 
 
 def takes_gzip(accept_encoding: str) -> bool:
     """Return whether a client takes gzip (RFC 9110 12.5.3)."""
     weights = {}
     for item in accept_encoding.split(","):
-        if found := _CODING.fullmatch(item):
+        if found := _CODING.fullmatch(item.strip()):
             weights[found[1].lower()] = (found[2] or "1").strip("0.") != ""
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", False)))
 
