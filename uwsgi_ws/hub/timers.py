@@ -12,6 +12,10 @@ from uwsgi_ws.stats import Histogram
 
 __all__ = ["Timers"]
 
+#: A loop that is late by so many seconds was kept from reading. It gets so many to read what has come meanwhile, before
+#: anybody is judged to have been silent.
+_LATE, _CATCH_UP = 0.2, 0.1
+
 
 class Timers:
     """Calls ``tick`` of scheduled items in the hub.
@@ -25,6 +29,7 @@ class Timers:
         self._loop: Any = hub.loop
         self._timer: Any = None
         self._armed_for = 0.0
+        self._is_catching_up = False
         self.lags: Histogram | None = None
 
     def schedule(self, item: Scheduled, due: float) -> None:
@@ -43,17 +48,26 @@ class Timers:
             return
         if self._timer is not None:
             self._timer.close()
+        self._arm_for(due, max(0.0, due - monotonic()))
+
+    def _arm_for(self, due: float, seconds: float) -> None:
         self._armed_for = due
         # ref=False: a pending due time alone does not keep the loop alive.
-        self._timer = self._loop.timer(max(0.0, due - monotonic()), ref=False)
+        self._timer = self._loop.timer(seconds, ref=False)
         self._timer.start(self._fire)
 
     def _fire(self) -> None:
         self._timer.close()
         self._timer = None
         now = monotonic()
+        lag = max(0.0, now - self._armed_for)
         if self.lags is not None:
-            self.lags.observe(max(0.0, now - self._armed_for))
+            self.lags.observe(lag)
+        if lag > _LATE and not self._is_catching_up:
+            self._is_catching_up = True  # once: a loop that is always late must go on as well
+            self._arm_for(now + _CATCH_UP, _CATCH_UP)
+            return
+        self._is_catching_up = False
         try:
             self._wheel.advance(now)
         finally:
