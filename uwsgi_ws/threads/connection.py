@@ -122,6 +122,7 @@ class ThreadConnection(Connection):
     release = in_the_hub(Connection.release)
     take_if_simple = inside_the_lock(Connection.take_if_simple)
     receive = inside_the_lock(Connection.receive)
+    tap_to = inside_the_lock(Connection.tap_to)
 
     def _in_hub(self, function: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Have the hub call a method, inside the lock."""

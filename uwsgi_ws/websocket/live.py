@@ -31,7 +31,7 @@ from uwsgi_ws.log import escape
 from uwsgi_ws.net.base import Stream
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.deflate import Agreement, Compressors
-from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, WebSocket
+from uwsgi_ws.protocol.websocket.engine import HIGH_WATER, OPEN, Tap, WebSocket
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.protocol.websocket.keepalive import Action, KeepalivePolicy
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
@@ -247,6 +247,13 @@ class LiveConnection(Receiver):
             self._engine.trace_to(GuardedTrace(trace, self.path))
         else:
             raise TypeError(f"a trace is callable or None, not {type(trace).__name__}")
+
+    def tap_to(self, tap: Tap | None) -> None:
+        """Have somebody told of what comes and goes, with payloads, until the connection ends; None: nobody.
+
+        It is for those who operate the server: applications have ``trace``. Called by any thread, as that.
+        """
+        self._engine.tap_to(tap)
 
     def _trace(self, line: str) -> None:
         if self._engine.trace is not None:
@@ -573,6 +580,7 @@ class LiveConnection(Receiver):
             self._outbox = None  # they know each other
         self._rate_limit = None  # they, too
         self._engine.trace_to(None)  # it may know this connection
+        self._engine.tap_to(None)
         self._timers.cancel(self)
         self._stream.close()
         self._on_close()

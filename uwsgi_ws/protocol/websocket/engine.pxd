@@ -11,6 +11,7 @@ cdef class WebSocket:
     cdef public object ending
     cdef public object cause
     cdef public object trace
+    cdef public object tap
     cdef public object deflate
     cdef bytes _pending
     cdef object _assembler
@@ -21,6 +22,7 @@ cdef class WebSocket:
     # Together, as each takes four bytes only.
     cdef public bint is_idle
     cdef public bint is_quiet
+    cdef public bint is_watched
     cdef public bint streaming
     cdef public bint close_sent
     cdef public bint close_received

@@ -21,8 +21,9 @@ The peer may cause an ending, by a close frame or a fault, while earlier message
 ending is postponed: the application may answer these messages, and then ``settle`` carries the ending out. (RFC 6455
 5.5.1: an endpoint may delay its close frame; Autobahn calls a server that drops the answers NON-STRICT.)
 
-A *trace* gets a line for each frame, change of state and fault (``websocket.transcript`` has the notation). With one,
-each read goes through the general reader; without, nothing on the hot path asks for it.
+A *trace* gets a line for each frame, change of state and fault (``websocket.transcript`` has the notation). A *tap* is
+told of whole messages and control frames with their payloads. With either, each read goes through the general reader;
+without, nothing on the hot path asks for them.
 """
 
 from __future__ import annotations
@@ -51,10 +52,13 @@ from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Assembler, Me
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.protocol.websocket.speed import Masker, unmask
 
-__all__ = ["HIGH_WATER", "OPEN", "Input", "State", "Trace", "WebSocket"]
+__all__ = ["HIGH_WATER", "OPEN", "Input", "State", "Tap", "Trace", "WebSocket"]
 
 #: Called with each line of a transcript; it must neither raise nor wait, nor call the engine.
 Trace = Callable[[str], None]
+#: Called with ``<`` or ``>``, an opcode and a payload; and with ``=``, the close code and its reason once the stream has
+#: ended. As ``Trace``.
+Tap = Callable[[str, int, bytes], object]
 
 #: Bytes of whole messages that may wait for the application before no more is read from the peer.
 HIGH_WATER = 65_536
@@ -140,12 +144,14 @@ class WebSocket:
         "has_unmasked",
         "is_idle",
         "is_quiet",
+        "is_watched",
         "max_message_size",
         "messages",
         "output",
         "ping_payload",
         "state",
         "streaming",
+        "tap",
         "trace",
     )
 
@@ -192,14 +198,26 @@ class WebSocket:
         #: machine (see ``speed.short_message``).
         self.is_idle = trace is None and max_message_size >= frames.MAX_MEDIUM
         self.trace = trace  # set by ``trace_to``
+        self.tap: Tap | None = None  # set by ``tap_to``
+        #: Somebody follows what comes and goes, by a trace or a tap.
+        self.is_watched = trace is not None
         self.deflate = deflate
-        #: Open, neither traced nor compressed: a message may be encoded without further questions.
+        #: Open, neither watched nor compressed: a message may be encoded without further questions.
         self.is_quiet = trace is None and deflate is None
 
     def trace_to(self, trace: Trace | None) -> None:
         """Have the transcript go elsewhere from now on; None: nowhere."""
         self.trace = trace
-        self.is_quiet = trace is None and self.deflate is None and self.state is OPEN
+        self._note_watched()
+
+    def tap_to(self, tap: Tap | None) -> None:
+        """Have somebody told of messages and control frames with their payloads from now on; None: nobody."""
+        self.tap = tap
+        self._note_watched()
+
+    def _note_watched(self) -> None:
+        self.is_watched = self.trace is not None or self.tap is not None
+        self.is_quiet = not self.is_watched and self.deflate is None and self.state is OPEN
         self._note_idle()
 
     # Receiving
@@ -219,7 +237,7 @@ class WebSocket:
             self.has_rest = False
         start = 0
         try:
-            if self._assembler is None and not self.streaming and self.trace is None:
+            if self._assembler is None and not self.streaming and not self.is_watched:
                 # The hot path: nearly every frame is a short whole message, told by its first two bytes. Whatever
                 # else comes goes to the general reader, with all that follows.
                 end = len(data)
@@ -277,9 +295,12 @@ class WebSocket:
                     break
                 self.frames_received += 1
                 start = body + header.length
+                payload = unmask(header.key, data[body:start])
                 if self.trace is not None:
                     self.trace(f"< {NAMES[header.opcode]} {header.length}")
-                self._receive_control(header.opcode, unmask(header.key, data[body:start]))
+                if self.tap is not None:
+                    self.tap("<", header.opcode, payload)
+                self._receive_control(header.opcode, payload)
                 attention = True
                 if self._is_deaf:
                     return True
@@ -308,7 +329,7 @@ class WebSocket:
     def _note_idle(self) -> None:
         self.is_idle = (
             self.state is OPEN
-            and self.trace is None
+            and not self.is_watched
             and not (self._is_deaf or self._pending or self.streaming)
             and self._assembler is None
             and self.max_message_size >= frames.MAX_MEDIUM
@@ -326,6 +347,8 @@ class WebSocket:
             payload = inflater.inflate(payload) + inflater.finish()
         if header.opcode == TEXT:
             check_text(payload)
+        if self.tap is not None:
+            self.tap("<", header.opcode, payload)
         self._put((header.opcode, payload))
 
     def _inflater(self) -> Inflater:
@@ -373,6 +396,8 @@ class WebSocket:
         payload = assembler.finish() if final else assembler.take()
         if self.state is not OPEN:
             return
+        if self.tap is not None and (payload or final):
+            self.tap("<", assembler.opcode, payload)
         if not self.streaming:
             self._put((assembler.opcode, payload))
         elif payload or final:
@@ -438,6 +463,8 @@ class WebSocket:
         self._move(Input.RECEIVE_EOF)
         if self.trace is not None:
             self.trace(f"= CLOSED {self.close_code}")
+        if self.tap is not None:
+            self.tap("=", self.close_code or 0, self.close_reason.encode())
         self.finished = self._is_deaf = True
         self._forget()
         self.output.clear()  # the peer is gone
@@ -459,7 +486,7 @@ class WebSocket:
         """
         length = len(payload)
         if not self.is_quiet:
-            self._note_message(opcode, length)
+            self._note_message(opcode, payload)
             if self.deflate is not None:
                 return b"".join(self._compressed(opcode, payload))
         return (SHORT_HEADERS[opcode][length] if length < 126 else frames.encode_header(opcode, length)) + payload
@@ -467,14 +494,14 @@ class WebSocket:
     def encode_long(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
         """Return what ``encode`` does in two parts, to be written together: what is long is not copied."""
         if not self.is_quiet:
-            self._note_message(opcode, len(payload))
+            self._note_message(opcode, payload)
             if self.deflate is not None:
                 return self._compressed(opcode, payload)
         return frames.encode_header(opcode, len(payload)), payload
 
     def encode_plain(self, opcode: int, payload: bytes) -> bytes:
         """Return what ``encode`` does, never compressed."""
-        self._note_message(opcode, len(payload))
+        self._note_message(opcode, payload)
         return frames.encode(opcode, payload)
 
     def _compressed(self, opcode: int, payload: bytes) -> tuple[bytes, bytes]:
@@ -487,15 +514,15 @@ class WebSocket:
     def frame_of(self, prepared: Prepared) -> bytes:
         """Return a message for many peers as this one takes it; raises as ``encode``."""
         if not self.is_quiet:
-            self._note_message(prepared.opcode, prepared.size)
+            self._note_message(prepared.opcode, prepared.payload)
             if self.deflate is not None:
                 return prepared.compressed(self.deflate)
         return prepared.plain
 
-    def _note_message(self, opcode: int, size: int) -> None:
+    def _note_message(self, opcode: int, payload: bytes) -> None:
         self.check_open()
-        if self.trace is not None:
-            self._trace_sent(opcode, size)
+        if self.is_watched:
+            self._note_sent(opcode, payload)
 
     def ping(self, payload: bytes) -> None:
         """Put a ping into ``output``; ``ping_payload`` becomes None once the peer has answered it."""
@@ -562,18 +589,20 @@ class WebSocket:
 
     def _put_control(self, opcode: int, payload: bytes) -> None:
         self.output.append(frames.encode(opcode, payload))
-        if self.trace is not None:
-            self._trace_sent(opcode, len(payload))
+        if self.is_watched:
+            self._note_sent(opcode, payload)
 
     def _put_close(self, frame: bytes) -> None:
         self.output.append(frame)
         self.close_sent = True
-        if self.trace is not None:
-            self._trace_sent(CLOSE, len(frame) - 2)
+        if self.is_watched:
+            self._note_sent(CLOSE, frame[2:])
 
-    def _trace_sent(self, opcode: int, size: int) -> None:
-        assert self.trace is not None, "asked before"
-        self.trace(f"> {NAMES[opcode]} {size}")
+    def _note_sent(self, opcode: int, payload: bytes) -> None:
+        if self.trace is not None:
+            self.trace(f"> {NAMES[opcode]} {len(payload)}")
+        if self.tap is not None:
+            self.tap(">", opcode, payload)
 
     def _move(self, by: Input) -> None:
         self.state = TRANSITIONS[self.state][by]

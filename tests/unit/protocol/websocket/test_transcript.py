@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.websocket_client import BINARY, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
+from support.websocket_client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, frame, text
 
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.protocol.websocket.engine import WebSocket
@@ -118,3 +118,57 @@ def test_what_is_traced_is_dealt_with_as_ever(vector: Path) -> None:
     engine, lines = traced()
     assert all_of(engine, raw) == all_of(WebSocket(LIMIT), raw)
     assert all(json.dumps(line) == f'"{line}"' for line in lines), "nothing in it needs to be escaped"
+
+
+def test_a_tap_is_told_of_messages_and_control_frames_with_their_payloads() -> None:
+    engine = WebSocket(LIMIT)
+    told: list[tuple[str, int, bytes]] = []
+    engine.receive(text("before"))
+    engine.tap_to(lambda *event: told.append(event))
+    assert engine.is_watched
+    assert not engine.is_idle, "the short way would tell nobody"
+    engine.receive(text("hello") + frame(TEXT, b"hel", fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"lo"))
+    engine.encode(TEXT, b"answer")
+    engine.encode_long(BINARY, b"long")
+    engine.encode_plain(BINARY, b"plain")
+    engine.frame_of(Prepared(TEXT, b"to many"))
+    engine.messages.clear()
+    engine.receive(close_frame(4000, b"over"))
+    engine.receive_eof()
+    assert told == [
+        ("<", TEXT, b"hello"),
+        ("<", PING, b"p"),
+        (">", PONG, b"p"),
+        ("<", TEXT, b"hello"),
+        (">", TEXT, b"answer"),
+        (">", BINARY, b"long"),
+        (">", BINARY, b"plain"),
+        (">", TEXT, b"to many"),
+        ("<", CLOSE, b"\x0f\xa0over"),
+        (">", CLOSE, b"\x0f\xa0"),
+        ("=", 4000, b"over"),
+    ]
+
+
+def test_what_is_streamed_is_tapped_in_pieces() -> None:
+    engine = WebSocket(LIMIT)
+    told: list[bytes] = []
+    engine.tap_to(lambda sign, opcode, payload: told.append(payload))
+    engine.stream_next(True)
+    whole = frame(BINARY, b"abcd")
+    engine.receive(whole[:-2])
+    engine.receive(whole[-2:])
+    assert told == [b"ab", b"cd"]
+
+
+def test_without_a_tap_the_short_way_is_open_again() -> None:
+    engine = WebSocket(LIMIT)
+    engine.tap_to(lambda *event: None)
+    engine.tap_to(None)
+    assert engine.is_idle
+    assert engine.is_quiet
+    assert not engine.is_watched
+    engine.trace_to(lambda line: None)
+    engine.tap_to(lambda *event: None)
+    engine.tap_to(None)
+    assert engine.is_watched, "the trace is left"
