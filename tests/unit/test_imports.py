@@ -238,6 +238,7 @@ PURE_OF_CHANNELS = [
     "channels.registry",
     "channels.roster",
     "channels.interest",
+    "channels.tally",
     "channels.redis.wire",
 ]
 PURE_OF_OTHERS = [

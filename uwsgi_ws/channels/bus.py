@@ -15,7 +15,7 @@ is asked once for all that wait, and what it said, with what came since, serves 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +34,7 @@ from uwsgi_ws.channels.records import PRESENCE, UNCOMPRESSED, encode_name, plain
 from uwsgi_ws.channels.registry import Registry
 from uwsgi_ws.channels.roster import Change, Member, plain_member
 from uwsgi_ws.channels.subscription import Subscription
+from uwsgi_ws.channels.tally import Tally
 from uwsgi_ws.errors import ChannelError, InvalidState
 from uwsgi_ws.hub.hub_calls import post
 from uwsgi_ws.hub.own import in_copies
@@ -116,6 +117,7 @@ class Bus:
         "_recent",
         "_recovering",
         "_subscriptions",
+        "_tally",
         "_thread",
         "stats",
     )
@@ -144,6 +146,7 @@ class Bus:
         self._reading: set[str] = set()  # channels of which the backend is, or will soon be, asked
         self._recent: dict[str, History] = {}  # what it has said, and what has come since
         self._keep_for = keep_for
+        self._tally: Tally | None = None
         self._echoes = backend.echoes
         self._presence = Presence(backend, hub, stats, self._tell_change)
         backend.start(self._deliver, self._tell_gap, self._deliver_kept)
@@ -221,6 +224,9 @@ class Bus:
         if opcode == PRESENCE:
             self._presence.take(channel, payload)
             return
+        if self._tally is not None:
+            self._tallied(channel, self._deliver, channel, opcode, payload, excluded)
+            return
         may_compress = opcode < UNCOMPRESSED
         if not may_compress:
             opcode -= UNCOMPRESSED
@@ -252,6 +258,9 @@ class Bus:
     def _deliver_kept(self, message: Kept, excluded: int, /) -> None:
         """Hand a message that is kept to the subscribers here."""
         channel = message.channel
+        if self._tally is not None:
+            self._tallied(channel, self._deliver_kept, message, excluded)
+            return
         recent = self._recent.get(channel)
         if recent is not None:
             recent.append(message)
@@ -490,6 +499,36 @@ class Bus:
     def _count_here(self, channel: str) -> int:
         registries = (self._connections, self._encoded, self._subscriptions, self._recovering)
         return sum(registry.count(channel) for registry in registries)
+
+    def tally(self, tally: Tally | None) -> None:
+        """Have each channel's messages counted from now on; None: no more."""
+        self._tally = tally
+
+    def _tallied(self, channel: str, deliver: Callable[..., None], *args: object) -> None:
+        """Deliver a message, and count it and what was lost of it."""
+        tally, self._tally = self._tally, None
+        assert tally is not None, "asked before"
+        before = self._lost()
+        try:
+            deliver(*args)
+        finally:
+            self._tally = tally
+            if self._count_here(channel):
+                tally.note(channel, self._lost() - before)
+
+    def _lost(self) -> int:
+        """Return how many messages slow subscribers have not got."""
+        return self.stats.slow_closed + self.stats.slow_dropped + self.stats.channel_drops
+
+    def here(self) -> Iterator[tuple[str, int, int]]:
+        """Yield the channels that have subscribers here: with their WebSockets, and their ``Subscription`` objects."""
+        joined, encoded, read = (each.by_channel for each in (self._connections, self._encoded, self._subscriptions))
+        for channel in list({**joined, **encoded, **read}):
+            yield (
+                channel,
+                len(joined.get(channel, ())) + len(encoded.get(channel, ())),
+                len(read.get(channel, ())),
+            )
 
     def members(self, channel: str) -> list[Member]:
         """Return the members of a channel, as far as they are known in this worker.

@@ -36,6 +36,7 @@ from uwsgi_ws.options.values import (
     KeyedCron,
     KeyedDaemon,
     Leniency,
+    LocalAddress,
     MetricsAddress,
     Mount,
     Origin,
@@ -950,6 +951,16 @@ class Options:
     )
     control_token: str | None = option(
         None, metavar="FILE", group="Logging", help="Have each request at --control begin with this file's first line."
+    )
+    inspector: tuple[LocalAddress, ...] = option(
+        (),
+        needs_master=True,
+        group="Logging",
+        help="Show workers, WebSockets, channels and their messages on a page here, live, and let WebSockets be closed "
+        "there; a port alone is one of this machine. The log tells the URL, with a token made at the start.",
+    )
+    inspector_token: str | None = option(
+        None, metavar="FILE", group="Logging", help="Take this file's first line for the token."
     )
     health_path: str | None = option(
         None,

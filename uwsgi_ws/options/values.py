@@ -38,6 +38,7 @@ __all__ = [
     "KeyedCron",
     "KeyedDaemon",
     "Leniency",
+    "LocalAddress",
     "MetricsAddress",
     "Mount",
     "Origin",
@@ -90,6 +91,10 @@ class MetricsAddress(NamedTuple):
 
     address: Address
     path: str
+
+
+#: Where only this machine listens, unless another host is named.
+LocalAddress = NewType("LocalAddress", Address)
 
 
 class ChannelHistory(NamedTuple):
@@ -462,6 +467,11 @@ def _metrics_address(text: str) -> MetricsAddress:
     return MetricsAddress(parse_address(address), path)
 
 
+def _local_address(text: str) -> LocalAddress:
+    port = re.fullmatch(r":?([0-9]+)", text)
+    return LocalAddress(parse_address(f"127.0.0.1:{port[1]}" if port else text))
+
+
 def _header_map(text: str) -> HeaderMap:
     if text not in ("drop", "keep", "refuse"):
         raise ValueError(f"{text!r} is neither drop, keep nor refuse")
@@ -561,6 +571,7 @@ TYPES = {
     "str": Type(str),
     "Address": Type(parse_address, "ADDRESS"),
     "MetricsAddress": Type(_metrics_address, "ADDRESS[/PATH]"),
+    "LocalAddress": Type(_local_address, "[HOST:]PORT|PATH"),
     "Dialect": Type(_dialect, "NAME"),
     "Trusted": Type(parse_trusted, "PEERS"),
     "SecureAddress": Type(parse_secure_address),

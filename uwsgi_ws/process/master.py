@@ -49,7 +49,7 @@ from uwsgi_ws.process.children import ChildKind, cause, exit_status, is_killed, 
 from uwsgi_ws.process.clock import Clock
 from uwsgi_ws.process.common import Common, Notice, NoticeKind, Order
 from uwsgi_ws.process.companions import Companions
-from uwsgi_ws.process.control import Control, Target
+from uwsgi_ws.process.control import Control
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
@@ -57,6 +57,7 @@ from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, Generation,
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.metrics import Health, MetricsServer
 from uwsgi_ws.process.naming import name_process
+from uwsgi_ws.process.operations import Operations, Target
 from uwsgi_ws.process.orders import Orders
 from uwsgi_ws.process.pidfile import PidFile
 from uwsgi_ws.process.responder import Responder
@@ -130,7 +131,7 @@ class Master:
         self._common = Common(
             self._options.processes,
             self._options.history_room,
-            has_control=bool(self._options.control),
+            has_control=bool(self._options.control or self._options.inspector),
         )
         self._watchdog = Watchdog(self._options, self._common.scoreboard)
         self._meanings: dict[int, Callable[[], None]] = {
@@ -166,17 +167,22 @@ class Master:
             },
         )
         self._companions = Companions(self._is_used, self._could_not_start)
+        self._operations = Operations(
+            self._common.control,
+            self._targets,
+            self._control_status,
+            {"reload": lambda request: self._reload(), "drain": self._drain},
+        )
         self._responders: list[Responder] = [
             StatsServer(self._options, self._common.scoreboard, self._sockets, self._companions.described),
             MetricsServer(self._options, self._common, self._sockets, self._health),
-            Control(
-                self._options,
-                self._common.control,
-                self._control_targets,
-                self._control_status,
-                {"reload": lambda request: self._reload(), "drain": self._drain},
-            ),
+            Control(self._options, self._operations),
         ]
+        if self._options.inspector:
+            # Not before: it brings the protocol engine along, which the master has no other use for.
+            from uwsgi_ws.process.inspector import Inspector
+
+            self._responders.append(Inspector(self._options, self._common, self._operations, self._inspected))
         #: Children beside the workers; a further kind is one more here.
         self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options), self._companions]
         self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
@@ -234,6 +240,7 @@ class Master:
                 kind.look()
             if not self._is_stopping and self._clock.tick():
                 self._wake_workers()
+            self._operations.look()
             for responder in self._responders:
                 responder.serve()
             if monotonic() >= self._stops_at and not self._is_stopping:
@@ -256,6 +263,7 @@ class Master:
                 assert generation.control is not None, "it is loading"
                 poll.register(generation.control, select.POLLIN)
         self._companions.register(poll)
+        self._operations.register(poll)
         for responder in self._responders:
             responder.register(poll)
         for sock in self._sockets if self._is_asleep else ():
@@ -764,10 +772,9 @@ class Master:
             spawns=self._spawns_of.total(),
         )
 
-    def _control_targets(self) -> list[Target]:
-        asked = [each for each in self._workers if each.life not in (Life.ORDERED, Life.STARTING)]
-        asked.sort(key=lambda each: each.life is not Life.SERVING)  # who publishes shall not be about to leave
-        return [Target(each.order.worker_id, each.order.seat, each.pid) for each in asked]
+    def _targets(self) -> list[Target]:
+        workers = sorted(self._workers, key=lambda each: each.life is not Life.SERVING)  # who publishes shall stay
+        return [Target(each.order.worker_id, each.order.seat, each.pid, each.life.name.lower()) for each in workers]
 
     def _control_status(self) -> dict[str, Any]:
         return {
@@ -776,6 +783,20 @@ class Master:
             "is_ready": self._health().is_ready,
             "listen_queue": self._sockets.waiting,
             "workers": [described(status) for status in newest(self._common.scoreboard)],
+        }
+
+    def _inspected(self) -> dict[str, Any]:
+        """Return what is shown of the instance as a whole."""
+        return {
+            "version": __version__,
+            "core": _build.name(),
+            "pid": os.getpid(),
+            "is_ready": self._health().is_ready,
+            "is_stopping": self._is_stopping,
+            "is_paused": self._is_paused,
+            "is_reloading": self._coming is not None,
+            "reloads": self._reloads,
+            "listen_queue": 0 if self._is_stopping else self._sockets.waiting,
         }
 
     def _drain(self, request: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ class Client:
         asked: What it has sent.
         rest: What it has still to get; None while it owes us a request.
         is_waiting: Its answer is not whole yet.
+        is_gone: It has left, or been given up.
         until: When it is given up.
     """
 
@@ -37,11 +38,17 @@ class Client:
         self.asked = b""
         self.rest: bytes | None = None
         self.is_waiting = False
+        self.is_gone = False
         self.until = monotonic() + timeout
 
     def say(self, data: bytes) -> None:
         """Add to its answer."""
         self.rest = (self.rest or b"") + data
+
+    @property
+    def events(self) -> int:
+        """What of its socket is waited for."""
+        return select.POLLOUT if self.rest else select.POLLIN
 
 
 class Responder:
@@ -102,7 +109,7 @@ class Responder:
         for sock in self._listeners if len(self._clients) < _MOST_CLIENTS else ():
             poll.register(sock, select.POLLIN)
         for client in self._clients:
-            poll.register(client.sock, select.POLLOUT if client.rest else select.POLLIN)
+            poll.register(client.sock, client.events)
 
     def serve(self) -> None:
         """Accept and answer clients, as far as that can be done without waiting."""
@@ -124,6 +131,7 @@ class Responder:
             except OSError:
                 is_there = False
             if not is_there:
+                client.is_gone = True
                 client.sock.close()
                 self._clients.remove(client)
 
@@ -136,6 +144,10 @@ class Responder:
                 return False
             if self._is_asked_for_all(client):
                 self._respond(client)
+        return self._send(client)
+
+    def _send(self, client: Client) -> bool:
+        """Send what waits for a client whose request is whole; return whether it is still there."""
         while client.rest:
             client.rest = client.rest[client.sock.send(client.rest) :]
             if not client.rest and not client.is_waiting:

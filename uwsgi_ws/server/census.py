@@ -12,6 +12,9 @@ from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.identity import KEY
 from uwsgi_ws.server.server import Server
 
+#: Characters of a path that are shown; a client may send as many as a head may have.
+_LONGEST_PATH = 1_000
+
 __all__ = ["connection_id", "describe", "find", "requests_with_websockets"]
 
 
@@ -51,7 +54,7 @@ def describe(request: Request, websocket: Any, worker_id: int) -> dict[str, Any]
         "id": connection_id(request),
         "worker": worker_id,
         "peer": f"{environ.get('REMOTE_ADDR', '')}:{environ.get('REMOTE_PORT', '')}",
-        "path": text_of(environ.get("SCRIPT_NAME")) + text_of(environ.get("PATH_INFO")),
+        "path": (text_of(environ.get("SCRIPT_NAME")) + text_of(environ.get("PATH_INFO")))[:_LONGEST_PATH],
         "carrier": label[0],
         "route": label[1],
         "state": "open" if websocket.is_open else "closing",

@@ -56,8 +56,8 @@ __all__ = ["HIGH_WATER", "OPEN", "Input", "State", "Tap", "Trace", "WebSocket"]
 
 #: Called with each line of a transcript; it must neither raise nor wait, nor call the engine.
 Trace = Callable[[str], None]
-#: Called with ``<`` or ``>``, an opcode and a payload; and with ``=``, the close code and its reason once the stream has
-#: ended. As ``Trace``.
+#: Called with ``<`` or ``>``, an opcode and a payload; and with ``=``, the close code and its reason once the stream
+#: has ended. As ``Trace``.
 Tap = Callable[[str, int, bytes], object]
 
 #: Bytes of whole messages that may wait for the application before no more is read from the peer.
