@@ -28,7 +28,7 @@ from support.http_client import HttpClient, Response  # noqa: E402  # a script f
 from support.websocket_client import CLOSE, PING, TEXT, RawClient, close_frame, text  # noqa: E402
 from targets import Address, add_targets, reached  # noqa: E402
 
-PATIENCE = 5.0  # seconds for any one wait
+PATIENCE = 10.0  # seconds for any one wait
 AT_ONCE = 8
 APPLICATION = "seen.py"
 #: The file that requests for ranges and with conditions name, as they name it, and what is in it.
