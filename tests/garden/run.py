@@ -16,10 +16,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import re
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -222,16 +224,19 @@ def main() -> int:
     parser.add_argument("--forwarded", type=int, metavar="NUMBER", help="show what proxies pass on of this request")
     parser.add_argument("--table", type=Path, help="write what came of it there, as Markdown")
     arguments = parser.parse_args()
+    # So that all that has been started ends with us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if arguments.forwarded is not None:
         return show_forwarded(arguments)
     with ExitStack() as stack:
         garden = Garden(arguments.seed, arguments.environment, stack, re.compile(arguments.peers))
         number, end = arguments.first, time.monotonic() + arguments.seconds
         last = sys.maxsize if arguments.requests is None else number + arguments.requests
-        while number < last and (arguments.requests is not None or time.monotonic() < end):
-            numbers = range(number, min(number + BATCH, last))
-            asyncio.run(garden.play(numbers))
-            number = numbers.stop
+        with contextlib.suppress(KeyboardInterrupt):  # what has been seen until then counts
+            while number < last and (arguments.requests is not None or time.monotonic() < end):
+                numbers = range(number, min(number + BATCH, last))
+                asyncio.run(garden.play(numbers))
+                number = numbers.stop
         text = table(garden, arguments.environment)
     tally = garden.tally
     print(text)
