@@ -29,6 +29,7 @@ TESTS = {
     "websocket/engine": ("engine", "lenient", "transcript", "messages", "deflate"),
     "websocket/frames": ("frames", "lenient", "transcript"),
     "websocket/messages": ("messages", "engine"),
+    "websocket/handshake": ("handshake", "lenient"),
     "websocket/masking": ("speed",),
     "http/http2": ("http2_heads",),
     "http/grammar": ("grammar", "check_head"),

@@ -18,6 +18,8 @@ from uwsgi_ws.protocol.http.redirect import https_url
         ("example.org", "http://example.org/a?b=http://c/", "", "https://example.org/a?b=http://c/"),
         ("example.org", "http://example.org", "", "https://example.org/"),
         ("example.org", "*", "", "https://example.org/"),
+        ("example.org", "/caf\xc3\xa9\x7f<\x01~!", "", "https://example.org/caf%C3%A9%7F<%01~!"),
+        ("example.org:", "/", "", "https://example.org/"),
     ],
 )
 def test_the_same_url_with_https(host: str, target: str, port: str, url: str) -> None:
