@@ -156,6 +156,8 @@ class ResponseParser:
 
     def _end_head(self) -> None:
         code = self._parser.get_status_code()
+        if code < 100:
+            raise ValueError("a status code below 100")  # RFC 9110 15; to llhttp three digits will do
         if code < 200 and code != 101:
             self._fields.clear()  # an interim response: the one that counts is still to come
             return

@@ -106,6 +106,8 @@ def test_headers_that_concern_the_backends_connection_go_no_further() -> None:
     "pieces",
     [
         (b"SSH-2.0-OpenSSH\r\n",),
+        (b"HTTP/1.1 025 X\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",),
+        (b"HTTP/1.1 099 X\r\nContent-Length: 1, 1\r\n\r\nx",),
         (b"\x81\x02hi",),
         (b"",),
         (b"HTTP/1.1 200 OK\r\nContent-Le", b""),
