@@ -110,9 +110,23 @@ def mutmut(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=COPY, env=environ, capture_output=True, text=True, check=False)
 
 
-def survivor(name: str) -> Survivor:
-    """Return what a mutant changes."""
-    shown = mutmut("show", name).stdout.splitlines()
+#: One process for all of them: each would read the mutated file anew.
+SHOW = """
+import json, sys
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+file, *names = sys.argv[1:]
+print(json.dumps({name: get_diff_for_mutant(name, path=file) for name in names}))
+"""
+
+
+def survivors(file: Path, names: list[str]) -> list[Survivor]:
+    """Return what mutants change."""
+    command = [sys.executable, "-c", SHOW, str(file), *names]
+    shown = subprocess.run(command, cwd=COPY, capture_output=True, text=True, check=True).stdout
+    return [survivor(name, diff.splitlines()) for name, diff in json.loads(shown).items()]
+
+
+def survivor(name: str, shown: list[str]) -> Survivor:
     changed = {"-": "", "+": ""}
     for line in shown:
         if line[:1] in changed and not line.startswith(("---", "+++")):
@@ -137,7 +151,7 @@ def judge(file: Path, *, is_shown: bool) -> bool:
     listed = json.loads(EQUIVALENT.read_text()).get(str(file), [])
     known = {(each["function"], each["old"], each["new"]) for each in listed}
     killed = sum(code in KILLED for code in codes.values())
-    left = [survivor(name) for name, code in codes.items() if code in UNSEEN]
+    left = survivors(file, [name for name, code in codes.items() if code in UNSEEN])
     wording = [each for each in left if each.is_wording]
     equivalent = [each for each in left if each in known or each.is_default]
     others = [each for each in left if not each.is_wording and each not in equivalent]
