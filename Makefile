@@ -12,8 +12,8 @@ ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
 
-.PHONY: run test long libraries chaos soak faults fuzz mutants garden coverage lint types docs go compliance
-.PHONY: compliance-matrix bench wheel wheels clean
+.PHONY: run test long libraries chaos rolling soak faults fuzz mutants garden coverage lint types docs go
+.PHONY: compliance compliance-matrix bench wheel wheels clean
 
 run: $(VENV)/.installed
 	@echo "uwsgi_ws: open http://$(ADDRESS)/ in a browser; stop with Ctrl-C"
@@ -62,6 +62,11 @@ soak: $(VENV)/.installed-test
 # Each system call of a worker fails in turn, by strace; ARGS="--few" for some of them, "--table FILE" writes what came.
 faults: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/run.py $(ARGS)
+
+# A rolling restart of two instances behind each of five proxies, under 1,000 WebSockets; some minutes. The table is
+# docs/deploying.md's, which ARGS="--update docs/deploying.md" writes anew. nginx and haproxy have to be installed.
+rolling: $(VENV)/.installed-deploying
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/rolling.py $(ARGS)
 
 # Of the pure build, branches too, in all processes; the protocol's is whole. ARGS="tests" measures all tests.
 coverage: $(VENV)/.installed-dev
@@ -158,6 +163,11 @@ $(VENV)/garden/.installed: $(BIN)/python tests/garden/requirements.txt
 
 $(VENV)/.installed-mutants: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,test the tests,[mutants])
+
+
+$(VENV)/.installed-deploying: $(VENV)/.installed-test tests/deploying.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/deploying.txt
+	@touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python setup.cfg pyproject.toml $(HOT)
 	$(call install,develop,[dev])

@@ -75,6 +75,8 @@ LEFT_OUT = {
     "echo '{": "the same",
     "sudo": "root's folders are not a test's; nginx is given its file otherwise",
     "python benchmarks/": "takes minutes",
+    "docker ": "needs its daemon; test_deploying runs what the image runs",
+    "kubectl ": "needs a cluster; test_deploying checks the file",
     "go ": "test_go, which follows both pages, and their --go-app",
     "mkdir echo": "the same",
     "python -m uwsgi_ws go-module": "the same",

@@ -22,6 +22,7 @@ ELSEWHERE |= {"to", "history", "no-compress"}
 ELSEWHERE |= {"code", "json", "limit", "once", "path", "peer", "reason", "token-file", "worker"}
 ELSEWHERE |= {"cacert", "cert", "insecure", "key", "origin", "subprotocol", "wait"}
 ELSEWHERE |= {"peers", "pure"}
+ELSEWHERE |= {"build", "cap-drop", "from-literal", "no-deps", "now", "read-only", "stop-timeout", "wait"}
 
 
 def limits() -> dict[str, tuple[str, list[str]]]:
