@@ -2,13 +2,14 @@
 
     python tests/rolling.py [--clients 1000] [--proxies nginx,envoy] [--update docs/deploying.md]
 
-The exit status is 1 if any connection ended without a close frame, or any client was turned away.
+The exit status is 1 if any connection ended otherwise than by 1012 or 1001, or any client was turned away.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
 import tempfile
 from contextlib import redirect_stderr
@@ -21,8 +22,8 @@ from support.rolling import PROXIES, Outcome, Proxy, roll
 #: What the table stands between, in a page.
 BEGIN, END = "<!-- make rolling writes this -->\n", "<!-- until here -->\n"
 HEAD = """\
-| Proxy | Restart | 1012 | 1001 | 1006 | handshakes turned away | requests, and those that failed | longest time away |
-|---|---|---|---|---|---|---|---|
+| Proxy | Restart | 1012 | 1001 | 1006 | others | handshakes turned away | requests, failed ones | longest away |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -30,7 +31,9 @@ def row(proxy: Proxy, version: str, how: str, outcome: Outcome) -> str:
     """Return a line of the table."""
     turned_away = outcome.refused + sum(outcome.answers.values())
     answered, failed = outcome.requests[200], outcome.requests.total() - outcome.requests[200]
-    codes = " | ".join(f"{outcome.codes[code]:,}" for code in (1012, 1001, 1006))
+    counted = (1012, 1001, 1006)
+    codes = " | ".join(f"{outcome.codes[code]:,}" for code in counted)
+    codes += f" | {sum(outcome.codes.values()) - sum(outcome.codes[code] for code in counted)}"
     return (
         f"| {proxy.name} {version} | {how} | {codes} | {turned_away} | {answered:,}, {failed} | {outcome.away:.1f} s |"
     )
@@ -56,7 +59,9 @@ def main() -> int:
         for how, outcome in outcomes.items():
             rows.append(row(proxy, proxy.told_version(), how, outcome))
             print(f"{rows[-1]}  {'' if outcome.is_clean else outcome}", flush=True)
-            is_clean &= outcome.is_clean and set(outcome.codes) == {1012 if how == "reload" else 1001}
+            if not outcome.is_clean:
+                print(*re.findall("^a request: .*", logs.getvalue(), re.MULTILINE), sep="\n", flush=True)
+            is_clean &= outcome.is_clean
     if arguments.update is not None:
         before, rest = arguments.update.read_text().split(BEGIN)
         after = rest.split(END)[1]

@@ -13,7 +13,7 @@ import time
 from collections import Counter, deque
 
 from support.eventually import eventually
-from support.websocket_client import CLOSE, TEXT, close_frame, handshake, text
+from support.websocket_client import CLOSE, PING, PONG, TEXT, close_frame, frame, handshake, text
 
 _CONNECTING, _SHAKING, _OPEN, _CLOSING = range(4)
 
@@ -157,6 +157,8 @@ class ManyClients:
                 assert payload == b"hello", payload
                 self.echoes += 1
                 client.sock.send(text("hello"))
+            elif opcode == PING:
+                client.sock.send(frame(PONG, payload))
             elif opcode == CLOSE:
                 code = int.from_bytes(payload[:2], "big")
                 self.codes[code] += 1

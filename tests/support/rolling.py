@@ -150,6 +150,7 @@ class Outcome:
     """What clients have seen of one way to restart.
 
     Attributes:
+        code: The close code that each connection should end by.
         codes: Close codes; 1006 is an end without a close frame.
         answers: Answers to opening handshakes other than 101; 0 is none.
         refused: Connections that the proxy did not take.
@@ -157,6 +158,7 @@ class Outcome:
         requests: Answers to plain requests meanwhile, by status; 0 is none.
     """
 
+    code: int
     codes: Counter[int] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     refused: int = 0
@@ -165,8 +167,10 @@ class Outcome:
 
     @property
     def is_clean(self) -> bool:
-        """Whether each connection ended by a close frame, and nobody was turned away."""
-        return not self.codes[1006] and not self.answers and not self.refused and set(self.requests) == {200}
+        """Whether each connection ended as it should, and nobody was turned away."""
+        return (
+            self.codes.keys() == {self.code} and not self.answers and not self.refused and set(self.requests) == {200}
+        )
 
 
 class Instances:
@@ -237,8 +241,9 @@ def roll(proxy: Proxy, size: int, folder: Path) -> dict[str, Outcome]:
         with proxy.in_front_of(instances.ports, folder) as address:
             for number in (0, 1):
                 instances.wait_until_used(number, address)
-            for how, restart in (("reload", instances.reload), ("replace", instances.replace)):
-                outcome = outcomes[how] = Outcome()
+            ways = (("reload", instances.reload, 1012), ("replace", instances.replace, 1001))
+            for how, restart, code in ways:
+                outcome = outcomes[how] = Outcome(code)
                 with ManyClients(address[1], size, "/chat", talkers=size // 10, may_be_refused=True) as clients:
                     eventually(lambda: clients.open == size, DEADLINE)
                     with _requesting(address) as outcome.requests:
