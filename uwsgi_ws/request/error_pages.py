@@ -94,7 +94,7 @@ class ErrorPages:
         try:
             otherwise(request)
         finally:
-            del self._shown[id(variables)]
+            self._shown.pop(id(variables), None)
 
     def page(self, request: Request) -> tuple[Headers, bytes] | None:
         """Return headers and body for the exception that is being handled; None when the client may not see it."""

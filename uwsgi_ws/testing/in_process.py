@@ -39,6 +39,8 @@ __all__ = ["InProcess"]
 
 #: Seconds that requests and WebSockets may take to end; the test that has opened them has ended.
 _DRAIN = 1.0
+#: Seconds that the rest of the end may take.
+_END = 10.0
 #: Threads, or greenlets, for applications.
 _PLACES = "100"
 
@@ -103,7 +105,9 @@ class InProcess(Server):
     def _end(self) -> None:
         global _running
         self._hub_calls.post(self._stop.set)
-        self._has_ended.acquire()
+        if not self._has_ended.acquire(timeout=_DRAIN + _END):
+            # It stays the one that runs, as what it will do when it goes on is not known.
+            raise ServerFailed(f"{self.name}: the application keeps the event loop, its server cannot be stopped")
         _running = None
         if self._error is not None:
             raise self._error

@@ -139,7 +139,7 @@ class Program(Server):
 
     @property
     def pid(self) -> int:
-        """The process that was started: the master where there is one."""
+        """See Server."""
         return self._process.pid
 
     def _end(self) -> None:

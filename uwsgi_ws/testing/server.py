@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Sequence
 from typing import TypeVar
@@ -52,6 +53,11 @@ class Server:
     def http_url(self) -> str:
         """``http://127.0.0.1:PORT``, for a client of HTTP."""
         return self.url.replace("ws", "http", 1)
+
+    @property
+    def pid(self) -> int:
+        """The process that serves: of a program the one that was started, the master where there is one."""
+        return os.getpid()
 
     @property
     def log(self) -> str:

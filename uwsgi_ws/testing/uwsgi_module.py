@@ -59,12 +59,12 @@ def use_options(options: Options, sockets: Sockets | None = None) -> None:
     )
     if known is not None:
         # The same object, which applications have imported, with what is new.
+        spec = known.__spec__
         known.__dict__.update(sys.modules["uwsgi"].__dict__)
+        known.__spec__ = spec
         sys.modules["uwsgi"] = known
 
 
 def _fill(module: ModuleType) -> None:
     """Make a module what ``uwsgi`` is without a server; the import system has put it among the others already."""
-    spec = module.__spec__
     use_options(parse([]))
-    module.__spec__ = spec
