@@ -163,6 +163,18 @@ def test_workers_can_be_replaced_even_after_the_fork_server_died(serve_many: Any
     assert len(all_workers(server, 2) & pids) == 1
 
 
+@pytest.mark.long
+def test_workers_can_be_replaced_although_the_fork_server_stands_still(serve_many: Any) -> None:
+    server = serve_many(APPLICATION)
+    pids = all_workers(server, 2)
+    (fork_server,) = set(children(server.pid)) - pids
+    os.kill(fork_server, signal.SIGSTOP)
+    os.kill(min(pids), signal.SIGKILL)
+    server.wait_for_log("worker [12] is not forked, so the fork server is killed", 20)
+    wait_for_workers(server, 3)
+    assert len(all_workers(server, 2) & pids) == 1
+
+
 def test_a_worker_that_is_killed_before_it_serves_is_replaced(serve: Any, tmp_path: Path) -> None:
     app, pids = tmp_path / "app.py", tmp_path / "pids"
     source = (

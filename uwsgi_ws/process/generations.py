@@ -15,13 +15,15 @@ from uwsgi_ws.process.children import RestartBackoff
 from uwsgi_ws.process.common import Order
 from uwsgi_ws.shared.signals import SignalTable
 
-__all__ = ["CEASING", "GRACE", "MIN_UPTIME", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
+__all__ = ["CEASING", "GRACE", "MIN_UPTIME", "ORDERED", "WORKER_DELAYS", "Generation", "Life", "WorkerProcess"]
 
 #: Seconds that a process may take to end, beyond those that it gives its clients.
 GRACE = 3.0
 #: Seconds that the others wait for a worker that does not say that it accepts no client any more: its event loop is
 #: stuck, and so it does not accept either.
 CEASING = 1.0
+#: Seconds within which a fork server, whose event loop the application may use, forks a worker that was ordered.
+ORDERED = 10.0
 #: A process that lives shorter than this, in seconds, died of something that its successor will die of as well.
 MIN_UPTIME = 1.0
 #: Seconds before such a one is replaced: at once the first time, then later and later.

@@ -53,7 +53,7 @@ from uwsgi_ws.process.control import Control
 from uwsgi_ws.process.crons import Crons
 from uwsgi_ws.process.daemons import Daemons
 from uwsgi_ws.process.fifo import Fifo
-from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, Generation, Life, WorkerProcess
+from uwsgi_ws.process.generations import CEASING, GRACE, MIN_UPTIME, ORDERED, Generation, Life, WorkerProcess
 from uwsgi_ws.process.keys import read_keys
 from uwsgi_ws.process.metrics import Health, MetricsServer
 from uwsgi_ws.process.naming import name_process
@@ -269,6 +269,7 @@ class Master:
         for sock in self._sockets if self._is_asleep else ():
             poll.register(sock, select.POLLIN)
         due = [worker.kill_at for worker in self._workers]
+        due += [worker.started_at + ORDERED for worker in self._workers if worker.life is Life.ORDERED]
         due += [moment for kind in self._kinds for moment in kind.due]
         # The last one counts: a worker that has ceased to accept leaves together with the others.
         due += [
@@ -640,6 +641,12 @@ class Master:
             if generation.kill_at <= monotonic():
                 generation.kill_at = math.inf
                 send(generation.pid, signal.SIGKILL)
+
+        for worker in self._workers:
+            if worker.life is Life.ORDERED and worker.started_at + ORDERED <= monotonic():
+                worker.started_at = math.inf  # once; its death has the order given again
+                say(f"worker {worker.order.worker_id} is not forked, so the fork server is killed")
+                send(worker.generation.pid, signal.SIGKILL)
 
     def _exited(self, pid: int, status: int) -> None:
         """A process has ended: a child of ours, or one that a child has left behind."""
