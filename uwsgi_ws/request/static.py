@@ -8,8 +8,11 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, NamedTuple
+
+from gevent import monkey
 
 from uwsgi_ws.protocol.http.conditional import select
 from uwsgi_ws.request.answers import respond_status, status_line
@@ -17,6 +20,9 @@ from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
 
 __all__ = ["Compressed", "Directory", "File", "StaticFiles", "send_file"]
+
+#: gevent's own asks for the file's status first, and does not close it where that fails, as on a network's disk.
+_close: Callable[[int], None] = monkey.get_original("os", "close")
 
 
 class File(NamedTuple):
@@ -80,7 +86,7 @@ def _resolve(path: str) -> File | None:
     except OSError:
         return _resolve_slowly(path)  # no /proc here
     finally:
-        os.close(fd)
+        _close(fd)
 
 
 def _resolve_slowly(path: str) -> File | None:
@@ -286,7 +292,7 @@ def send_file(request: Request, file: File, more: Headers = (), encoding: str = 
     except OSError:
         request.abandon()
     finally:
-        os.close(fd)
+        _close(fd)
 
 
 def _send(request: Request, path: str, fd: int, more: Headers, encoding: str) -> None:
