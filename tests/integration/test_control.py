@@ -156,7 +156,17 @@ def test_a_worker_that_stands_still_is_named_and_holds_up_nothing(serve_many: An
 
 
 @pytest.mark.parametrize(
-    "request_line", [b"[]", b"{", b'{"do": "x"}', b'{"do": "close"}', b'{"do": "list", "limit": {}}']
+    "request_line",
+    [
+        b"[]",
+        b"{",
+        b'{"do": "x"}',
+        b'{"do": "close"}',
+        b'{"do": "list", "limit": {}}',
+        b"[" * 50_000,
+        b'{"do": "list", "limit": 1e999}',
+        b'{"do": "publish", "channel": "\\ud800", "message": ""}',
+    ],
 )
 def test_what_means_nothing_is_answered(serve: Any, tmp_path: Path, request_line: bytes) -> None:
     control = tmp_path / "control"

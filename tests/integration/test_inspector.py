@@ -259,13 +259,13 @@ def test_this_machine_s_own_names_are_good(standing: Inspected, host: str) -> No
 
 
 def test_nothing_is_told_and_nothing_done_without_the_token(standing: Inspected) -> None:
-    for first in ('{"token":"wrong"}', '{"n":1,"do":"list"}', "{", "[]"):
+    for first in ('{"token":"wrong"}', '{"n":1,"do":"list"}', '{"token":"\\ud800"}', "{", "[]", "[" * 16_000):
         with connect(f"ws://{standing.host}/live", origin=f"http://{standing.host}") as link:  # type: ignore[arg-type]
             link.send(first)
             with pytest.raises(ConnectionClosed) as caught:
                 link.recv(timeout=10)
             assert caught.value.rcvd is not None
-            assert caught.value.rcvd.code == (1008 if first in ("{", "[]") else 4001)
+            assert caught.value.rcvd.code == (1008 if first[0] == "[" or first == "{" else 4001)
 
 
 def test_a_page_looks_and_closes_and_does_nothing_else(standing: Inspected) -> None:

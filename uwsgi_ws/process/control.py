@@ -16,7 +16,7 @@ from typing import Any
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.operations import Operations
+from uwsgi_ws.process.operations import Operations, parse_request
 from uwsgi_ws.process.responder import Client, Responder
 
 __all__ = ["Control", "is_of_this_machine", "read_token"]
@@ -69,9 +69,7 @@ class Control(Responder):
         client.is_waiting = True
         reply = _Lines(client)
         try:
-            request = json.loads(client.asked.partition(b"\n")[0])
-            if not isinstance(request, dict):
-                raise ValueError("a request is an object")
+            request = parse_request(client.asked.partition(b"\n")[0])
             if self._token and not hmac.compare_digest(str(request.get("token", "")).encode(), self._token):
                 raise ValueError("this needs the token")
             if request.get("do") == "watch":

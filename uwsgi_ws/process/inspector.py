@@ -32,7 +32,7 @@ from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.common import Common
 from uwsgi_ws.process.control import is_of_this_machine, read_token
-from uwsgi_ws.process.operations import Operations
+from uwsgi_ws.process.operations import Operations, parse_request
 from uwsgi_ws.process.responder import Client, Responder, http_response
 from uwsgi_ws.process.vitals import Vitals
 from uwsgi_ws.protocol.http.http1 import Limits, RequestParser
@@ -298,14 +298,13 @@ class Inspector(Responder):
         while page.engine.messages:
             opcode, payload, *_ = page.engine.messages.popleft()
             try:
-                request = json.loads(payload) if opcode == TEXT else None
+                request = parse_request(payload if opcode == TEXT else b"")
             except ValueError:
-                request = None
-            if not isinstance(request, dict):
                 page.end(_MISUSE, "a request is an object")
-            elif page.has_token:
+                continue
+            if page.has_token:
                 self._do(page, request)
-            elif hmac.compare_digest(str(request.get("token", "")).encode(), self._token):
+            elif hmac.compare_digest(str(request.get("token", "")).encode("utf-8", "replace"), self._token):
                 page.has_token = True
                 page.tell({"samples": list(self._vitals.samples)})
                 page.tell(self._pulse)

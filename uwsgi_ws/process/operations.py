@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from uwsgi_ws.process.control_pairs import ControlPairs
 from uwsgi_ws.protocol.websocket.frames import is_valid_close_code
 
-__all__ = ["Operations", "Reply", "Target"]
+__all__ = ["Operations", "Reply", "Target", "parse_request"]
 
 _MOST_LISTED = 10_000
 #: Questions that a worker may owe answers to, watches not counted.
@@ -149,6 +149,8 @@ class Operations:
 
     def look(self) -> None:
         """Take what workers have answered, and give up those that do not."""
+        if not self._open and not self._owed:
+            return
         for seat in self._asked_seats():
             for answer in _packets(self._pairs.masters[seat]):
                 self._take(seat, answer)
@@ -251,8 +253,26 @@ class Operations:
             asking.reply.add({**({"error": asking.error} if asking.error else asking.totals), "is_last": True})
 
 
+def parse_request(data: bytes) -> dict[str, Any]:
+    """Return the object that a request is, as it came.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        request = json.loads(data)
+    except RecursionError:
+        raise ValueError("a request is nested too deeply") from None
+    if not isinstance(request, dict):
+        raise ValueError("a request is an object")
+    return request
+
+
 def _limit(request: dict[str, Any]) -> int:
-    return min(max(int(request.get("limit", 1_000)), 1), _MOST_LISTED)
+    limit = request.get("limit", 1_000)
+    if not isinstance(limit, int):
+        raise ValueError(f"{limit!r} is no limit: that is a whole number")
+    return min(max(limit, 1), _MOST_LISTED)
 
 
 def _packets(sock: socket.socket) -> Iterator[dict[str, Any]]:
