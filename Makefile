@@ -103,7 +103,7 @@ compliance: $(VENV)/.installed-dev
 	$(BIN)/python tests/compliance/http2.py
 	@echo "compliance: the Autobahn suite, Http11Probe, the valid requests and HTTP/2 are as they must be"
 
-# The suite in every way to the server: TLS, HTTP/2, behind nginx, and more; pass --way NAME for one. Some 40 minutes.
+# The suite in every way to the server: TLS, HTTP/2, behind nginx, and more; pass --way NAME for one. It takes hours.
 compliance-matrix: $(VENV)/.installed-dev
 	$(BIN)/python tests/compliance/autobahn.py --mode plain --mode alone --mode takeover $(or $(ARGS),--way all)
 

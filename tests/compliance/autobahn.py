@@ -34,11 +34,12 @@ sys.path.insert(0, str(HERE.parent))
 from support import carriers  # noqa: E402  # a script finds the tests' helpers only after the line above
 from support.carriers import Start, running  # noqa: E402
 from support.peers import require_program  # noqa: E402
-from support.server import Server, free_port  # noqa: E402
+from support.server import Server, ServerFailed, free_port  # noqa: E402
 from support.tls import Authority  # noqa: E402
 
 GOOD = ("OK", "INFORMATIONAL")
 LIMIT = 3600.0  # seconds for one run of the suite
+START = 60.0  # seconds for the server to start; the machine may have other work
 AT_ONCE = 4  # cases
 
 # Group 9 sends messages of 16 MiB.
@@ -196,7 +197,7 @@ def served(way: Way, options: Sequence[str], folder: Path) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
 
         def start(*more: str) -> Server:
-            server = Server(ECHO, *OPTIONS, *options, *way.options, *more, env=way.environment)
+            server = Server(ECHO, *OPTIONS, *options, *way.options, *more, env=way.environment, deadline=START)
             servers.append(stack.enter_context(server))
             return server
 
@@ -315,7 +316,7 @@ def main() -> int:
             begin = time.monotonic()
             try:
                 verdicts = run_suite(WAYS[way], mode, words, reports)
-            except SuiteFailed as failure:
+            except (SuiteFailed, ServerFailed) as failure:
                 print(f"autobahn: {way}, {name}: {failure}; reports: {reports}", file=sys.stderr)
                 return 2
             total = len(verdicts) if cases else mode.total

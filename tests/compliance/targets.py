@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from support.server import APPLICATIONS, Server, faults  # noqa: E402  # found only after the line above
 
+START = 60.0  # seconds for our own server to start; the machine may have other work
 #: How our own server runs applications, and its options for that.
 OWN = {"greenlets": ("--gevent", "1000"), "threads": ("--threads", "32")}
 
@@ -45,7 +46,8 @@ def reached(target: str, application: str, *options: str) -> Iterator[Address]:
         host, _, port = target.rpartition(":")
         yield host, int(port)
         return
-    with Server(APPLICATIONS / application, *OWN[target], "--disable-logging", *options) as server:
+    options = (*OWN[target], "--disable-logging", *options)
+    with Server(APPLICATIONS / application, *options, deadline=START) as server:
         yield server.addresses[0]
     if found := faults(server.log):
         raise AssertionError("the server logged a traceback:\n" + "\n".join(found))
