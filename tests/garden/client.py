@@ -94,5 +94,6 @@ async def ask(address: tuple[str, int], data: bytes, patience: float) -> Underst
     except OSError:
         return Understood(end="unreachable")
     await asyncio.wait([done], timeout=patience)
+    done.cancel()  # that we hang up now is no end of the server's
     transport.abort()
     return connection.understood

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
-from garden.client import Understood
+from garden.client import Understood, ask
 from garden.compare import boundaries_differ, explanations
 from garden.mutate import mutated, seeds
 
@@ -47,6 +50,17 @@ def test_another_end_of_a_request_is_a_disagreement(one: Understood, other: Unde
 def test_what_one_refuses_deceives_nobody(one: Understood, other: Understood) -> None:
     assert boundaries_differ(one, other) is None
     assert boundaries_differ(other, one) is None
+
+
+def test_a_server_that_says_nothing_waits_for_more() -> None:
+    async def silent() -> Understood:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            understood = await ask(listener.getsockname(), b"POST", 0.05)
+            await asyncio.sleep(0)  # our hanging up is seen to
+            await asyncio.sleep(0)
+            return understood
+
+    assert asyncio.run(silent()).end == "waits"
 
 
 def test_every_explanation_has_its_reason() -> None:
