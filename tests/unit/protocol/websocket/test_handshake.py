@@ -75,6 +75,41 @@ def test_another_method_is_not_allowed(method: str) -> None:
     assert error.headers == (("Allow", "GET"),)
 
 
+def test_http_2_and_its_extended_connect_pass() -> None:
+    """RFC 8441: a front makes the same of it."""
+    assert handshake.check_request(request(SERVER_PROTOCOL="HTTP/2.0")) == ()
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/2", "HTTP/3.0", "http/1.1", ""])
+def test_another_protocol_is_refused(protocol: str) -> None:
+    assert refusal(SERVER_PROTOCOL=protocol).status == 400
+
+
+@pytest.mark.parametrize("word", ["\xa0{}", "{}\x85", "\x0b{}", "X{}", "{}X", "{}\x0c"])
+def test_only_blanks_and_tabs_stand_around_a_word(word: str) -> None:
+    """RFC 9110 5.6.3; what else Python takes for white space is part of the word."""
+    assert not handshake.is_websocket(request(HTTP_UPGRADE=word.format("websocket")))
+    assert refusal(HTTP_CONNECTION=word.format("upgrade")).status == 400
+    assert handshake.offered_subprotocols(request(HTTP_SEC_WEBSOCKET_PROTOCOL=f"\t{word.format('a')} ,b")) == [
+        word.format("a"),
+        "b",
+    ]
+
+
+def test_the_answer_to_another_version_names_ours() -> None:
+    """RFC 6455 4.4; RFC 9110 15.5.22."""
+    assert refusal(HTTP_SEC_WEBSOCKET_VERSION="8").headers == (
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+    )
+
+
+@pytest.mark.parametrize("origin", ["http://none", "http://None", "http://xxxx", "http://example.org"])
+def test_without_a_host_no_origin_is_the_same(origin: str) -> None:
+    variables = request(HTTP_HOST=None, HTTP_ORIGIN=origin)
+    assert not handshake.is_origin_allowed(variables, "http", ["same"])
+
+
 def test_http_1_0_is_refused() -> None:
     assert refusal(SERVER_PROTOCOL="HTTP/1.0").status == 400
 
