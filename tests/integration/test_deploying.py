@@ -20,7 +20,7 @@ from support.eventually import eventually
 from support.http_client import fetch
 from support.peers import require_program
 from support.server import EXAMPLES, ROOT, UWSGI_WS, Program, Server, free_port
-from support.websocket_client import RawClient
+from support.websocket_client import RawClient, handshake
 
 from uwsgi_ws.options.table import BY_NAME
 from uwsgi_ws.process.generations import GRACE
@@ -222,8 +222,10 @@ def test_what_the_service_runs_takes_the_socket_that_systemd_listens_at() -> Non
     with Server(
         None, program=Program((command[0], *environment, *command[1:]), "Listening on"), concurrency=()
     ) as server:
-        with RawClient.open(port, "/ws?name=Ann&room=lobby") as peer:
+        with RawClient(port) as peer:  # which has the program started
             server.wait_for_log("http activated on", 20)
+            server.wait_for_log("spawned uwsgi_ws worker", 20)
+            peer.shake_hands(handshake("/ws?name=Ann&room=lobby"))
             assert fetch(("127.0.0.1", port)).status == 200
             os.kill(server.pid, signal.SIGTERM)
             while (came := peer.read_frame()).opcode != 8:
