@@ -40,7 +40,8 @@ from support.workers import is_alive  # noqa: E402
 from websockets.exceptions import WebSocketException  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
-#: What fails, and with what. Not close: where it fails the descriptor is closed, but strace leaves the call out.
+#: What fails, and with what. Not close: where it fails the descriptor is closed, but strace leaves the call out; nor
+#: epoll_wait, in which the worker is while strace leaves it, with an error then that no kernel gives.
 CALLS: dict[str, tuple[str, ...]] = {
     "recvfrom": ("ECONNRESET", "ENOMEM"),
     "recvmsg": ("ECONNRESET", "ENOMEM"),
@@ -50,8 +51,6 @@ CALLS: dict[str, tuple[str, ...]] = {
     "write": ("EPIPE", "ENOSPC"),
     "writev": ("EPIPE", "ENOBUFS"),
     "epoll_ctl": ("ENOMEM", "ENOSPC"),
-    "epoll_wait": ("EINTR",),
-    "epoll_pwait2": ("EINTR",),
     "openat": ("EMFILE", "EACCES"),
     "mmap": ("ENOMEM",),
     "ioctl": ("EINVAL",),
@@ -78,7 +77,7 @@ MOST_CALLS = 60
 
 #: The last line of a traceback that says that a call has failed.
 _INJECTED = re.compile(r"(\S*\s)*(\w+: \[Errno [0-9]+\]|MemoryError)")
-SECONDS = 6.0  # that a client waits; the server gives up sooner
+SECONDS = 9.0  # that a client waits; the server gives up sooner
 
 
 @dataclass(frozen=True)
@@ -197,10 +196,9 @@ class Bench:
 
     Args:
         folder: For files.
-        options: How applications run.
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path) -> None:
         authority = Authority(folder)
         (folder / "static").mkdir()
         (folder / "static/large").write_bytes(b"x" * 300_000)
@@ -211,8 +209,8 @@ class Bench:
             *("--http2-socket", f"127.0.0.1:{ports[1]}", "--uwsgi-socket", f"127.0.0.1:{ports[2]}"),
             # The server gives up sooner than the scenarios' clients.
             *("--socket-timeout", "1", "--http-timeout", "1"),
-            *("--websockets-ping-freq", "1", "--websockets-pong-tolerance", "1"),
-            *("--static-map", f"/static={folder / 'static'}", *options),
+            *("--websockets-ping-freq", "5", "--websockets-pong-tolerance", "1"),
+            *("--static-map", f"/static={folder / 'static'}"),
             deadline=90,
         )
         self.doors = Doors(self.server.port, *ports, authority.client_context())
@@ -318,7 +316,7 @@ class Bench:
             outcome.problems.append(f"{where}: another client's WebSocket: {exc!r}")
             self._enter_bystander()
         try:
-            eventually(lambda: all(now <= was for now, was in zip(self._held(), self.held, strict=True)), 8)
+            eventually(lambda: all(now <= was for now, was in zip(self._held(), self.held, strict=True)), 12)
         except (OSError, AssertionError) as exc:
             now = self._held()
             outcome.problems.append(f"{where}: descriptors and greenlets {self.held} before, {now} after ({exc})")
@@ -352,7 +350,6 @@ def main() -> int:
     parser.add_argument("--few", action="store_true", help="only what make test takes")
     parser.add_argument("--call", action="append", help="only this one; may be given again")
     parser.add_argument("--scenario", action="append", choices=SCENARIOS)
-    parser.add_argument("--threads", action="store_true", help="applications in threads, not in greenlets")
     parser.add_argument("--table", type=Path, help="where the table goes")
     arguments = parser.parse_args()
     if shutil.which("strace") is None:
@@ -364,7 +361,7 @@ def main() -> int:
     outcomes: dict[tuple[str, str, str], Outcome] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uwsgi_ws-faults-")))
-        bench = Bench(folder, *(["--threads", "8"] if arguments.threads else []))
+        bench = Bench(folder)
         try:
             for call, errors in calls.items():
                 if arguments.call and call not in arguments.call:
