@@ -21,6 +21,8 @@ from uwsgi_ws.request.steps import Handler
 
 __all__ = ["Compressed", "Directory", "File", "StaticFiles", "send_file"]
 
+#: What open(2) fails with when the file is not to blame.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: gevent's own asks for the file's status first, and does not close it where that fails, as on a network's disk.
 _close: Callable[[int], None] = monkey.get_original("os", "close")
 
@@ -284,8 +286,8 @@ def send_file(request: Request, file: File, more: Headers = (), encoding: str = 
     try:
         # Links have been followed already; one that was made since is not.
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:  # not readable, or gone meanwhile
-        respond_status(request, 403)
+    except OSError as exc:  # not readable, or gone meanwhile; or it is the worker that lacks something
+        respond_status(request, 503 if exc.errno in _SHORTAGES else 403)
         return
     try:
         _send(request, file.path, fd, more, encoding)

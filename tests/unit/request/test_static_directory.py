@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.growth import growth
 
+from uwsgi_ws.request import static
 from uwsgi_ws.request.static import Directory
 
 
@@ -50,3 +52,22 @@ def test_the_same_is_found_when_descriptors_have_run_out(folder: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         os.close(highest)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.EACCES, 403), (errno.ENOENT, 403), (errno.EMFILE, 503), (errno.ENFILE, 503)]
+)
+def test_a_file_that_cannot_be_opened_is_to_blame_only_if_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    file = Directory(str(folder / "public"), ("index.html",)).find("/a.txt")
+    assert file is not None
+
+    def fail(*args: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    answered: list[int] = []
+    monkeypatch.setattr(static, "respond_status", lambda request, code: answered.append(code))
+    monkeypatch.setattr(os, "open", fail)
+    static.send_file(object(), file)  # type: ignore[arg-type]
+    assert answered == [status]
