@@ -253,9 +253,12 @@ def _converse(
             client.send(message)
         # Not before the application has had its say: it may close with a code of its own.
         while monotonic() < deadline:
+            # None for a moment yet; and one whose socket a library has taken over does not tell what it has taken.
             connection: Any = requests[0].websocket
-            has_all = connection is None or connection.messages_received >= len(messages)
-            if has_all and (connection is None or connection._waiter is not None or monotonic() > quiet_at):
+            has_all = connection is not None and getattr(connection, "messages_received", len(messages)) >= len(
+                messages
+            )
+            if has_all and (getattr(connection, "_waiter", None) is not None or monotonic() > quiet_at):
                 break
             try:
                 came.append(client.recv(_LOOK))
