@@ -1,6 +1,6 @@
 /* load: one load generator for WebSocket and HTTP servers. One thread, epoll, closed loop.
  *
- *     load MODE key=value ...        MODE is echo, fanout, idle, handshake or http
+ *     load MODE key=value ...        MODE is echo, fanout, busy, idle, handshake or http
  *
  * Closed loop means that a connection sends its next message when an earlier one has come back, so the
  * server is always asked for as much as it can give and never for more.
@@ -12,6 +12,9 @@
  *     idle       connections are opened, then left alone; pings are answered
  *     handshake  every slot connects, upgrades, closes and begins again
  *     http       every connection repeats GET over keep-alive, and reconnects when the server closes
+ *     busy       no closed loop: every connection sends once a second, one after the other through the second, and
+ *                gets it back; what the first one sends goes to all. Latencies are those of the echoes, and for the
+ *                broadcasts the time until the last connection had it
  *
  * Two lines are printed, in words of the form key=value. `phase=open ...` comes when all connections stand;
  * a pause follows in which the caller may read the server's CPU time and memory. `phase=done ...` comes at
@@ -214,6 +217,7 @@ struct mode {
     bool restarts; /* connections are opened again and again, and only from the beginning of the run */
     void (*setup)(void);
     void (*begin)(struct connection *);                            /* the run begins: its first work */
+    void (*tick)(uint64_t time);                                   /* called at least once a millisecond */
     void (*opened)(struct connection *);                           /* the handshake is done */
     bool (*prepare)(struct connection *);                          /* sets the next bytes to send */
     void (*payload)(struct connection *, const uint8_t *, size_t); /* a part of a data message has come */
@@ -691,6 +695,98 @@ static void fanout_report(void) {
            (unsigned long long)duplicates, (unsigned long long)reordered, (unsigned long long)gaps);
 }
 
+/* ---- mode: busy ------------------------------------------------------------------------------------ */
+
+/* A message: which kind, a broadcast's number, and when it was sent. */
+enum { BUSY_SIZE = 1 + 16 + 16, MOST_BROADCASTS = 4096 };
+static const char ECHOED = 'e', BROADCAST = 'b';
+
+static struct {
+    unsigned next;     /* the connection that sends next */
+    uint64_t send_at;  /* and when */
+    uint64_t broadcasts, deliveries, expected;
+    uint64_t last[MOST_BROADCASTS]; /* nanoseconds until the last connection had it */
+} busy;
+
+static void busy_setup(void) {
+    for (unsigned i = 0; i < options.connections; i++)
+        connections[i].own = allocate(1, BUSY_SIZE + 14);
+}
+
+static void busy_tick(uint64_t time) {
+    if (!running)
+        return;
+    if (!busy.send_at)
+        busy.send_at = time;
+    for (; busy.send_at <= time; busy.send_at += SECOND / options.connections) {
+        struct connection *c = &connections[busy.next];
+        busy.next = (busy.next + 1) % options.connections;
+        if (c->state == OPEN) {
+            c->due++;
+            flush(c);
+        }
+    }
+}
+
+static bool busy_prepare(struct connection *c) {
+    bool is_broadcast = c == connections;
+    char text[BUSY_SIZE + 1];
+    snprintf(text, sizeof text, "%c%016llx%016llx", is_broadcast ? BROADCAST : ECHOED,
+             (unsigned long long)busy.broadcasts, (unsigned long long)now());
+    set_output(c, c->own, write_frame(c->own, TEXT, (const uint8_t *)text, BUSY_SIZE));
+    c->due--;
+    if (is_broadcast) {
+        busy.expected += opened - closed;
+        busy.broadcasts++;
+    } else {
+        c->in_flight++;
+    }
+    return true;
+}
+
+static void busy_payload(struct connection *c, const uint8_t *data, size_t length) {
+    uint64_t offset = c->reader.message_length;
+    if (offset < BUSY_SIZE)
+        memcpy(c->stamp + offset, data, length < BUSY_SIZE - offset ? length : BUSY_SIZE - offset);
+}
+
+static void busy_message(struct connection *c, uint64_t time) {
+    uint64_t sent = hexadecimal(c->stamp + 17, 16);
+    if (c->reader.message_length != BUSY_SIZE) {
+        bad++;
+    } else if (c->stamp[0] == BROADCAST) {
+        uint64_t *last = &busy.last[hexadecimal(c->stamp + 1, 16) % MOST_BROADCASTS];
+        busy.deliveries++;
+        if (time - sent > *last)
+            *last = time - sent;
+    } else {
+        c->in_flight--;
+        count(1);
+        if (measuring)
+            record_latency(time - sent);
+    }
+}
+
+static uint64_t busy_unanswered(void) {
+    uint64_t echoes = 0;
+    for (unsigned i = 0; i < options.connections; i++)
+        if (connections[i].state != UNUSED)
+            echoes += connections[i].in_flight;
+    return echoes + (busy.expected > busy.deliveries ? busy.expected - busy.deliveries : 0);
+}
+
+static int compare_times(const void *left, const void *right) {
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static void busy_report(void) {
+    size_t count = busy.broadcasts < MOST_BROADCASTS ? busy.broadcasts : MOST_BROADCASTS;
+    qsort(busy.last, count, sizeof *busy.last, compare_times);
+    printf(" broadcasts=%llu last_p50_ms=%.3f last_max_ms=%.3f", (unsigned long long)busy.broadcasts,
+           count ? (double)busy.last[count / 2] / 1e6 : 0.0, count ? (double)busy.last[count - 1] / 1e6 : 0.0);
+}
+
 /* ---- mode: handshake ------------------------------------------------------------------------------- */
 
 /* The server has to close the TCP connection (RFC 6455 7.1.1), so its end is what completes a cycle. */
@@ -868,8 +964,10 @@ static void run_until(uint64_t deadline, bool (*finished)(void)) {
         uint64_t time = now();
         if (time >= deadline)
             return;
-        uint64_t left = (deadline - time) / (1000 * 1000) + 1;
-        int ready = epoll_wait(epoll_fd, events, MAX_EVENTS, left < 50 ? (int)left : 50);
+        if (mode->tick)
+            mode->tick(time);
+        uint64_t left = (deadline - time) / (1000 * 1000) + 1, longest = mode->tick ? 1 : 50;
+        int ready = epoll_wait(epoll_fd, events, MAX_EVENTS, (int)(left < longest ? left : longest));
         for (int i = 0; i < ready; i++)
             on_event(events[i].data.ptr, events[i].events);
     }
@@ -895,6 +993,16 @@ static const struct mode MODES[] = {
         .message = fanout_message,
         .unanswered = fanout_unanswered,
         .report = fanout_report,
+    },
+    {
+        .name = "busy",
+        .setup = busy_setup,
+        .tick = busy_tick,
+        .prepare = busy_prepare,
+        .payload = busy_payload,
+        .message = busy_message,
+        .unanswered = busy_unanswered,
+        .report = busy_report,
     },
     {
         .name = "idle",
@@ -993,7 +1101,7 @@ static void print_report(double elapsed) {
 
 int main(int argc, char **argv) {
     if (argc < 3)
-        die("usage: load echo|fanout|idle|handshake|http port=PORT [key=value ...]");
+        die("usage: load echo|fanout|busy|idle|handshake|http port=PORT [key=value ...]");
     choose_mode(argv[1]);
     for (int i = 2; i < argc; i++)
         parse_option(argv[i]);

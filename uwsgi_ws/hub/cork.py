@@ -15,6 +15,8 @@ _QUICK = 0.0003
 _TRUSTED_AFTER, _SUSPECT = 8, -100
 #: What has been corked for so many seconds goes out before anything else is corked.
 _LONGEST = 0.002
+#: Seconds for which broadcasts are written at a stretch, and how many items between two looks at the clock.
+_SLICE, _LOOK = 0.004, 16
 
 
 class Flushable(Protocol):
@@ -33,11 +35,23 @@ class Cork:
     To write all answers of a turn one after the other pays even where each needs a write of its own: a peer on this
     machine, such as a proxy, is woken once and finds the next when it has read the first.
 
+    A broadcast to thousands takes longer than somebody who waits for an answer should. So it is written in slices, with
+    a turn of the loop between two of them.
+
     Args:
         loop: The hub's.
     """
 
-    __slots__ = ("_answered_at", "_began_at", "_loop", "_quick_answers", "_touched")
+    __slots__ = (
+        "_answered_at",
+        "_began_at",
+        "_loop",
+        "_many",
+        "_many_done",
+        "_next_slice",
+        "_quick_answers",
+        "_touched",
+    )
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
@@ -45,6 +59,9 @@ class Cork:
         self._began_at = 0.0  # when the first of them came (monotonic)
         self._answered_at = 0.0
         self._quick_answers = 0
+        self._many: list[Flushable] = []
+        self._many_done = 0  # those at its beginning that are flushed
+        self._next_slice: Any = loop.timer(0.0)
 
     def may_cork(self, heard_at: float) -> bool:
         """Return whether an answer that is ready may be corked: only while they come without delay.
@@ -69,6 +86,39 @@ class Cork:
             self._loop.run_callback(self._flush)
             self._began_at = monotonic()
         self._touched.append(item)
+
+    def touch_one_of_many(self, item: Flushable) -> None:
+        """Have ``item.flush`` called at the end of this turn, or of one that follows soon."""
+        if not self._many:
+            self._loop.run_callback(self._flush_slice)
+        self._many.append(item)
+
+    def _flush_slice(self) -> None:
+        many = self._many
+        until = monotonic() + _SLICE
+        done = self._many_done
+        try:
+            while done < len(many):
+                item = many[done]
+                done += 1
+                try:
+                    item.flush()
+                except Exception:
+                    self._loop.handle_error(item, *sys.exc_info())
+                if not done % _LOOK and monotonic() > until:
+                    break
+        finally:
+            if done < len(many):
+                self._many_done = done
+                self._next_slice.start(self._flush_slice)
+            else:
+                self._many_done = 0
+                self._many = []
+
+    def close(self) -> None:
+        """Flush nothing more of what is touched."""
+        self._next_slice.stop()
+        self._next_slice.close()
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, []

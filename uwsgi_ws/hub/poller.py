@@ -152,3 +152,4 @@ class Poller:
         """Watch nothing any more."""
         self._check.stop()
         self._check.close()
+        self.cork.close()

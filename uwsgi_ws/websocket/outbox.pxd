@@ -6,6 +6,7 @@ from uwsgi_ws.hub.cork cimport Cork
 
 cdef class Outbox:
     cdef list _batch
+    cdef bint _is_one_of_many
     cdef Py_ssize_t _batch_size
     cdef public object _hub
     cdef public object _queue
@@ -20,6 +21,7 @@ cdef class Outbox:
     cdef public double progress_at
 
     cpdef object cork(self, bytes frame)
+    cdef object _add_to_batch(self, bytes frame)
     cpdef bint send_corked(self, bytes frame) except? True
     cpdef bint offer(self, bytes frame, object overflow) except? True
     @cython.locals(batch=list, size=Py_ssize_t)

@@ -1,9 +1,9 @@
 """Frames that a connection could not write at once, or that should wait for others.
 
-Frames wait here for one of two things. Those of a *batch* wait for the end of the loop's turn, or for the next frame
-that may not wait: one write then takes all of them. What the kernel does not take waits in the *queue* until the socket
-is writable. Senders park until their frame is out, so several greenlets may send at once and frames never interleave.
-There is no batch while there is a queue: what comes then goes behind it.
+Frames wait here for one of two things. Those of a *batch* wait for the end of the loop's turn, a broadcast's for that
+of one soon after, or for the next frame that may not wait: one write then takes all of them. What the kernel does not
+take waits in the *queue* until the socket is writable. Senders park until their frame is out, so several greenlets may
+send at once and frames never interleave. There is no batch while there is a queue: what comes then goes behind it.
 
 A message without a waiting sender (a broadcast's) may find the peer too slow: then an ``Overflow`` says what is given
 up.
@@ -65,6 +65,7 @@ class Outbox:
         "_batch_size",
         "_cork",
         "_hub",
+        "_is_one_of_many",
         "_limit",
         "_owner",
         "_queue",
@@ -86,6 +87,7 @@ class Outbox:
         self._limit = limit
         self._batch: list[bytes] = []
         self._batch_size = 0
+        self._is_one_of_many = False  # the batch waits with those of a broadcast
         self._queue: SendQueue | None = None
         self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
         self.is_empty = True
@@ -126,9 +128,13 @@ class Outbox:
 
     def cork(self, frame: bytes) -> None:
         """Write a data frame at the end of the turn at the latest; not while something waits for the kernel."""
-        if not self._batch:
+        if not self._batch or self._is_one_of_many:
             self._cork.touch(self)
-            self.is_empty = False
+            self._is_one_of_many = False
+        self._add_to_batch(frame)
+
+    def _add_to_batch(self, frame: bytes) -> None:
+        self.is_empty = False
         self._batch.append(frame)
         self._batch_size += len(frame)
         if self._batch_size > _BATCH_LIMIT:
@@ -150,7 +156,10 @@ class Outbox:
         """
         queue = self._queue
         if queue is None:
-            self.cork(frame)
+            if not self._batch:
+                self._cork.touch_one_of_many(self)
+                self._is_one_of_many = True
+            self._add_to_batch(frame)
             return True
         if queue.memory + len(frame) > self._limit:
             stats = self._stats
