@@ -38,6 +38,7 @@ class Workload:
     metric: str = "cpu_us"
     metric_title: str = "CPU"
     factor: float = 1  # from the metric to the unit of the chart
+    is_pinned: bool = True  # otherwise the workers and the load share all processors
     against: tuple[str, ...] = field(default=("uwsgi",))
 
 
@@ -123,6 +124,24 @@ WORKLOADS = {
         metric_title="CPU µs per delivery",
         against=("uwsgi_ws", "python-socketio + redis", "uwsgi + redis"),
     ),
+    "busy": Workload(
+        "15,000 clients of two workers that send once a second, and a broadcast to all each second",
+        "busy",
+        "busy",
+        {"connections": 15_000},
+        [
+            Column("p50_ms", "echo p50 ms", digits),
+            Column("p99_ms", "p99 ms", digits, spread=True),
+            Column("p999_ms", "p99.9 ms", digits),
+            Column("last_p50_ms", "broadcast's last, median ms", digits),
+            Column("last_max_ms", "max ms", digits),
+            Column("closed", "closed", whole),
+            Column("load_share", "load busy %", times(100)),
+        ],
+        metric="p99_ms",
+        metric_title="p99 ms of an echo",
+        is_pinned=False,
+    ),
     "http": Workload(
         "HTTP hello over keep-alive",
         "http",
@@ -202,6 +221,8 @@ def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Be
 def run(name: str, options: argparse.Namespace, bench: Bench) -> Results:
     """Measure every server once per round, so that a busy minute of the machine meets them all."""
     workload = WORKLOADS[name]
+    if not workload.is_pinned:
+        bench = replace(bench, server_cpu=None, load_cpu=None)
     given = {key: getattr(options, key) for key in ("connections", "size", "depth")}
     changes = {key: value for key, value in given.items() if value is not None and key in workload.defaults}
     load = Load(workload.mode, {**workload.defaults, **changes, "seconds": options.seconds})

@@ -19,7 +19,7 @@ PEERS = HERE / "peers"
 class Server:
     """One server; a command per application that it can serve.
 
-    They are ``echo``, ``fanout``, ``channels``, ``http``, ``keepalive``: echo with a ping every 25 s, and
+    They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s, and
     ``instances``: ``channels`` on two servers at one port.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
@@ -110,6 +110,7 @@ _OWN_COMMANDS = {
     "http": _own("wsgi_app.py"),
     "fanout": _own("fanout_uwsgi_ws.py"),
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
+    "busy": _own("busy_uwsgi_ws.py", "--processes 2", places="--gevent 10000"),
     # What two instances are held against: as many workers in one, over pipes.
     "instances": _own("channels_uwsgi_ws.py", "--processes 4"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gevent
 import pytest
 
@@ -40,6 +42,11 @@ class Worker:
         return count
 
 
+def turn_until(holds: Callable[[], bool]) -> None:
+    """Let the loop turn, a thousand times at most."""
+    assert any(holds() or gevent.sleep(0.001) for _ in range(1_000))
+
+
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Worker:
     worker = Worker()
@@ -71,6 +78,44 @@ def test_one_that_cannot_be_flushed_does_not_keep_the_others_from_it(
     gevent.sleep(0)
     assert item.flushed == 1
     assert "ValueError: its own trouble" in capsys.readouterr().err
+
+
+def test_what_goes_to_many_is_written_in_slices_between_which_the_loop_looks(worker: Worker) -> None:
+    class Slow(Item):
+        def flush(self) -> None:
+            super().flush()
+            worker.now += 0.001
+
+    items = [Slow() for _ in range(100)]
+    for item in items:
+        worker.cork.touch_one_of_many(item)
+    done: list[int] = []
+
+    def look() -> None:  # as a socket that is readable at each turn
+        done.append(sum(item.flushed for item in items))
+        if done[-1] < len(items):
+            watcher.start(look)
+
+    watcher = gevent.get_hub().loop.timer(0.0)
+    watcher.start(look)
+    turn_until(lambda: done[-1:] == [len(items)])
+    watcher.close()
+    assert {16, 32, 48, 64, 80, 96, 100} <= {*done}  # a look at the clock each 16, which have taken 16 ms
+    assert [item.flushed for item in items] == [1] * 100
+
+
+def test_one_of_many_that_ends_its_slice_does_not_keep_the_others_from_it(worker: Worker) -> None:
+    class Ending(Item):
+        def flush(self) -> None:
+            raise gevent.GreenletExit
+
+    items = [Ending(), Item(), Item()]
+    for item in items:
+        worker.cork.touch_one_of_many(item)
+    turn_until(lambda: [item.flushed for item in items[1:]] == [1, 1])
+    later = Item()
+    worker.cork.touch_one_of_many(later)
+    turn_until(lambda: later.flushed == 1)
 
 
 def test_nothing_is_held_before_some_answers_in_a_row_were_quick(worker: Worker) -> None:
