@@ -69,6 +69,7 @@ SAMPLES = {  # a good value for each type
     "float": ("2.5", 2.5),
     "str": ("text", "text"),
     "Address": ("localhost:80", Address("tcp", host="localhost", port=80)),
+    "LocalAddress": ("9192", Address("tcp", host="127.0.0.1", port=9192)),
     "Dialect": ("http", "http"),
     "HeaderMap": ("keep", "keep"),
     "CheaperAlgorithm": ("spare2", "spare2"),
@@ -238,7 +239,7 @@ class TestTheCommandLine:
     def test_without_arguments_the_defaults_are_uwsgis_and_ours(self):
         options = parse([])
         assert options == Options()
-        assert (options.gevent, options.listen, options.callable) == (0, 100, "application")
+        assert (options.gevent, options.listen, options.callable) == (0, 4096, "application")
         assert (options.websockets_ping_freq, options.websockets_pong_tolerance) == (30.0, 3.0)
         assert (options.socket_timeout, options.http_timeout, options.buffer_size) == (30.0, 60.0, 32_768)
 
