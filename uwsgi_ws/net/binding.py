@@ -16,10 +16,11 @@ from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.net.peers import PeerFilter
 
-__all__ = ["Endpoint", "bind", "bound_name", "waiting_at"]
+__all__ = ["Endpoint", "bind", "bound_name", "queue_at", "waiting_at"]
 
-#: The beginning of struct tcp_info (linux/tcp.h), up to tcpi_unacked: of a listening socket, its backlog.
-_UNACKED = Struct("=24xI")
+#: The beginning of struct tcp_info (linux/tcp.h), up to tcpi_unacked and tcpi_sacked: of a listening socket, how many
+#: wait to be accepted, and how many may.
+_QUEUE = Struct("=24xII")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +123,19 @@ def _remove_stale(path: str) -> None:
         probe.close()
 
 
-def waiting_at(sock: socket.socket) -> int:
-    """Return how many clients wait to be accepted at a listening socket; 0 for a unix socket, which does not tell."""
+def queue_at(sock: socket.socket) -> tuple[int, int]:
+    """Return how many clients wait to be accepted at a listening socket, and how many may.
+
+    Nobody, of a unix socket, which does not tell.
+    """
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUEUE.size)
     except OSError:
-        return 0
-    waiting: int = _UNACKED.unpack(info)[0]
-    return waiting
+        return 0, 0
+    waiting, limit = _QUEUE.unpack(info)
+    return waiting, limit
+
+
+def waiting_at(sock: socket.socket) -> int:
+    """Return how many clients wait to be accepted at a listening socket."""
+    return queue_at(sock)[0]

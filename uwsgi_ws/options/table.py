@@ -261,12 +261,13 @@ class Options:
         False, group="Listening", help="Show the application a client's certificate, as PEM, in HTTPS_CC."
     )
     listen: int = option(
-        100,
+        4_096,
         short="l",
         at_least=1,
         at_most=65_535,
         group="Listening",
-        help="Connections the kernel keeps waiting for each address; its own limit is net.core.somaxconn.",
+        help="Connections the kernel keeps waiting for each address, as far as net.core.somaxconn lets it. One that "
+        "finds no place tries again after a second or more.",
     )
     reuse_port: bool = option(
         False,

@@ -92,6 +92,7 @@ class LoneWorker(Worker):
 
     def _be_ready(self) -> None:
         self.heartbeat.on_beat(lambda status: _rotate_full())
+        self.heartbeat.on_beat(lambda status: self._sockets.tell_full_queues())
         say(f"spawned uwsgi_ws worker 1 (and the only) (pid: {os.getpid()}, cores: {self._options.places})")
         self._pidfiles["safe-pidfile"].write(is_a_reload=self._sockets.are_inherited)
         systemd.ready("serving")

@@ -302,6 +302,7 @@ class Master:
         self._watchdog.look(self._workers)
         self._adjust()
         systemd.watchdog()
+        self._sockets.tell_full_queues()
         if (path := self._touched.changed()) is not None:
             say(f"*** {path} has been touched ***")
             self._reload()

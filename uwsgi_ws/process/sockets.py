@@ -19,13 +19,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 
 from uwsgi_ws.addresses import Address
 from uwsgi_ws.certificates import CertificateFiles, SecureAddress
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub.own import keep_socket
 from uwsgi_ws.log import say
-from uwsgi_ws.net.binding import Endpoint, bind, bound_name, waiting_at
+from uwsgi_ws.net.binding import Endpoint, bind, bound_name, queue_at, waiting_at
 from uwsgi_ws.net.peers import LOOPBACK, PeerFilter
 from uwsgi_ws.options import Options
 from uwsgi_ws.users import group_id, user_id
@@ -34,6 +35,7 @@ __all__ = ["Sockets"]
 
 _HANDED_ON = "UWSGI_WS_SOCKETS"
 _FIRST_ACTIVATED = 3  # SD_LISTEN_FDS_START
+_TELL_AGAIN = 10.0  # seconds
 
 
 class Sockets:
@@ -51,6 +53,7 @@ class Sockets:
         self._workers = workers
         self._opened = opened
         self.are_inherited = are_inherited
+        self._next_told_at = 0.0  # of a full queue (monotonic)
         # The application may change the directory later.
         self._files = [
             Path(endpoint.address.path).absolute()
@@ -152,6 +155,17 @@ class Sockets:
     def waiting(self) -> int:
         """How many clients wait at TCP sockets."""
         return sum(map(waiting_at, self))
+
+    def tell_full_queues(self) -> None:
+        """Log where further clients cannot even wait, once in a while; to be called about once a second."""
+        for endpoint, sock in self.with_endpoints():
+            waiting, limit = queue_at(sock)
+            if waiting > limit and monotonic() >= self._next_told_at:  # the kernel lets one more wait than it is told
+                self._next_told_at = monotonic() + _TELL_AGAIN
+                say(
+                    f"*** the queue of {bound_name(endpoint.address, sock)} is full: {waiting} clients wait to be "
+                    "accepted, and others try again after a second or more (--listen, net.core.somaxconn) ***"
+                )
 
     def have_client(self) -> bool:
         """Return whether a client waits at any socket."""
