@@ -37,6 +37,8 @@ _GONE = frozenset(
         errno.EPROTO,
     }
 )
+#: Clients of a shared socket that are accepted in one turn of the loop, while there are always more.
+_MOST_AT_ONCE = 16
 _poll: Any = monkey.get_original("select", "poll")
 
 
@@ -49,7 +51,8 @@ class Listener(StreamServer):
             function: a bound method takes 144 bytes more of each client's stack.
         pool: The worker's places, shared by its listeners.
         is_shared: Whether other processes accept from it too. Then one client is taken at a time, so that whoever
-            wakes first does not take them all.
+            wakes first does not take them all; more and more only while they wait in a queue.
+        one_at_a_time: Take one client at a time whatever waits.
         when_full: Called in the hub when there is no place for a client that has come or may come. Nobody looks then
             until a place is free, or ``look_again``.
         when_failed: Called in the hub with the reason when a client could not be accepted. Unless it has called
@@ -63,13 +66,15 @@ class Listener(StreamServer):
         pool: Pool,
         *,
         is_shared: bool = False,
+        one_at_a_time: bool = False,
         when_full: Callable[[], object] = lambda: None,
         when_failed: Callable[[OSError], object] = lambda error: None,
     ) -> None:
         super().__init__(sock, handle, spawn=pool)
-        if is_shared:
+        if is_shared or one_at_a_time:
             self.max_accept = 1
         self.is_shared = is_shared
+        self._takes_more = is_shared and not one_at_a_time
         self._is_paused = self._is_held = False
         self._when_full = when_full
         self._when_failed = when_failed
@@ -106,6 +111,8 @@ class Listener(StreamServer):
         try:
             fd, address = listening._accept()
         except BlockingIOError:
+            if self._takes_more:
+                self.max_accept = 1
             return None
         except OSError as exc:
             if exc.errno not in _GONE:
@@ -122,6 +129,8 @@ class Listener(StreamServer):
         except OSError:
             sock.close()  # no fault of the listener's, which its base would close after some errors
             return None
+        if self._takes_more and self.max_accept < _MOST_AT_ONCE:
+            self.max_accept *= 2  # in the next turn
         return sock, address
 
     def start_accepting(self) -> None:

@@ -136,7 +136,8 @@ class Accepting:
             sock,
             serve,
             self._clients,
-            is_shared=is_shared or self._one_at_a_time,
+            is_shared=is_shared,
+            one_at_a_time=self._one_at_a_time,
             when_full=self._evictor.press,
             when_failed=self._accept_failed,
         )

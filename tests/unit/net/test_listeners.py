@@ -6,8 +6,10 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
+import gevent
 import pytest
 from gevent.pool import Pool
 
@@ -101,3 +103,31 @@ def test_a_held_listener_accepts_again_when_it_is_let_go(waiting: Waiting) -> No
     for is_held in (True, True, False, False):
         listener.hold(is_held)
     assert calls == ["stop", "start"]
+
+
+def batches(**terms: bool) -> list[int]:
+    """Return how many clients are accepted in each turn, of forty that wait."""
+    accepted: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as sock, ExitStack() as stack:
+        sock.setblocking(False)
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(sock.getsockname()))
+        listener = Listener(sock, lambda client, address: accepted.append(client), Pool(100), **terms)
+        found = []
+        while len(accepted) < 40:
+            before = len(accepted)
+            listener._do_read()  # type: ignore[attr-defined]  # its base's, which the loop calls once a turn
+            gevent.sleep(0)
+            found.append(len(accepted) - before)
+        listener._do_read()  # type: ignore[attr-defined]
+        if terms:
+            assert listener.max_accept == 1  # nobody waits any more
+        for client in accepted:
+            client.close()
+    return found
+
+
+def test_a_shared_socket_is_taken_one_client_from_and_more_only_while_they_queue_up() -> None:
+    assert batches(is_shared=True) == [1, 2, 8, 16, 13]
+    assert batches(is_shared=True, one_at_a_time=True) == [1] * 40
+    assert batches() == [40]
