@@ -82,7 +82,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
         for payload in (message, message[::-1], message):
             found = end.compress(payload)
             assert found is None or len(found) < len(payload)
-            if not end.has_takeover or found is None:
+            if not end.has_takeover:
                 inflater = zlib.decompressobj(-agreement.server_bits)
             if found is not None:
                 assert inflater.decompress(found + b"\0\0\xff\xff") == payload
