@@ -69,7 +69,8 @@ ALLOWED_BY_REASON = {
         "protocol/websocket/prepared.pxd": ("Prepared._compressed", "Prepared.plain"),
         "websocket/connection.pxd": ("send_message: frame",),
         "websocket/outbox.pxd": (
-            "Outbox._batch", "Outbox._senders", "Outbox._write(frames)", "Outbox.cork(frame)", "Outbox.offer(frame)",
+            "Outbox._add_to_batch(frame)", "Outbox._batch", "Outbox._senders", "Outbox._write(frames)",
+            "Outbox.cork(frame)", "Outbox.offer(frame)",
             "Outbox.send_corked(frame)", "flush: batch",
         ),
     },
@@ -79,7 +80,7 @@ ALLOWED_BY_REASON = {
         "fronts/stream_request.pxd": ("StreamRequest._held", "write_head: lines", "_date_line() returns"),
         "net/raw.pxd": ("RawSocket.sendmsg(buffers)",),
         "hub/poller.pxd": ("Poller.ready",),
-        "hub/cork.pxd": ("Cork._touched", "_flush: touched"),
+        "hub/cork.pxd": ("Cork._many", "Cork._touched", "_flush: touched", "_flush_slice: many"),
         "protocol/http/grammar.pxd": ("check_head() returns", "check_head: kept"),
         "stats.pxd": (
             "Histogram.bounds", "Histogram.counts", "Measures._labels", "Measures.counts", "Measures.outboxes",

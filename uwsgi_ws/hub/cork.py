@@ -61,7 +61,7 @@ class Cork:
         self._quick_answers = 0
         self._many: list[Flushable] = []
         self._many_done = 0  # those at its beginning that are flushed
-        self._next_slice: Any = loop.timer(0.0)
+        self._next_slice: Any = None  # a timer, once a broadcast has been longer than a slice
 
     def may_cork(self, heard_at: float) -> bool:
         """Return whether an answer that is ready may be corked: only while they come without delay.
@@ -110,6 +110,8 @@ class Cork:
         finally:
             if done < len(many):
                 self._many_done = done
+                if self._next_slice is None:
+                    self._next_slice = self._loop.timer(0.0)
                 self._next_slice.start(self._flush_slice)
             else:
                 self._many_done = 0
@@ -117,8 +119,9 @@ class Cork:
 
     def close(self) -> None:
         """Flush nothing more of what is touched."""
-        self._next_slice.stop()
-        self._next_slice.close()
+        if self._next_slice is not None:
+            self._next_slice.stop()
+            self._next_slice.close()
 
     def _flush(self) -> None:
         touched, self._touched = self._touched, []

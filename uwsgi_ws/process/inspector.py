@@ -37,7 +37,7 @@ from uwsgi_ws.process.responder import Client, Responder, http_response
 from uwsgi_ws.process.vitals import Vitals
 from uwsgi_ws.protocol.http.http1 import Limits, RequestParser
 from uwsgi_ws.protocol.websocket.engine import State, WebSocket
-from uwsgi_ws.protocol.websocket.frames import TEXT
+from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.handshake import accept_value, check_request, is_origin_allowed
 
 __all__ = ["Inspector"]
@@ -55,7 +55,8 @@ _PULSE = 1.0
 #: What pages may ask for: they look, and close. To stop or reload an instance there are other ways.
 _ALLOWED = ("list", "channels", "close", "watch")
 #: Close codes: those that the page knows what to say about.
-_WRONG_TOKEN, _TOO_MANY, _TRY_AGAIN, _MISUSE = 4001, 4002, 1013, 1008
+_WRONG_TOKEN, _TOO_MANY = 4001, 4002
+_TRY_AGAIN, _MISUSE = CloseCode.TRY_AGAIN_LATER, CloseCode.POLICY_VIOLATION
 
 _HEADERS = (
     "Cache-Control: no-store",
