@@ -17,6 +17,8 @@ class _Worker(TypedDict):
     tx: int
     running_time: int
     busyness: int
+    overload_refused: int
+    overloaded: int
     websockets: int
     slow_closed: int
     slow_dropped: int
