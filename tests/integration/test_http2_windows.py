@@ -18,20 +18,17 @@ LENGTH = 128 * 65_536
 
 
 PARTS = 3
-LARGE = 8_192
 
 
 class InParts(Http2Client):
-    """Takes each large DATA frame in parts, and opens the windows of stream and connection again for each of them."""
+    """Takes each DATA frame in parts, and opens the windows of stream and connection again for each of them."""
 
     def _take(self, event: object) -> None:
         if type(event).__name__ == "DataReceived":
             number: int = event.stream_id  # type: ignore[attr-defined]
-            length: int = event.flow_controlled_length  # type: ignore[attr-defined]
-            parts = PARTS if length > LARGE else 1
-            part = length // parts + 1
+            part = event.flow_controlled_length // PARTS + 1  # type: ignore[attr-defined]
             self.holds_back.add(number)
-            for _ in range(parts):
+            for _ in range(PARTS):
                 self.h2.increment_flow_control_window(part)
                 with contextlib.suppress(require_module("h2.exceptions").StreamClosedError):
                     self.h2.increment_flow_control_window(part, number)

@@ -77,7 +77,7 @@ _BITE = 16_384
 _BURST, _RATE = 1_000, 33
 #: WINDOW_UPDATEs that each DATA frame of ours may be answered with: stream and connection. A client whose buffers are
 #: smaller than the frame, such as haproxy's, answers each part of it: one more for so many bytes.
-_UPDATES_PER_FRAME, _BYTES_PER_UPDATE = 2, 4_096
+_UPDATES_PER_FRAME, _BYTES_PER_UPDATE = 2, 2_048
 #: Seconds without a request after which a client that came while the server was stopping is told to go elsewhere.
 _SILENCE_WHILE_STOPPING = 1.0
 #: Seconds for a client to hang up after our goodbye, so that no reset eats our last answer.
