@@ -56,6 +56,16 @@ class Address:
             return False
         return address.is_unspecified or address.is_global
 
+    @property
+    def is_of_this_machine(self) -> bool:
+        """Whether only this machine's processes can connect; of hosts' names that is known of ``localhost`` alone."""
+        if self.family == "unix" or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
     def __str__(self) -> str:
         if self.family == "unix":
             return self.path.replace("\0", "@", 1)

@@ -53,7 +53,7 @@ from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
 from uwsgi_ws.request.answers import use_error_page
-from uwsgi_ws.request.error_pages import ErrorPages, is_loopback
+from uwsgi_ws.request.error_pages import ErrorPages
 from uwsgi_ws.request.health import HealthPath
 from uwsgi_ws.request.identity import REQUEST_ID, name_request
 from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
@@ -157,7 +157,7 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
 def _serves_this_machine(sockets: Sockets) -> bool:
     """Say whether nobody else can reach an address, and complain if somebody can."""
     for endpoint in sockets.endpoints:
-        if not (endpoint.address.family == "unix" or is_loopback(endpoint.address.host)):
+        if not endpoint.address.is_of_this_machine:
             say(
                 f"*** WARNING: --debug is not followed: {endpoint.option} {endpoint.address} can be reached from other "
                 "machines, and tracebacks are shown to this one alone; listen at 127.0.0.1 ***"

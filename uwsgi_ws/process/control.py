@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import json
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.process.operations import Operations, parse_request
 from uwsgi_ws.process.responder import Client, Responder
 
-__all__ = ["Control", "is_of_this_machine", "read_token"]
+__all__ = ["Control", "read_token"]
 
 _TIMEOUT = 10.0  # seconds for a client's request, the workers' answers, and for taking them
 
@@ -96,21 +95,11 @@ def read_token(options: Options, option: str, file: str | None) -> bytes:
     return token
 
 
-def is_of_this_machine(address: Address) -> bool:
-    """Return whether only this machine's processes can connect."""
-    if address.family == "unix" or address.host == "localhost":
-        return True
-    try:
-        return ip_address(address.host).is_loopback
-    except ValueError:
-        return False
-
-
 def _check(options: Options, address: Address, *, has_token: bool) -> None:
     """Refuse an address that others may reach."""
     if address.family == "unix" and not address.is_abstract:
         return
-    if not is_of_this_machine(address):
+    if not address.is_of_this_machine:
         raise options.error("control", f"{address} can be reached from other machines, give 127.0.0.1:PORT")
     if not has_token:
         raise options.error(

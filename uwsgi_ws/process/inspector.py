@@ -31,7 +31,7 @@ from uwsgi_ws.errors import RequestError
 from uwsgi_ws.log import say
 from uwsgi_ws.options import Options
 from uwsgi_ws.process.common import Common
-from uwsgi_ws.process.control import is_of_this_machine, read_token
+from uwsgi_ws.process.control import read_token
 from uwsgi_ws.process.operations import Operations, parse_request
 from uwsgi_ws.process.responder import Client, Responder, http_response
 from uwsgi_ws.process.vitals import Vitals
@@ -162,9 +162,9 @@ class Inspector(Responder):
         if is_own_token:
             self._token = secrets.token_urlsafe(24).encode()
         super().__init__(options, "inspector", addresses, is_asked=True, is_private=True)
-        self._is_reached_by_others = not all(map(is_of_this_machine, addresses))
+        self._is_reached_by_others = not all(address.is_of_this_machine for address in addresses)
         for address, sock in zip(addresses, self._listeners, strict=True):
-            if not is_of_this_machine(address):
+            if not address.is_of_this_machine:
                 say(f"*** inspector: other machines reach {address}, unencrypted: only the token protects it ***")
             host = f"[{address.host}]" if ":" in address.host else address.host
             place = f"{host}:{sock.getsockname()[1]}" if address.family == "tcp" else "localhost"
