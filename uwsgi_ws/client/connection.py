@@ -26,7 +26,7 @@ from urllib.parse import quote, urlsplit
 from uwsgi_ws.errors import ConnectionClosed, Error
 from uwsgi_ws.protocol.http.grammar import FIELD_VALUE, TOKEN
 from uwsgi_ws.protocol.websocket.engine import OPEN, WebSocket
-from uwsgi_ws.protocol.websocket.frames import MASKED, TEXT, CloseCode, encode_close
+from uwsgi_ws.protocol.websocket.frames import MASKED, NORMAL_ENDS, TEXT, encode_close
 from uwsgi_ws.protocol.websocket.handshake import accept_value
 from uwsgi_ws.protocol.websocket.messages import Sendable, as_message
 from uwsgi_ws.protocol.websocket.speed import unmask
@@ -38,8 +38,6 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 #: Bytes of one message, unless told: tests send large ones, and a mistake shall not fill the memory.
 MAX_MESSAGE_SIZE = 64 << 20
-#: Close codes by which a peer ends a conversation that went well.
-_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 #: Bytes of a refusal's body that are read, and characters of it that an error shows.
 _MOST_BODY, _MOST_SHOWN = 1 << 20, 300
 #: nginx's way to write a socket's path and the URL's in one.
@@ -356,7 +354,7 @@ class ClientConnection:
             try:
                 message = self.recv()
             except ConnectionClosed as exc:
-                if exc.__cause__ is None and exc.code in _NORMAL_ENDS:
+                if exc.__cause__ is None and exc.code in NORMAL_ENDS:
                     return
                 raise
             yield message

@@ -22,7 +22,7 @@ from time import monotonic
 from uwsgi_ws.client.connection import ClientConnection, HandshakeRefused, connect
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.log import escape
-from uwsgi_ws.protocol.websocket.frames import CloseCode
+from uwsgi_ws.protocol.websocket.frames import NORMAL_ENDS, CloseCode
 
 __all__ = ["main"]
 
@@ -36,7 +36,6 @@ TEXT                    send a text message; //TEXT one that begins with a slash
 
 #: Exit statuses.
 _FINE, _NOT_CONNECTED, _USAGE, _CLOSED, _NO_MESSAGE, _INTERRUPTED = 0, 1, 2, 3, 4, 130
-_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -144,7 +143,7 @@ def _described(code: int | None, reason: str) -> str:
 
 
 def _status(connection: ClientConnection) -> int:
-    return _FINE if connection.close_code in _NORMAL_ENDS else _CLOSED
+    return _FINE if connection.close_code in NORMAL_ENDS else _CLOSED
 
 
 class _Session:

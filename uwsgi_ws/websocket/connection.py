@@ -21,7 +21,7 @@ from uwsgi_ws.hub import greenlets
 from uwsgi_ws.hub.own import refuse_copies
 from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import OPEN
-from uwsgi_ws.protocol.websocket.frames import TEXT, CloseCode
+from uwsgi_ws.protocol.websocket.frames import NORMAL_ENDS, TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.messages import Message, Sendable, as_message
 from uwsgi_ws.websocket.live import LiveConnection
 from uwsgi_ws.websocket.outbox import COPY_LIMIT
@@ -32,9 +32,6 @@ greenlets.prepare()
 
 #: So many first answers to a peer are not corked, whatever the worker's other connections are like.
 _UNHELD = 8
-
-#: Close codes by which a peer ends a conversation that went well.
-_NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
 _NOTHING = object()
 
@@ -178,7 +175,7 @@ class Connection(LiveConnection):
             try:
                 message = self.recv()
             except ConnectionClosed as exc:
-                if exc.__cause__ is None and exc.code in _NORMAL_ENDS:
+                if exc.__cause__ is None and exc.code in NORMAL_ENDS:
                     return
                 raise
             assert message is not None, "recv without a timeout has a message"

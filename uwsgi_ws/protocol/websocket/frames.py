@@ -15,6 +15,7 @@ __all__ = [
     "CLOSE",
     "CONTINUATION",
     "NAMES",
+    "NORMAL_ENDS",
     "PING",
     "PONG",
     "SHORT_HEADERS",
@@ -100,6 +101,10 @@ class CloseCode(IntEnum):
     BAD_GATEWAY = 1014
     #: Never sent: "the connection was closed due to a failure to perform a TLS handshake".
     TLS_HANDSHAKE = 1015
+
+
+#: Close codes by which a peer ends a conversation that went well.
+NORMAL_ENDS = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RECEIVED)
 
 
 class FrameHeader(NamedTuple):
