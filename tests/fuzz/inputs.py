@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-__all__ = ["Reader", "cuts"]
+__all__ = ["Reader", "cuts", "same_for_all_cuts"]
 
 #: Bytes up to which an input is given byte by byte as well.
 _SINGLE = 300
@@ -30,6 +31,18 @@ def cuts(data: bytes, count: int = 2) -> Iterator[list[bytes]]:
         yield [piece for piece in pieces if piece]
     if len(data) <= _SINGLE and draw.random() < 0.25:
         yield [data[at : at + 1] for at in range(len(data))]
+
+
+def same_for_all_cuts(data: bytes, *readers: Callable[[list[bytes]], Any], count: int = 2) -> Any:
+    """Return what each of ``readers`` makes of ``data``, which must be the same for whatever ``cuts`` yields."""
+    first: Any = None
+    for pieces in cuts(data, count):
+        for reader in readers:
+            outcome = reader(pieces)
+            if first is None:
+                first = outcome
+            assert outcome == first, (reader, pieces)
+    return first
 
 
 class Reader:

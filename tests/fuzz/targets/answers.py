@@ -6,10 +6,11 @@ The first byte of an input chooses which; each part has an oracle of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from fuzz.builds import Build, raised
-from fuzz.inputs import Reader, cuts
+from fuzz.inputs import Reader, same_for_all_cuts
 
 MEASURED = (
     "protocol/http/response",
@@ -52,14 +53,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
         reader = Reader(data)
         which = reader.byte() % 6
         if which < 2:
-            rest = reader.rest()
-            first: Any = None
-            for pieces in cuts(rest):
-                for end in ends[:1]:
-                    outcome = end.response(pieces, is_head=which == 1)
-                    if first is None:
-                        first = outcome
-                    assert outcome == first, pieces
+            same_for_all_cuts(reader.rest(), partial(ends[0].response, is_head=which == 1))
         elif which == 2:
             lines = reader.rest().decode("latin-1").split("\n")
             first, *others = [end.head(lines) for end in ends]

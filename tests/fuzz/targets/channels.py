@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from fuzz.builds import Build, raised
-from fuzz.inputs import Reader, cuts
+from fuzz.inputs import Reader, same_for_all_cuts
 
 MEASURED = ("channels/records", "channels/redis/wire", "channels/positions")
 VECTORS = None
@@ -37,13 +38,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
         which = reader.byte() % 5
         if which < 2:
             stream = reader.rest()
-            first: Any = None
-            for pieces in cuts(stream):
-                outcome = decoded(pieces, is_of_worker=which == 1)
-                if first is None:
-                    first = outcome
-                assert outcome == first, pieces
-            found, fault, is_idle = first
+            found, fault, is_idle = same_for_all_cuts(stream, partial(decoded, is_of_worker=which == 1))
             again = b"".join(
                 records.encode_record(records.encode_name(record.channel), record.opcode, record.payload)
                 for record in found

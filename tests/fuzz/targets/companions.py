@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from struct import pack
 from typing import Any
 
 from fuzz.builds import Build, raised
-from fuzz.inputs import cuts
+from fuzz.inputs import same_for_all_cuts
 
 MEASURED = ("companions/records",)
 VECTORS = None
@@ -35,27 +36,25 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
     modules = [build.module("companions.records") for build in builds]
 
     def check(data: bytes) -> None:
-        first: Any = None
-        for pieces in cuts(data):
-            for records in modules:
-                decoder = records.Decoder(MOST)
-                found: list[Any] = []
-                for piece in pieces:
-                    found += decoder.feed(piece)
-                error = decoder.error
-                assert error is None or not decoder.feed(b"T\0\0\0\0")
-                said = None if error is None else (raised(error), error.said[: len(data)])
-                outcome = (
-                    [(kind, tuple(value) if isinstance(value, tuple) else value) for kind, value in found],
-                    said and said[0],
-                )
-                if first is None:
-                    first = outcome
-                assert outcome == first, pieces
-        for kind, value in first[0]:
+        found, _ = same_for_all_cuts(data, *(partial(decoded, records) for records in modules))
+        for kind, value in found:
             again(modules[0], kind, value, data)
 
     return check
+
+
+def decoded(records: Any, pieces: list[bytes]) -> tuple[list[tuple[Any, Any]], Any]:
+    """Return the records that pieces make, and the error that ends them."""
+    decoder = records.Decoder(MOST)
+    found: list[Any] = []
+    for piece in pieces:
+        found += decoder.feed(piece)
+    error = decoder.error
+    assert error is None or not decoder.feed(b"T\0\0\0\0")
+    return (
+        [(kind, tuple(value) if isinstance(value, tuple) else value) for kind, value in found],
+        None if error is None else raised(error),
+    )
 
 
 def again(records: Any, kind: int, value: Any, data: bytes) -> None:

@@ -6,10 +6,11 @@ The last byte of an input chooses the limits; what is before it comes from the p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from fuzz.builds import Build, raised
-from fuzz.inputs import cuts
+from fuzz.inputs import same_for_all_cuts
 
 MEASURED = ("protocol/http/http1", "protocol/http/cgi", "protocol/http/grammar")
 VECTORS = ("http1", "http")
@@ -32,13 +33,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
 
     def check(data: bytes) -> None:
         settings, data = data[-1] if data else 0, data[:-1]
-        first: Any = None
-        for pieces in cuts(data):
-            for end in ends:
-                outcome = end.outcome(pieces, settings)
-                if first is None:
-                    first = outcome
-                assert outcome == first, (end.build.name, pieces)
+        same_for_all_cuts(data, *(partial(end.outcome, settings=settings) for end in ends))
 
     return check
 

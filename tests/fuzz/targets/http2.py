@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -17,7 +18,7 @@ from support.http2_client import DATA, HEADERS, PREFACE, SETTINGS, frame
 from support.streams import MemoryStream
 
 from fuzz.builds import Build, PythonBuild, raised
-from fuzz.inputs import Reader, cuts
+from fuzz.inputs import Reader, cuts, same_for_all_cuts
 
 MEASURED = ("protocol/http/http2", "fronts/http2/engine", "fronts/http2/headers", "fronts/http2/front",
             "fronts/http2/stream", "fronts/http2/request")  # fmt: skip
@@ -69,12 +70,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
         sent = frames_of(reader) if settings & 1 else reader.rest()
         if not settings & 8:
             sent = PREFACE + frame(SETTINGS) + sent
-        first: Any = None
-        for pieces in cuts(sent, 1):
-            outcome = ends[0].outcome(pieces, settings)
-            if first is None:
-                first = outcome
-            assert outcome == first, pieces
+        first = same_for_all_cuts(sent, partial(ends[0].outcome, settings=settings), count=1)
         for end in others:
             assert end.outcome([sent], settings) == first
         ends[0].serve(list(cuts(sent, 1))[-1], settings)
