@@ -5,6 +5,7 @@ That this file is here makes ``support`` importable: pytest puts its folder on `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,20 @@ from support.workers import wait_for_workers
 # What an example costs depends on what else the machine does: time is no reason to fail.
 settings.register_profile("uwsgi_ws", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("uwsgi_ws")
+
+_kill = os.kill
+
+
+def _kill_one(pid: int, number: int) -> None:
+    """Signal one process: for ``os.kill``, 0 is the group of the tests themselves, `make` and who called it.
+
+    A server tells of a worker that is not born yet by 0, and a test that stopped "it" stood still for good.
+    """
+    assert pid > 0, f"signal {number} to process {pid}"
+    _kill(pid, number)
+
+
+os.kill = _kill_one
 
 
 @pytest.fixture

@@ -132,7 +132,6 @@ WAYS = {
     "nginx-http": Way(carriers.nginx_proxy_pass),
     "nginx-uwsgi": Way(carriers.nginx_uwsgi_pass),
 }
-carriers.SILENCE = 60  # the deployed files' own: cases are silent for some seconds
 
 
 @dataclass(frozen=True)
@@ -298,6 +297,7 @@ def main() -> int:
     if importlib.util.find_spec("kosoku") is None:
         print("autobahn: no kosoku here: pip install -e .[dev]", file=sys.stderr)
         return 2
+    carriers.SILENCE = 60  # the deployed files' own: cases are silent for some seconds
     folder = arguments.output or Path(tempfile.mkdtemp(prefix="autobahn-"))
     excused: dict[str, str] = json.loads((HERE / "autobahn_expected.json").read_text())
     runs: list[Run] = []
