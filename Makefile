@@ -11,6 +11,8 @@ HOT := setup.py $(TYPED) $(wildcard $(TYPED:.pxd=.py)) $(shell find uwsgi_ws -na
 ADDRESS ?= 127.0.0.1:8080
 # Tests wait more than they compute, so three processes suit two processors; a file's servers are its own.
 SPREAD ?= -n 3 --dist loadfile
+# Where an environment forbids byte code, each of the thousands of servers that tests start would compile all anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test long libraries chaos rolling soak faults fuzz mutants garden coverage lint types docs go
 .PHONY: compliance compliance-matrix bench wheel wheels clean
