@@ -53,7 +53,7 @@ def test_the_instance_is_not_ready_and_a_worker_that_comes_meanwhile_is_told_too
     port = free_port()
     server = serve(APPLICATION, *OPTIONS, "--stop-delay", "60", "--metrics", f"127.0.0.1:{port}")
     health, clients = ("127.0.0.1", port), ("127.0.0.1", server.port)
-    assert fetch(health, "/readyz").status == 200
+    eventually(lambda: fetch(health, "/readyz").status == 200)
     worker = int(fetch(clients).text.split()[0])
     os.kill(server.pid, signal.SIGTERM)
     eventually(lambda: fetch(health, "/readyz").status == 503)
