@@ -28,6 +28,9 @@ _LENGTHS: Final = re.compile(
     rf"(?i)\r\ncontent-length:[ \t]*({DIGITS}(?:[ \t]*,[ \t]*{DIGITS})*)[ \t]*(?=\r\n)".encode()
 )
 
+#: llhttp passes over what stands before a status line.
+_BLANK_LINES: Final = re.compile(rb"[\r\n]*")
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
@@ -167,7 +170,7 @@ class ResponseParser:
                 length = int(value)  # llhttp has let digits pass only, and one length only
         headers = end_to_end(self._fields, code)
         self.head = ResponseHead(code, self._reason.decode("latin-1"), headers, length)
-        if self._is_head or code in (204, 304):
+        if self._is_head:
             self.is_complete = True
 
 
@@ -176,14 +179,14 @@ def _final_head(held: bytes | bytearray) -> tuple[int, int]:
 
     An interim response, "HTTP/1.1 1xx", has come through before.
     """
-    begin = 0
+    end = 0
     while True:
+        begin = _BLANK_LINES.match(held, end).end()  # type: ignore[union-attr]  # it matches nothing as well
         end = held.find(b"\r\n\r\n", begin) + 4
         if end < 4:
             return 0, -1
         if held[begin + 9 : begin + 10] != b"1" or held.startswith(b"101", begin + 9):
             return begin, end
-        begin = end
 
 
 class _Events:

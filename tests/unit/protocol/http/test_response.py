@@ -21,6 +21,26 @@ def parse(*pieces: bytes, is_head: bool = False) -> tuple[ResponseParser, bytes]
     return parser, body
 
 
+def test_a_parser_that_is_told_nothing_waits_for_a_body() -> None:
+    parser = ResponseParser()
+    assert (parser.head, parser.is_complete, parser.rest) == (None, False, b"")
+    parser.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n")
+    assert not parser.is_complete
+
+
+def test_a_426_says_what_to_upgrade_to() -> None:
+    """RFC 9110 15.5.22."""
+    parser, _ = parse(b"HTTP/1.1 426 No\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n")
+    assert parser.head is not None
+    assert parser.head.headers == [("Upgrade", "websocket"), ("Content-Length", "0")]
+
+
+def test_a_reason_may_come_in_two_parts() -> None:
+    parser, _ = parse(b"HTTP/1.1 200 All", b" right\r\nContent-Length: 0\r\n\r\n")
+    assert parser.head is not None
+    assert parser.head.reason == "All right"
+
+
 def test_a_body_of_declared_length_ends_there_and_what_follows_means_nothing() -> None:
     parser, body = parse(
         b"HTTP/1.1 200 All right\r\nContent-Length: 3\r\nX-A: \xe9\r\n\r\nabcHTTP/1.1 500 No\r\n\r\n", b"x"
@@ -59,8 +79,9 @@ def test_interim_responses_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_some_statuses_have_no_body(status: str) -> None:
-    parser, body = parse(f"HTTP/1.1 {status}\r\nETag: x\r\n\r\njunk".encode())
+@pytest.mark.parametrize("field", ["ETag: x", "Content-Length: 4", "Transfer-Encoding: chunked"])
+def test_some_statuses_have_no_body(status: str, field: str) -> None:
+    parser, body = parse(f"HTTP/1.1 {status}\r\n{field}\r\n\r\njunk".encode())
     assert parser.is_complete
     assert body == b""
 
@@ -75,7 +96,9 @@ def test_the_response_to_head_has_no_body_whatever_its_head_says() -> None:
 
 
 @pytest.mark.parametrize("connection", [b"", b"Connection: x\r\n", b"Content-Length: 1\r\nContent-Length: 1\r\n"])
-@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+@pytest.mark.parametrize(
+    "interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n\r\n"]
+)
 def test_nothing_behind_a_101_is_lost_whatever_its_connection_field_says(connection: bytes, interim: bytes) -> None:
     parser = ResponseParser()
     parser.receive(interim + b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\n" + connection + b"\r\n\x81\1a")
@@ -127,8 +150,17 @@ def test_what_is_no_whole_response_is_a_502(pieces: tuple[bytes, ...]) -> None:
 
 def test_a_head_that_never_ends_is_a_502_before_it_fills_the_memory() -> None:
     endless = (b"HTTP/1.1 200 OK\r\n", *(b"X: " + b"y" * 1_000 + b"\r\n" for _ in range(1_000)))
-    with pytest.raises(RequestError, match="too long"):
+    with pytest.raises(RequestError, match="too long") as caught:
         parse(*endless)
+    assert caught.value.status == 502
+
+
+def test_a_head_may_have_64_kib() -> None:
+    begin = b"HTTP/1.1 200 OK\r\nX: "
+    longest = begin + b"y" * (65_536 - len(begin))
+    parse(longest)
+    with pytest.raises(RequestError, match="too long"):
+        parse(longest, b"y")
 
 
 @given(cuts=st.lists(st.integers(0, 120)))
