@@ -61,6 +61,7 @@ KILLED = (1, 3, 24, 36, 152, 255, -24, -9, -11)
 UNSEEN = (0, 5, 33)  # survived, or reached by no test
 #: Words: a literal that has a blank between two of them.
 WORDS = re.compile(r'f?"[^"]*[\w}],? [\w{][^"]*"')
+CODECS = re.compile('"(LATIN-1|ASCII|UTF-8)"')
 
 
 class Survivor(NamedTuple):
@@ -71,9 +72,14 @@ class Survivor(NamedTuple):
     new: str
 
     @property
-    def is_default(self) -> bool:
-        """Whether only the byte order's name is gone, and it is what Python takes where none is named (from 3.11)."""
-        return self.old.replace('"big"', "") == self.new
+    def is_same(self) -> bool:
+        """Whether the change means nothing to Python.
+
+        From 3.11 it takes the network's byte order where none is named. A codec may be named in upper case.
+        """
+        return self.new == self.old.replace('"big"', "") or self.old == CODECS.sub(
+            lambda name: name[0].lower(), self.new
+        )
 
     @property
     def is_wording(self) -> bool:
@@ -153,7 +159,7 @@ def judge(file: Path, *, is_shown: bool) -> bool:
     killed = sum(code in KILLED for code in codes.values())
     left = survivors(file, [name for name, code in codes.items() if code in UNSEEN])
     wording = [each for each in left if each.is_wording]
-    equivalent = [each for each in left if each in known or each.is_default]
+    equivalent = [each for each in left if each in known or each.is_same]
     others = [each for each in left if not each.is_wording and each not in equivalent]
     scored = killed + len(others)
     score = 100 * killed / scored if scored else 100.0

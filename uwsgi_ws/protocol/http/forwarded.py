@@ -79,7 +79,7 @@ class Proxies:
         if not address:
             return True
         try:
-            peer = ip_address(address.partition("%")[0])
+            peer = ip_address(address)
         except ValueError:
             return False
         if peer.version == 6 and peer.ipv4_mapped is not None:

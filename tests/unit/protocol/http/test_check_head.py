@@ -67,6 +67,16 @@ def test_of_str(pair: Any) -> None:
         check_head("200 OK", [pair])
 
 
+def test_a_list_of_two_goes_out_as_a_tuple() -> None:
+    headers: list[Any] = [["a", "b"]]
+    assert check_head("200 OK", headers)[1] == [("a", "b")]
+
+
+def test_a_length_that_is_said_twice_ends_no_head() -> None:
+    headers = [("Content-Length", "5"), ("Content-Length", "5"), ("a", "b")]
+    assert check_head("200 OK", headers)[1] == [("Content-Length", "5"), ("a", "b")]
+
+
 def test_subclasses_count_as_what_they_hold() -> None:
     status, headers, length, dropped = check_head(
         Text("200 OK"), [[Text("A"), Text("b")], (Text("Content-Length"), "3")]
@@ -76,7 +86,7 @@ def test_subclasses_count_as_what_they_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "length"), [(["5"], 5), (["5, 5"], 5), (["5", "5"], 5), (["005"], 5), (["5 ,\t5"], 5)]
+    ("values", "length"), [(["5"], 5), (["5, 5"], 5), (["5", "5"], 5), (["005"], 5), (["5 "], 5), (["5 ,\t5"], 5)]
 )
 def test_a_length_may_be_said_twice(values: list[str], length: int) -> None:
     _, headers, found, _ = check_head("200 OK", [("content-length", value) for value in values])
@@ -85,7 +95,9 @@ def test_a_length_may_be_said_twice(values: list[str], length: int) -> None:
     assert int(headers[0][1]) == length
 
 
-@pytest.mark.parametrize("values", [["5, 6"], ["5", "6"], ["-5"], ["+5"], ["5.0"], [""], [","], ["\xb2"], ["five"]])
+@pytest.mark.parametrize(
+    "values", [["5, 6"], ["5", "6"], ["-5"], ["+5"], ["5.0"], [""], [","], ["\xb2"], ["five"], ["5\xa0, 5"], ["X5, 5"]]
+)
 def test_but_only_one_length(values: list[str]) -> None:
     with pytest.raises(ValueError, match="Content-Length"):
         check_head("200 OK", [("Content-Length", value) for value in values])

@@ -32,6 +32,7 @@ def settled(peer: str, **headers: str) -> dict[str, str]:
         ("127.0.0.1", "192.0.2.1,", "127.0.0.1"),
         ("127.0.0.1", "300.0.0.1", "127.0.0.1"),
         ("127.0.0.1", "1.2.3.4\x85", "127.0.0.1"),
+        ("127.0.0.1", "X1.2.3.4", "127.0.0.1"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("", "192.0.2.1", "192.0.2.1"),
         ("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1"),
@@ -60,6 +61,8 @@ def test_the_client_is_the_last_that_is_no_proxy(peer: str, forwarded: str, clie
         ({"HOST": "forged.example, example.org:8443"}, "example.org:8443", "80"),
         ({"HOST": "no host"}, "inner", "80"),
         ({"HOST": ""}, "inner", "80"),
+        ({"HOST": "example.org\x85"}, "inner", "80"),
+        ({"HOST": "a, XX"}, "XX", "80"),
         ({"PORT": "443"}, "inner", "443"),
         ({"PORT": "1, 8443"}, "inner:8443", "8443"),
         ({"PORT": "x"}, "inner", "80"),
@@ -70,6 +73,25 @@ def test_the_client_is_the_last_that_is_no_proxy(peer: str, forwarded: str, clie
 def test_host_and_port_are_the_nearest_proxys_word(headers: dict[str, str], host: str, port: str) -> None:
     variables = settled("127.0.0.1", **{f"HTTP_X_FORWARDED_{name}": value for name, value in headers.items()})
     assert (variables["HTTP_HOST"], variables["SERVER_PORT"]) == (host, port)
+
+
+def test_a_unix_socket_s_end_has_no_address_to_tell() -> None:
+    variables = {"HTTP_X_FORWARDED_FOR": "192.0.2.1"}
+    assert Proxies(iter([])).settle(variables)
+    assert variables == {
+        "HTTP_X_FORWARDED_FOR": "192.0.2.1",
+        "REMOTE_ADDR": "192.0.2.1",
+        "REMOTE_PORT": "0",
+        "REALIP_REMOTE_ADDR": "",
+        "REALIP_REMOTE_PORT": "",
+    }
+
+
+def test_each_request_is_judged_by_all_networks() -> None:
+    proxies = Proxies(ip_network(network) for network in ("10.0.0.0/8", "fd00::/8"))
+    for _ in range(2):
+        assert proxies.settle({"REMOTE_ADDR": "fd00::1"})
+        assert not proxies.settle({"REMOTE_ADDR": "192.0.2.1"})
 
 
 def test_a_request_without_a_host_gets_none_by_a_port() -> None:
