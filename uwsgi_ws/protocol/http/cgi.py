@@ -183,9 +183,9 @@ class Fields:
         """Return the CGI name of a field with an underscore, empty if it is dropped."""
         if self.underscores == "refuse":
             raise RequestError(400, "a header field has an underscore in its name")
-        upper = name.upper()
-        if self.underscores == "keep" and upper.replace(b"-", b"_") not in _NEVER_BY_UNDERSCORE:
-            return "HTTP_" + upper.replace(b"-", b"_").decode("latin-1")
+        key = name.upper().replace(b"-", b"_")
+        if self.underscores == "keep" and key not in _NEVER_BY_UNDERSCORE:
+            return "HTTP_" + key.decode("latin-1")
         if self.dropped is None:
             self.dropped = []
         self.dropped.append(name)

@@ -26,6 +26,26 @@ def test_fields_get_their_cgi_names() -> None:
     assert variables_of((b"x" * 65, b"a")) == {"HTTP_" + "X" * 65: "a"}
 
 
+def test_a_new_table_knows_the_two_names_that_cgi_has_without_http() -> None:
+    names = b"Content-Type", b"content-length", b"HOST"
+    table = cgi._Keys()
+    assert [dict.get(table, name) for name in names] == ["CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_HOST"]
+
+
+def test_names_and_values_are_kept_up_to_their_bounds() -> None:
+    name, value = b"y" * cgi._Keys.NAME_SIZE, b"y" * cgi._Values.SIZE
+    variables_of((name, b""), (name + b"y", b""), (b"User-Agent", value))
+    assert name in cgi._KEYS
+    assert name + b"y" not in cgi._KEYS
+    assert value in cgi._VALUES
+
+
+@pytest.mark.parametrize("name", [b"User-Agent", b"X-Ours"])
+def test_only_blanks_and_tabs_stand_around_a_value(name: bytes) -> None:
+    assert list(variables_of((name, b"\t \x0cX \xa0X\x0c\t ")).values()) == ["\x0cX \xa0X\x0c"]
+    assert list(variables_of((name, b"Xa\tX ")).values()) == ["Xa\tX"]
+
+
 def test_repeated_fields_are_joined_unless_they_must_be_single() -> None:
     assert variables_of((b"a", b"1"), (b"A", b"2"), (b"cookie", b"c"), (b"cookie", b"d")) == {
         "HTTP_A": "1, 2",
@@ -105,12 +125,25 @@ def test_a_method_that_is_not_for_an_origin_server_is_refused(name: str) -> None
     assert caught.value.status == 501
 
 
+def test_a_usual_method_is_one_object_for_all_requests() -> None:
+    first, second = (cgi.method_of("".join(letters)) for letters in (["PUR", "GE"], ["P", "URGE"]))
+    assert first == "PURGE"
+    assert first is second
+
+
 def test_any_other_token_is_a_method() -> None:
     assert [cgi.method_of(name) for name in ("GET", "get", "BREW", "A" * 64)] == ["GET", "get", "BREW", "A" * 64]
     assert [cgi.method_of(name) for name in ("", "A B", "A\xe9", "A:")] == [None] * 4
 
 
-UNDERSCORED = (b"X_A", b"1"), (b"x-a", b"2"), (b"Content_Length", b"3"), (b"transfer_encoding", b"x"), (b"HO_ST", b"y")
+UNDERSCORED = (
+    (b"X_A", b"1"),
+    (b"x-a", b"2"),
+    (b"Content_Length", b"3"),
+    (b"transfer_encoding", b"x"),
+    (b"HO_ST", b"y"),
+    (b"A_b-C", b"z"),
+)
 
 
 def test_a_name_with_an_underscore_is_dropped_kept_or_refused() -> None:
@@ -121,7 +154,10 @@ def test_a_name_with_an_underscore_is_dropped_kept_or_refused() -> None:
             listener.on_header(name, value)
         results[way] = listener.variables, listener.dropped
     assert results["drop"] == ({"HTTP_X_A": "2"}, [name for name, _ in UNDERSCORED if b"_" in name])
-    assert results["keep"] == ({"HTTP_X_A": "1, 2", "HTTP_HO_ST": "y"}, [b"Content_Length", b"transfer_encoding"])
+    assert results["keep"] == (
+        {"HTTP_X_A": "1, 2", "HTTP_HO_ST": "y", "HTTP_A_B_C": "z"},
+        [b"Content_Length", b"transfer_encoding"],
+    )
     with pytest.raises(RequestError) as caught:
         cgi.Fields({}, "refuse").on_header(b"X_A", b"1")
     assert caught.value.status == 400
