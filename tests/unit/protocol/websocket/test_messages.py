@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
+import zlib
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uwsgi_ws.errors import InvalidText, MessageTooBig
+from uwsgi_ws.protocol.websocket.deflate import Inflater
 from uwsgi_ws.protocol.websocket.frames import BINARY, TEXT
 from uwsgi_ws.protocol.websocket.messages import Assembler, as_message, check_text
+from uwsgi_ws.protocol.websocket.speed import Masker
 
 WIDTHS = "a é € 😀"
 
@@ -131,6 +134,42 @@ def test_text_passes_wherever_it_is_cut(message: str, cuts: list[int]) -> None:
         assembler.announce(end - start)
         assembler.add(data[start:end])
     assert assembler.finish() == data
+
+
+@pytest.mark.parametrize("length", [100, 70_000])
+def test_text_fails_at_ascii_inside_a_character_however_long_its_frame_is(length: int) -> None:
+    assembler, masker = Assembler(TEXT, length), Masker(bytes(4))
+    assembler.announce(length)
+    assembler.add_masked(masker, b"ok \xc3")
+    with pytest.raises(InvalidText):
+        assembler.add_masked(masker, b"ok")
+
+
+@pytest.mark.parametrize("length", [100, 70_000])
+def test_of_a_dropped_message_nothing_is_held_but_its_size_counts(length: int) -> None:
+    assembler, masker = Assembler(BINARY, length), Masker(bytes(4))
+    assembler.announce(length)
+    assembler.add_masked(masker, b"before")
+    assembler.drop()
+    assembler.add_masked(masker, b"after")
+    with pytest.raises(MessageTooBig):
+        assembler.announce(1)
+    assert assembler.finish() == b""
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_a_compressed_message_is_inflated_unless_it_is_dropped(is_dropped: bool) -> None:
+    assembler = Assembler(TEXT, 5, Inflater(zlib.decompressobj(-15), 9))
+    assembler.announce(9)
+    if is_dropped:
+        assembler.drop()
+    assembler.add_masked(Masker(bytes(4)), bytes.fromhex("000900f6ff48656c6c6f"))
+    if is_dropped:
+        assert assembler.finish() == b""
+    else:
+        assert assembler.take() == b"Hello"
+        with pytest.raises(InvalidText):
+            assembler.finish()
 
 
 def test_binary_is_not_judged() -> None:
