@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.growth import growth
 
-from uwsgi_ws.errors import FrameError
+from uwsgi_ws.errors import MessageTooBig
 from uwsgi_ws.protocol.websocket import frames
 from uwsgi_ws.protocol.websocket.deflate import (
     NAME,
@@ -53,8 +53,10 @@ NONE = "server_no_context_takeover; client_no_context_takeover"
         ("permessage-deflate; client_max_window_bits=9", f"{NONE}; client_max_window_bits=9"),
         ("permessage-deflate; client_max_window_bits=8", f"{NONE}; client_max_window_bits=8"),
         ("permessage-deflate; client_max_window_bits=15", NONE),
+        ("permessage-deflate; server_max_window_bits=9", f"{NONE}; server_max_window_bits=9"),
         # Declined, the next one taken.
         ("permessage-deflate; x=1, permessage-deflate", NONE),
+        ("other,permessage-deflate", NONE),
         ("permessage-deflate; server_max_window_bits=8, permessage-deflate", NONE),
         ("x-webkit-deflate-frame, permessage-deflate; client_max_window_bits", NONE),
         ('other; a="b, c;d", permessage-deflate', NONE),
@@ -89,6 +91,23 @@ def test_the_first_offer_that_fits_is_agreed_to(offer: str, answer: str | None) 
 )
 def test_with_takeover_windows_are_small(offer: str, answer: str) -> None:
     assert agreed(offer, TAKEOVER) == answer
+
+
+def test_without_takeover_the_client_s_window_is_its_own_choice() -> None:
+    settings = DeflateSettings(window_bits=12)
+    assert agreed("permessage-deflate; client_max_window_bits", settings) == f"{NONE}; server_max_window_bits=12"
+
+
+def test_no_offer_is_no_agreement() -> None:
+    assert negotiate({}, PLAIN) is None
+
+
+@pytest.mark.parametrize(("server", "client"), [(True, True), (True, False), (False, True), (False, False)])
+def test_only_what_keeps_nothing_is_shared(server: bool, client: bool) -> None:
+    agreement = Agreement(15, 15, server, client, "")
+    compressors = Compressors(PLAIN)
+    is_shared = compressors.deflate(agreement) is compressors.deflate(agreement)
+    assert is_shared is not (server or client)
 
 
 @given(st.text(st.characters(codec="latin-1")))
@@ -215,6 +234,42 @@ def test_what_would_get_no_shorter_goes_as_it_is() -> None:
         assert connection.frame_of(Prepared(BINARY, noise))[0] == 0x82
 
 
+def own_deflate(*, takeover: bool, min_size: int = 128) -> Deflate:
+    return Deflate(Agreement(12, 15, takeover, False, ""), Compressors(TAKEOVER._replace(min_size=min_size)))
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_a_message_is_compressed_from_the_least_size_on(takeover: bool) -> None:
+    deflate = own_deflate(takeover=takeover)
+    assert deflate.compress(b"a" * 127) is None
+    assert deflate.compress(b"a" * 128) is not None
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_a_message_that_would_be_as_long_goes_as_it_is(takeover: bool) -> None:
+    """Some of these messages are as long compressed."""
+    rng = random.Random(3)
+    lengths = set()
+    for size in range(10, 200):
+        payload = rng.randbytes(size - 7) + b"abcabca"
+        compressed = own_deflate(takeover=takeover, min_size=1).compress(payload)
+        raw = zlib.compressobj(6, zlib.DEFLATED, -12, 5)
+        lengths.add(len((raw.compress(payload) + raw.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)) - size)
+        assert compressed is None or len(compressed) < size
+    assert 0 in lengths
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_the_first_message_refers_to_none_and_so_does_one_after_forgetting(takeover: bool) -> None:
+    deflate = own_deflate(takeover=takeover)
+    for _ in range(2):
+        payload = b"XXXX" * 50
+        compressed = deflate.compress(payload)
+        assert compressed is not None
+        assert zlib.decompressobj(-12).decompress(compressed + TAIL) == payload
+        deflate.forget_sent()
+
+
 def test_takeover_makes_a_message_shorter_that_is_like_an_earlier_one() -> None:
     connection = engine(TAKEOVER)
     message = random.Random(2).randbytes(300).hex().encode()
@@ -333,8 +388,9 @@ def test_no_more_is_inflated_than_is_allowed() -> None:
     asked: list[int] = []
     inflater = Inflater(Counting(), 100)
     inflater.inflate(b"x")
-    with pytest.raises(FrameError, match="100 allowed"):
+    with pytest.raises(MessageTooBig) as caught:
         inflater.inflate(b"y")
+    assert (caught.value.size, caught.value.limit) == (101, 100)
     assert asked == [101, 41]
 
 
@@ -375,16 +431,23 @@ def test_without_an_agreement_the_bit_is_reserved() -> None:
         ("000500faff48656c6c6f00", b"Hello"),
         ("f348cdc9c9070000", b"Hello"),
         ("f248050000 00ffff cac9c90700", b"Hello"),
+        ("f348cdc9c907 00f248cdc9c90700", b"HelloHello"),
         ("00", b""),
         ("", b""),
     ],
-    ids=["fixed", "not compressed", "final block", "two blocks", "empty", "nothing"],
+    ids=["fixed", "not compressed", "final block", "two blocks", "a final block before another", "empty", "nothing"],
 )
 def test_the_examples_of_the_rfc(compressed: str, message: bytes) -> None:
     connection = engine()
     connection.receive(frame(bytes.fromhex(compressed)))
     assert connection.cause is None
     assert connection.messages.popleft() == (TEXT, message)
+
+
+def test_the_end_that_a_message_lacks_is_its_end() -> None:
+    """RFC 7692 7.2.2: also where a block has been cut short by a peer that counts on it."""
+    inflater = Inflater(zlib.decompressobj(-15), 100)
+    assert inflater.inflate(bytes.fromhex("000900f6ff48656c6c6f")) + inflater.finish() == b"Hello\0\0\xff\xff"
 
 
 def test_a_streamed_message_is_inflated_as_it_comes() -> None:
@@ -413,6 +476,9 @@ def test_what_crosses_our_close_frame_is_not_inflated() -> None:
 
 def test_an_agreement_says_what_it_is() -> None:
     agreement = negotiate({"HTTP_SEC_WEBSOCKET_EXTENSIONS": "permessage-deflate; client_max_window_bits"}, TAKEOVER)
+    assert negotiate({"HTTP_SEC_WEBSOCKET_EXTENSIONS": NAME}, PLAIN) == Agreement(
+        15, 15, False, False, f"{NAME}; {NONE}"
+    )
     assert agreement == Agreement(
         12, 12, True, True, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12"
     )
