@@ -28,7 +28,7 @@ PROTOCOL = "tests/unit/protocol"
 
 #: Tests of a file, where it is not only the one of its name.
 TESTS = {
-    "websocket/engine": ("engine", "lenient", "transcript", "messages", "deflate"),
+    "websocket/engine": ("engine", "lenient", "transcript", "messages", "deflate", "prepared"),
     "websocket/frames": ("frames", "lenient", "transcript"),
     "websocket/messages": ("messages", "engine"),
     "websocket/handshake": ("handshake", "lenient"),

@@ -27,7 +27,7 @@ from support.websocket_client import (
     text,
 )
 
-from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, KeepaliveTimeout
+from uwsgi_ws.errors import ConnectionClosed, FrameError, InvalidState, KeepaliveTimeout, MessageTooBig
 from uwsgi_ws.protocol.websocket.engine import MAX_WAITING, TRANSITIONS, Input, State, WebSocket
 from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD, Message
 from uwsgi_ws.protocol.websocket.speed import short_message
@@ -1027,6 +1027,26 @@ def test_a_frame_that_came_in_two_reads_leaves_it_idle() -> None:
     assert not engine.is_idle
     engine.receive(text("hello")[4:])
     assert engine.is_idle
+
+
+def test_a_connection_whose_limit_is_the_longest_short_message_begins_idle() -> None:
+    assert WebSocket(65_535).is_idle
+    assert not WebSocket(65_534).is_idle
+
+
+def test_a_failed_connection_has_no_rest() -> None:
+    engine = WebSocket(LIMIT)
+    engine.receive(text("") * (MAX_WAITING + 1))
+    assert engine.has_rest
+    engine.fail(FrameError("bad"))
+    assert not engine.has_rest
+
+
+def test_a_message_in_one_frame_that_is_too_big_names_its_size_and_the_limit() -> None:
+    engine = WebSocket(10)
+    engine.receive(text("eleven byte"))
+    assert isinstance(engine.cause, MessageTooBig)
+    assert (engine.cause.size, engine.cause.limit) == (11, 10)
 
 
 def test_every_frame_is_counted() -> None:
