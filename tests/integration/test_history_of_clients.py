@@ -67,7 +67,10 @@ def test_a_client_comes_back_to_what_it_has_missed_and_goes_on(server: tuple[Ser
         with RawClient.open(served.port, "/plain") as anew:
             assert told(anew)[:2] == [None, None]
         # Who says "latest" has joined when they are told; who says nothing perhaps only here, not yet in Redis.
-        with RawClient.open(served.port, f"/json?{since}") as client, RawClient.open(served.port, "/plain?latest") as plain:
+        with (
+            RawClient.open(served.port, f"/json?{since}") as client,
+            RawClient.open(served.port, "/plain?latest") as plain,
+        ):
             assert told(plain)[0] is True
             got = [told(client) for _ in [*expected, *after]]
             assert [message["text"] for message in got] == [*expected, *after]
