@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = ["is_text", "octets", "plain_bytes", "plain_str", "wire_value"]
 
+_ALL = slice(None)
+
 
 def plain_str(value: Any, what: str) -> str:
     """Return a ``str`` that is no subclass.
@@ -31,8 +33,9 @@ def plain_str(value: Any, what: str) -> str:
 
 def plain_bytes(value: bytes) -> bytes:
     """Return a ``bytes`` that is no subclass."""
-    # One item that is bytes already comes back itself; of any other the buffer is copied.
-    return b"".join((value,))
+    if type(value) is bytes:
+        return value
+    return bytes.__getitem__(value, _ALL)  # a buffer may be a method of theirs (PEP 688)
 
 
 def octets(value: Any, what: str) -> bytes:
@@ -46,8 +49,8 @@ def octets(value: Any, what: str) -> bytes:
         TypeError: it is not bytes-like.
         ValueError: it is closed or released.
     """
-    if type(value) is bytes:
-        return value
+    if isinstance(value, bytes):
+        return plain_bytes(value)
     try:
         view = memoryview(value)
     except TypeError:

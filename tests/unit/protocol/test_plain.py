@@ -22,6 +22,10 @@ class Octets(bytes):
     def __bytes__(self) -> bytes:
         return b"other"
 
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """Is asked from Python 3.12 on (PEP 688)."""
+        return memoryview(b"other")
+
 
 def test_text_is_what_it_holds() -> None:
     for text in ("abc", Text("abc")):
