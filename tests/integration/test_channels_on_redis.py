@@ -176,10 +176,13 @@ def test_a_stopped_engine_is_noticed_though_its_kernel_takes_everything(own_redi
         workers[0].ask("publish", "lobby", 0, 20, 40, 1)
         eventually(lambda: stat(workers[0], "channel_drops") == 20, 5)
         workers[0].ask("publish", "lobby", 20, 20, 40, 1)
+        workers[0].send(signal.SIGSTOP)  # until the other has surely subscribed again
         server.signal(signal.SIGCONT)
-        # What was under way came or not. What waited here comes, and to those as well who were connected again before.
-        eventually(lambda: workers[0].numbers("lobby", workers[0])[-20:] == list(range(20, 40)), 10)
+        wait_until_live(workers[1:])
+        workers[0].send(signal.SIGCONT)
         for worker in workers:
+            # What was under way came or not; what waited here comes.
+            eventually(lambda w=worker: w.numbers("lobby", workers[0])[-20:] == list(range(20, 40)), 10)
             eventually(lambda w=worker: "gap" in received(w))
             assert_no_duplicate_or_reordering(worker)
 

@@ -388,7 +388,7 @@ def test_no_more_is_inflated_than_is_allowed() -> None:
     asked: list[int] = []
     inflater = Inflater(Counting(), 100)
     inflater.inflate(b"x")
-    with pytest.raises(MessageTooBig) as caught:
+    with pytest.raises(MessageTooBig, match="100 allowed") as caught:
         inflater.inflate(b"y")
     assert (caught.value.size, caught.value.limit) == (101, 100)
     assert asked == [101, 41]
