@@ -49,6 +49,8 @@ def octets(value: Any, what: str) -> bytes:
         TypeError: it is not bytes-like.
         ValueError: it is closed or released.
     """
+    if type(value) is bytes:
+        return value
     if isinstance(value, bytes):
         return plain_bytes(value)
     try:
