@@ -161,6 +161,12 @@ class End:
                 request.abandon()
 
         hub: Any = gevent.get_hub()
+
+        def tell(callback: Callable[..., object], *args: Any) -> None:
+            # As in a worker it is the hub that calls: a greenlet that this wakes goes back there when it waits again.
+            hub.loop.run_callback(callback, *args)
+            gevent.sleep(0)
+
         failed: list[BaseException] = []
         hub.handle_error = lambda context, kind, value, traceback: failed.append(value)
         helpers: list[Any] = []
@@ -177,15 +183,13 @@ class End:
             for piece in pieces:
                 if stream.receiver is None:
                     break
-                stream.receiver.receive(piece)
-                gevent.sleep(0)
+                tell(stream.receiver.receive, piece)
             if stream.writable is not None:
                 stream.room = 1 << 20
-                stream.writable()
-                gevent.sleep(0)
+                tell(stream.writable)
             assert len(stream.sent) < 1 << 20
             if stream.receiver is not None:
-                stream.receiver.receive(b"")
+                tell(stream.receiver.receive, b"")
             for each in (*helpers, greenlet):
                 gevent.sleep(0)
                 if not each.ready():
