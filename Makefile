@@ -1,6 +1,6 @@
 # make run: serve the examples on http://127.0.0.1:8080 · make test: run the tests · make long: those that take long
 # Both make their own virtual environment; a machine needs Python 3.10 or newer. With a C compiler the hot path is
-# compiled, once for all targets: some 30 s on two processors. Without one everything works as pure Python.
+# compiled, once for all targets: some 20 s on two processors. Without one everything works as pure Python.
 
 PYTHON ?= python3
 VENV ?= .venv
