@@ -210,6 +210,12 @@ def running(server: Server, application: str, slots: int, bench: Bench) -> Itera
         log.unlink()
 
 
+def syns_dropped() -> int:
+    """Return how many connections the kernel has not taken up as a listening socket's queue was full, anybody's."""
+    names, values = [line.split() for line in Path("/proc/net/netstat").read_text().splitlines()[:2]]
+    return int(values[names.index("ListenDrops")])
+
+
 def _parse(line: str) -> dict[str, float]:
     """Read ``key=value`` figures; ``phase`` is a word and left out."""
     pairs = (word.partition("=") for word in line.split())
@@ -248,8 +254,8 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
     Returns:
         The load's figures, and ``cpu_us`` (the server's CPU time per message), ``own_cpu_us`` and ``engine_cpu_us``
         (the same without Redis, and Redis's), ``open_cpu_us`` (per connection opened), ``kept_cpu_us`` (per connection
-        and second), ``memory_per_connection`` in bytes, ``load_share`` (how busy the load was: near 1 it measured
-        itself), ``open_per_s`` and ``faults``.
+        and second), ``memory_per_connection`` in bytes, ``syns_dropped`` (by the kernel, while connections were
+        opened), ``load_share`` (how busy the load was: near 1 it measured itself), ``open_per_s`` and ``faults``.
 
     Raises:
         Failure: the server did not start, did not answer, or died.
@@ -260,12 +266,13 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
         load = replace(load, options={**load.options, **server.load})
         warm_up = load.argv(bench.load, port, connections=2, seconds=0.2)
         _run_load(warm_up, bench.load_cpu, LOAD_GRACE, lambda: None)
-        memory, cpu = [memory_bytes(session)], [cpu_seconds(session)]
+        memory, cpu, dropped = [memory_bytes(session)], [cpu_seconds(session)], [syns_dropped()]
 
         def on_open() -> None:
             time.sleep(MEMORY_PAUSE)
             cpu.append(cpu_seconds(session))
             memory.append(memory_bytes(session))
+            dropped.append(syns_dropped())
 
         argv = load.argv(bench.load, port)
         figures, fault = _run_load(argv, bench.load_cpu, seconds + LOAD_GRACE, on_open)
@@ -288,6 +295,7 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
         "kept_cpu_us": used * 1e6 / (connections * seconds),
         "open_per_s": figures["opened"] / max(figures["connect_s"], 1e-9),
         "memory_per_connection": (memory[1] - memory[0]) / connections,
+        "syns_dropped": dropped[1] - dropped[0],
         "load_share": figures["client_cpu"] / seconds,
         "faults": faults,
     }

@@ -160,6 +160,21 @@ WORKLOADS = {
         metric_title="CPU µs per handshake",
         against=("floor", "uwsgi"),
     ),
+    "storm": Workload(
+        "10,000 clients that come at once to two workers",
+        "storm",
+        "idle",
+        {"connections": 10_000, "opening": 10_000},
+        [
+            Column("connect_s", "seconds until all are open", digits, spread=True),
+            Column("opened", "opened", whole),
+            Column("syns_dropped", "SYNs dropped", whole, spread=True),
+            Column("open_cpu_us", "CPU µs/opening", digits),
+        ],
+        metric="connect_s",
+        metric_title="seconds until all are open",
+        is_pinned=False,
+    ),
     "idle": Workload(
         "Idle connections",
         "echo",

@@ -111,6 +111,7 @@ _OWN_COMMANDS = {
     "fanout": _own("fanout_uwsgi_ws.py"),
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
     "busy": _own("busy_uwsgi_ws.py", "--processes 2", places="--gevent 10000"),
+    "storm": _own("wsgi_app.py", "--processes 2"),
     # What two instances are held against: as many workers in one, over pipes.
     "instances": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
@@ -163,6 +164,7 @@ SERVERS = (
             "echo": _uwsgi(_UWSGI_ECHO),
             "keepalive": _uwsgi(f"{_UWSGI_ECHO} {_PING}"),
             "http": _uwsgi(_UWSGI_ECHO),
+            "storm": _uwsgi(f"{_UWSGI_ECHO} --master --processes 2 --listen 4096"),
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
         ("uwsgi", "gevent"),

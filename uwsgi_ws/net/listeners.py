@@ -37,8 +37,10 @@ _GONE = frozenset(
         errno.EPROTO,
     }
 )
-#: Clients of a shared socket that are accepted in one turn of the loop, while there are always more.
-_MOST_AT_ONCE = 16
+#: Clients of a shared socket that are accepted in one turn of the loop, while there are always more. To accept one
+#: takes a tenth of what its first request does. Were it fewer, a crowd that comes at once would not find room in the
+#: kernel's queue, and those that it drops come again after a second (`benchmarks/run.py storm`).
+_MOST_AT_ONCE = 512
 _poll: Any = monkey.get_original("select", "poll")
 
 
