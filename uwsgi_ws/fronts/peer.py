@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from uwsgi_ws.protocol.http.http1 import Limits
 
 __all__ = ["Peer", "StreamSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """Both ends of a client's connection, as CGI has them; empty strings for a unix socket's client."""
 
     remote_address: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import monotonic
 
 import gevent
@@ -83,8 +82,8 @@ def proxied_peer(stream: SocketStream, peer: Peer, timeout: float, *, may_lack: 
         stream.skip(len(data))
         seen += data
     if header.source is not None:
-        peer = replace(peer, remote_address=header.source[0], remote_port=header.source[1])
-    return replace(peer, scheme="https") if header.is_tls else peer
+        peer = peer._replace(remote_address=header.source[0], remote_port=header.source[1])
+    return peer._replace(scheme="https") if header.is_tls else peer
 
 
 def _begins_with_header(stream: SocketStream, deadline: float) -> bool:

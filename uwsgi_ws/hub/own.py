@@ -35,7 +35,7 @@ import sys
 import traceback
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn
-from weakref import WeakSet
+from weakref import ref
 
 __all__ = [
     "OwnSocket",
@@ -55,7 +55,7 @@ __all__ = [
 #: This process was forked by the application: it must not go on in the server's code.
 is_copy = False
 
-_sockets: WeakSet[Any] = WeakSet()
+_sockets: set[ref[Any]] = set()  # which their ends leave: a WeakSet does the same by calls of Python's
 _descriptors: set[int] = set()
 _signals: dict[int, Any] = {}  # and what the interpreter knew of each when we had set it
 _callbacks: list[Callable[[], None]] = []
@@ -75,12 +75,12 @@ class OwnSocket(_socket.socket):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _sockets.add(self)
+        _sockets.add(ref(self, _sockets.discard))
 
 
 def keep_socket(sock: Any) -> None:
     """Keep a socket to this process and the server's others, until it is closed."""
-    _sockets.add(sock)
+    _sockets.add(ref(sock, _sockets.discard))
 
 
 def keep_descriptor(fd: int) -> None:
@@ -229,7 +229,8 @@ def _sort_out() -> None:
 
 def _let_go_of_descriptors() -> None:
     dead_end = _dead_end.fileno()
-    for fd in [*_descriptors, *[sock.fileno() for sock in _sockets]]:
+    sockets = [sock for known in _sockets.copy() if (sock := known()) is not None]
+    for fd in [*_descriptors, *[sock.fileno() for sock in sockets]]:
         if fd >= 0:
             os.dup2(dead_end, fd, inheritable=False)
 

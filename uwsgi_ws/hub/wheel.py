@@ -38,7 +38,11 @@ class Wheel:
         self._slots: list[int] = []  # heap of the buckets' keys
 
     def schedule(self, item: Scheduled, due: float) -> bool:
-        """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays, and it is False."""
+        """Have ``item.tick`` called at ``due`` or soon after; an earlier time already set stays.
+
+        Returns:
+            Whether ``next_due`` says another time now.
+        """
         slot = int(due / self._resolution) + 1
         if item.wheel_slot:
             if item.wheel_slot <= slot:
@@ -46,12 +50,12 @@ class Wheel:
             self.remove(item)
         item.wheel_slot = slot
         bucket = self._buckets.get(slot)
-        if bucket is None:
-            self._buckets[slot] = {item: None}
-            heapq.heappush(self._slots, slot)
-        else:
+        if bucket is not None:
             bucket[item] = None
-        return True
+            return False
+        self._buckets[slot] = {item: None}
+        heapq.heappush(self._slots, slot)
+        return self._slots[0] == slot
 
     def remove(self, item: Scheduled) -> None:
         """Ask an item no more, and know it no more; without effect when it is not in the wheel."""

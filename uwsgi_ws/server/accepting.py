@@ -310,7 +310,7 @@ class Accepting:
             request.environ.update(variables)
             answer(request)
 
-        peer = replace(peer, scheme="https")
+        peer = peer._replace(scheme="https")
         if tls.protocol == "h2":
             return self._http2_front(tls, peer, core, handle, settings)
         return Http1Front(tls, settings, peer, core, handle, self._keeps_alive(settings))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gevent import get_hub
 from gevent.hub import Hub
 
+from uwsgi_ws.hub.chunks import keep_chunks
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 
@@ -24,5 +25,6 @@ class EventLoop:
     @classmethod
     def here(cls) -> EventLoop:
         """Return the event loop of this process."""
+        keep_chunks()
         hub = get_hub()
         return cls(hub, Poller(hub), Timers(hub))

@@ -69,6 +69,8 @@ MAX_WAITING = HIGH_WATER // MESSAGE_OVERHEAD
 class State(Enum):
     """Where a connection is between its handshakes (RFC 6455 4 and 7)."""
 
+    __hash__ = object.__hash__  # Enum's own is a call of Python's
+
     OPEN = auto()
     CLOSING = auto()
     CLOSED = auto()
@@ -80,6 +82,8 @@ OPEN = State.OPEN
 
 class Input(Enum):
     """What can move a connection from one state to the next."""
+
+    __hash__ = object.__hash__
 
     SEND_CLOSE = auto()
     RECEIVE_CLOSE = auto()
