@@ -39,7 +39,14 @@ def chart(series: dict[str, list[dict[str, Any]]], begun: float) -> str:
             points = " ".join(
                 f"{LEFT + (sample['at'] - begun) / (end - begun) * WIDTH:.1f},"
                 f"{top + HEIGHT - sample[key] / unit / most * HEIGHT:.1f}"
-                for sample in taken
+                for sample in _shown(taken, key)
             )
             lines.append(f'<polyline points="{points}" stroke="{color}" fill="none" stroke-width="1.5"/>')
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _shown(taken: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return as many samples as a line has pixels, each the highest of those that it stands for."""
+    size = -(-len(taken) // WIDTH)
+    groups = (taken[at : at + size] for at in range(0, len(taken), size or 1))
+    return [max(group, key=lambda sample: sample[key]) for group in groups]
