@@ -16,7 +16,7 @@ from weakref import proxy
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from uwsgi_ws.errors import RequestError
-from uwsgi_ws.protocol.http.grammar import DIGITS
+from uwsgi_ws.protocol.http.grammar import DIGITS, LENGTH
 from uwsgi_ws.protocol.http.hop_by_hop import end_to_end
 
 __all__ = ["ResponseHead", "ResponseParser"]
@@ -167,7 +167,10 @@ class ResponseParser:
         length: int | None = None
         for name, value in self._fields:
             if name.lower() == "content-length":
-                length = int(value)  # llhttp has let digits pass only, and one length only
+                # llhttp has let digits pass only, and one length only, but any number of zeros before it.
+                if not LENGTH.fullmatch(value):
+                    raise ValueError("a Content-Length of too many digits")
+                length = int(value)
         headers = end_to_end(self._fields, code)
         self.head = ResponseHead(code, self._reason.decode("latin-1"), headers, length)
         if self._is_head:
