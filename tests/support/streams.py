@@ -2,6 +2,7 @@
 
 ``MemoryStream`` gives what it was made of and keeps what it is sent. ``FailingStream`` fails at its n-th call; a test
 counts n up until nothing fails any more (``failing_streams``) and so meets every place at which a connection can break.
+``support.breaking`` has a whole server serve them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from uwsgi_ws.hub.poller import Receiver
+
+#: Bytes that the kernel takes more in each turn.
+_ROOM = 50_000
 
 
 class MemoryStream:
@@ -92,7 +96,6 @@ class MemoryStream:
         raise AssertionError("nothing waits for this stream")
 
     def shutdown(self) -> None:
-        self.attempt()
         self.is_shut = True
 
     def reset(self) -> None:
@@ -101,6 +104,20 @@ class MemoryStream:
     def close(self) -> None:
         self.is_closed = True
         self.receiver = self.writable = None
+
+    def go_on(self) -> None:
+        """Do what the kernel tells the hub in one turn: more can be written, and there is something to read."""
+        if self.writable is not None:
+            self.make_room(_ROOM)
+        receiver = self.receiver
+        if receiver is not None:
+            try:
+                data = self.recv_now() or b""
+            except OSError:
+                data = b""  # errors count as the end
+            if not data:
+                self.pause_receiving()
+            receiver.receive(data)
 
     def make_room(self, size: int | None) -> None:
         """Have the kernel take ``size`` bytes more, and the hub tell so."""
@@ -117,31 +134,52 @@ class MemoryStream:
 
 
 class FailingStream(MemoryStream):
-    """A stream whose ``at``-th call fails, counted from 1, and all calls after it.
+    """A stream whose ``at``-th call fails, counted from 1.
+
+    Args:
+        error: With what; a kernel that has given a peer up says TimeoutError, too.
+        is_lasting: Whether all calls after it fail as well, as those of a connection that is gone. A kernel without
+            memory may have some the next time.
 
     Attributes:
         has_failed: Whether the failing call has been made.
     """
 
-    def __init__(self, *pieces: bytes, at: int, room: int | None = None) -> None:
+    def __init__(
+        self,
+        *pieces: bytes,
+        at: int,
+        room: int | None = None,
+        error: type[OSError] = ConnectionResetError,
+        is_lasting: bool = True,
+    ) -> None:
         super().__init__(*pieces, room=room)
         self._left = at
+        self._error = error
+        self._is_lasting = is_lasting
         self.has_failed = False
 
     def attempt(self) -> None:
         self._left -= 1
-        if self._left <= 0:
+        if self._left == 0 or (self._left < 0 and self._is_lasting):
             self.has_failed = True
-            raise ConnectionResetError("of a test")
+            raise self._error("of a test")
 
 
-def failing_streams(*pieces: bytes) -> Iterator[FailingStream]:
+def failing_streams(
+    *pieces: bytes, make: Callable[..., FailingStream] = FailingStream, **how: Any
+) -> Iterator[FailingStream]:
     """Yield streams that fail at their first call, at their second, and so on, the last of which has not failed.
 
     The caller uses each before it asks for the next.
+
+    Args:
+        pieces: What the peer says.
+        make: The kind of stream.
+        how: Further arguments of it.
     """
     for at in itertools.count(1):
-        stream = FailingStream(*pieces, at=at)
+        stream = make(*pieces, at=at, **how)
         yield stream
         if not stream.has_failed:
             return

@@ -76,7 +76,10 @@ class Stream(Protocol):
         """End the calls of ``when_writable``."""
 
     def shutdown(self) -> None:
-        """Send the end of the stream, after all that was sent; reading goes on."""
+        """Send the end of the stream, after all that was sent; reading goes on.
+
+        Nobody is told if it cannot be sent.
+        """
 
     def reset(self) -> None:
         """Close so that the peer cannot take what it has for the whole."""

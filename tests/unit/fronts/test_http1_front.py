@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from support.breaking import break_everywhere, ways_to_fail, working
 from support.limits import make_limits
-from support.streams import MemoryStream, failing_streams
+from support.streams import MemoryStream
 
 from uwsgi_ws.fronts.http1 import Http1Front
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
@@ -76,17 +77,14 @@ def test_a_length_of_any_size_may_be_declared() -> None:
     assert stream == [b"HTTP/1.1 200 OK\r\nContent-Length: 1" + b"0" * 30 + b"\r\n\r\n"]
 
 
-def test_a_connection_that_breaks_anywhere_ends_quietly_and_is_closed() -> None:
+@ways_to_fail
+def test_a_connection_that_breaks_anywhere_leaves_nothing(how: dict[str, Any]) -> None:
     body = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nab"
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         start_response("200 OK", [])
         return [environ["wsgi.input"].read(), b"ab"]
 
-    broken = 0
-    for stream in failing_streams(GET, body, b"cd", b"ef"):
-        serve(application, stream)
-        assert stream.is_closed
-        broken += stream.has_failed
-    assert broken > 5
+    with working(application) as worker:
+        stream = break_everywhere(worker, worker.http1, GET, body, b"cd", b"ef", **how)
     assert bytes(stream.sent).count(b"200 OK") == 2

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import gevent
 import pytest
-from support.http2_client import HEADERS, PREFACE, RST_STREAM, SETTINGS, frame
+from hpack import Encoder
+from support.breaking import break_everywhere, ways_to_fail, working
+from support.http2_client import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+)
 from support.limits import make_limits
 from support.streams import MemoryStream
 
@@ -72,3 +87,29 @@ def test_a_request_that_is_refused_and_taken_back_at_once_ends_nothing_else(belo
     gevent.sleep(0)
     assert len(below.sent) > before + 1_000, "the next one gets its answer"
     assert not below.receiver.has_streams  # type: ignore[attr-defined]  # the front's
+
+
+def answer_with_what_came(environ: dict[str, Any], start_response: Any) -> Any:
+    start_response("200 OK", [])
+    return [environ["wsgi.input"].read(), b"y" * 100_000]
+
+
+@ways_to_fail
+def test_a_connection_that_breaks_anywhere_leaves_nothing(how: dict[str, Any]) -> None:
+    post = Encoder().encode([(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "x")])
+    window = (1 << 20).to_bytes(4, "big")
+    pieces = [
+        PREFACE + frame(SETTINGS),
+        frame(HEADERS, post, flags=END_HEADERS, stream=1) + frame(DATA, b"first", stream=1),
+        frame(HEADERS, GET, flags=5, stream=3) + frame(HEADERS, GET, flags=5, stream=5),
+        frame(PING, bytes(8)) + frame(DATA, b"last", flags=END_STREAM, stream=1),
+        frame(WINDOW_UPDATE, window) + frame(WINDOW_UPDATE, window, stream=1),
+        frame(RST_STREAM, b"\0\0\0\x08", stream=5),
+        frame(WINDOW_UPDATE, window, stream=3),
+        frame(HEADERS, GET, flags=5, stream=7) + frame(GOAWAY, bytes(8)),
+        frame(WINDOW_UPDATE, window, stream=7),
+    ]
+    with working(answer_with_what_came) as worker:
+        stream = break_everywhere(worker, worker.http2, *pieces, room=50_000, **how)
+    assert b"firstlast" in stream.sent
+    assert stream.sent.count(b"y") > 3 * 100_000

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import ssl
+from typing import Any
 
 import pytest
 from gevent import get_hub
+from support.breaking import TlsClientStream, break_everywhere, ways_to_fail, working
 from support.peers import require_module
 from support.streams import MemoryStream
+from support.websocket_client import close_frame, handshake, text
 
+import uwsgi_ws
 from uwsgi_ws.net.tls import TlsStream
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return a server's, and that of a client that trusts it."""
+    authority = require_module("trustme").CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("x.example").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
 
 
 class Pair:
     """A stream under test, and a client of OpenSSL's own that has shaken hands with it."""
 
     def __init__(self) -> None:
-        trustme = require_module("trustme")
-        authority = trustme.CA()
-        server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        authority.issue_cert("x.example").configure_cert(server)
-        authority.configure_trust(client)
+        server, client = contexts()
         self.below = MemoryStream()
         self.stream = TlsStream(self.below, server, get_hub())  # type: ignore[arg-type]
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -150,3 +159,31 @@ def test_a_forged_record_is_an_error(pair: Pair) -> None:
     pair.below.incoming.append(bytes(record))
     with pytest.raises(OSError, match=r"(?i)bad record mac|record layer failure"):
         pair.stream.recv(None)
+
+
+def echo(environ: dict[str, Any], start_response: Any) -> Any:
+    if "HTTP_UPGRADE" in environ:
+        connection = uwsgi_ws.accept(environ)
+        for _ in connection:
+            connection.send("z" * 300_000)  # more than the kernel has room for
+        return []
+    start_response("200 OK", [])
+    return [environ["wsgi.input"].read(), b"y" * 300_000]
+
+
+@ways_to_fail
+@pytest.mark.parametrize("last", [[], [handshake(), text("hello"), close_frame(1000)]], ids=["requests", "websocket"])
+def test_what_breaks_anywhere_below_leaves_nothing(
+    last: list[bytes], how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handshake, HTTP/1.1 above it, and a WebSocket."""
+    server, client = contexts()
+    monkeypatch.setattr(TlsClientStream, "context", client, raising=False)
+    post = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nab"
+    with working(echo) as worker:
+        front = worker.tls(server)
+        stream = break_everywhere(worker, front, post, b"cdef", *last, make=TlsClientStream, room=20_000, **how)
+    assert isinstance(stream, TlsClientStream)
+    assert b"abcdef" in stream.received
+    assert stream.received.count(b"y") == 300_000
+    assert (stream.received.count(b"z") > 20_000) == bool(last)

@@ -11,8 +11,12 @@ from typing import Any
 import gevent
 import pytest
 from gevent import get_hub
+from support.breaking import ReadableStream, break_everywhere, ways_to_fail, working
 from support.eventually import eventually
+from support.streams import FailingStream
+from support.websocket_client import PING, close_frame, frame, handshake, text
 
+import uwsgi_ws
 from uwsgi_ws.errors import ConnectionClosed
 from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 from uwsgi_ws.hub.poller import Poller
@@ -156,3 +160,30 @@ def test_an_answer_is_not_held_for_a_turn_that_is_not_the_thread_s(instance: Ins
     thread.start()
     thread.join()  # the hub, which is this thread's, has had no turn
     assert instance.far.recv(1_000) == b"\x81\x01x" * 200
+
+
+@ways_to_fail
+@pytest.mark.parametrize("is_plain", [True, False], ids=["lent", "by the hub"])
+@pytest.mark.parametrize("end", [close_frame(1000), text("close") + close_frame(4001), b"\x83\x80\0\0\0\0"])
+def test_a_websocket_that_breaks_anywhere_leaves_nothing(end: bytes, is_plain: bool, how: dict[str, Any]) -> None:
+    """A thread reads a plain stream for itself; what is not one, as TLS, is read by the hub."""
+
+    def echo(environ: dict[str, Any], start_response: Any) -> Any:
+        connection = uwsgi_ws.accept(environ)
+        for message in connection:
+            if message == "close":
+                connection.close(4001)
+            else:
+                connection.send("x" * 200_000 if message == "large" else message)
+        return []
+
+    def make_stream(*pieces: bytes, **how: Any) -> FailingStream:
+        stream = ReadableStream(*pieces, **how)
+        stream.is_plain = is_plain
+        return stream
+
+    talk = [text("hello"), text("in ", fin=False), frame(PING) + frame(0, b"two"), text("large"), text("more")]
+    with working(echo, has_threads=True) as worker:
+        stream = break_everywhere(worker, worker.http1, handshake(), *talk, end, make=make_stream, room=100_000, **how)
+    sent = bytes(stream.sent)
+    assert all(part in sent for part in (b"hello", b"in two", b"x" * 200_000, b"more"))
