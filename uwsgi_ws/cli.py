@@ -147,7 +147,11 @@ def _supervise(options: Options, arguments: Sequence[str], files: dict[str, byte
 
 
 def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
-    arm()
+    try:
+        arm()
+    except OSError as exc:
+        print(f"uwsgi_ws: cannot start: {exc.strerror}", file=sys.stderr)
+        return 1
     if options.monkey_patch:
         from uwsgi_ws.hub.patching import patch
 

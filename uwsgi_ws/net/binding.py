@@ -83,13 +83,17 @@ def bind(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         target = info[4]
     umask = os.umask(0o177) if is_private else None
+    is_bound = False
     try:
         sock.bind(target)
+        is_bound = True
         sock.listen(backlog)
         # Several processes may wait for the same client; those that come too late must not block.
         sock.setblocking(False)
     except OSError:
         sock.close()
+        if is_bound and address.family == "unix" and not address.is_abstract:
+            os.unlink(address.path)
         raise
     finally:
         if umask is not None:

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import NoReturn
 
 from uwsgi_ws import __version__, _build
@@ -16,7 +17,7 @@ from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import hooks, systemd
 from uwsgi_ws.process.assembly import Equipment, import_for_requests, install_api, load_applications, make_equipment
-from uwsgi_ws.process.boot import become_user, end, go_back, prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import become_user, end, go_back, prepare, say_concurrency, starting, tell_notes
 from uwsgi_ws.process.keys import hand_on_files, hand_on_keys, read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
@@ -131,6 +132,14 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
         # Process 1 of a container would not hear it without a handler, and loading may take long.
         signal.signal(signal.SIGTERM, _end_before_it_is_up)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    with ExitStack() as made:
+        with starting():
+            worker = _make(options, started_in, files, made)
+        worker.live()
+
+
+def _make(options: Options, started_in: str, files: Mapping[str, bytes], made: ExitStack) -> LoneWorker:
+    """Make all that is there before the first client; ``made`` gets what takes away the files of it."""
     prepare(options, started_in)
     say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
     say(f"protocol core: {_build.name()}")
@@ -139,12 +148,14 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
     name_process(options, "worker")
     hooks.run(options, "asap")
     sockets = Sockets.open(options)
+    made.callback(sockets.remove_files)
     keys = read_keys(options)
     instance = Instance(0, threads=not options.gevent)
     instance.enter(1)
     install_api(options, sockets, instance, is_a_reload=sockets.are_inherited)
     pidfiles = {name: PidFile.of(options, name) for name in ("pidfile", "safe-pidfile")}
     pidfiles["pidfile"].write(is_a_reload=sockets.are_inherited)
+    made.callback(pidfiles["pidfile"].remove)
     pidfiles["safe-pidfile"].reserve()
     import_for_requests(options)
     for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
@@ -153,13 +164,11 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
     hooks.run(options, "as-user")
     pidfiles["pidfile2"] = PidFile.of(options, "pidfile2")  # not before: a hook may have changed the directory
     pidfiles["pidfile2"].write(is_a_reload=sockets.are_inherited)
-    try:
-        equipment = make_equipment(options, sockets, keys)
-        applications = load_applications(options)
-    except BaseException:
-        pidfiles["pidfile"].remove()
-        raise
-    worker = LoneWorker(
+    made.callback(pidfiles["pidfile2"].remove)
+    equipment = make_equipment(options, sockets, keys)
+    applications = load_applications(options)
+    made.callback(pidfiles["safe-pidfile"].remove)  # not before: it may be that of an instance that serves
+    return LoneWorker(
         options,
         sockets,
         equipment,
@@ -170,7 +179,6 @@ def serve_alone(options: Options, started_in: str, files: Mapping[str, bytes]) -
         pidfiles=pidfiles,
         started_in=started_in,
     )
-    worker.live()
 
 
 def _rotate_full() -> None:

@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ __all__ = [
     "prepare",
     "print_traceback_of_application",
     "say_concurrency",
+    "starting",
     "status_of",
     "tell_notes",
 ]
@@ -167,6 +169,26 @@ def become_user(options: Options, started_in: str) -> None:
             say(f"*** WARNING: --touch-reload {path} cannot be seen by user {options.uid} ***")
         except OSError:
             pass  # it may come yet
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Have a line say what the system refuses to a process that starts: it is no fault of the server's.
+
+    Raises:
+        BootError: for any OSError, and where there is no thread left.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:
+        if isinstance(exc, RuntimeError) and str(exc) != "can't start new thread":
+            raise
+        frame = [frame for frame, _ in traceback.walk_tb(exc.__traceback__)][-1]
+        what = getattr(exc, "strerror", None) or str(exc)
+        filename = getattr(exc, "filename", None)
+        if filename is not None:
+            what += f": {filename!r}"
+        raise BootError(f"cannot start: {what} ({frame.f_globals.get('__name__')}, {frame.f_code.co_name})") from exc
 
 
 def status_of(life: Callable[[], int]) -> int:

@@ -28,12 +28,15 @@ class Fifo:
 
     def __init__(self, path: str, users: Collection[int] = ()) -> None:
         self._path = Path(path).absolute()
+        is_new = not os.path.lexists(self._path)
         try:
-            if not os.path.lexists(self._path):
+            if is_new:
                 os.mkfifo(self._path, 0o620)
             # Opened for writing too, so that it does not end whenever a writer closes it.
             self._fd = open_file(str(self._path), os.O_RDWR | os.O_NONBLOCK, 0o620, users)
         except OSError as exc:
+            if is_new:
+                self._path.unlink(missing_ok=True)
             raise ValueError(f"cannot make {path!r}: {exc.strerror}") from exc
         if not stat.S_ISFIFO(os.fstat(self._fd).st_mode):
             os.close(self._fd)

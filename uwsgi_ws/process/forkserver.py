@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 from uwsgi_ws.hub import own
 from uwsgi_ws.log import say
 from uwsgi_ws.log.output import flush_streams
-from uwsgi_ws.process.boot import end, go_back, prepare, status_of, tell_notes
+from uwsgi_ws.process.boot import end, go_back, prepare, starting, status_of, tell_notes
 from uwsgi_ws.process.common import Common, NoticeKind, Order
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.sockets import Sockets
@@ -71,14 +71,15 @@ def run(
     """
 
     def life() -> int:
-        own.arm()
-        own.keep_socket(control)
-        common.leave_master()
-        go_back(started_in)
-        # Addresses and the number of workers are the master's; it goes on with those it has.
-        options = replace(read_options(is_a_reload), processes=common.processes)
-        server = _ForkServer(common, sockets, keys, control, options, started_in, signals, companions, is_a_reload)
-        control.send(LOADED)
+        with starting():
+            own.arm()
+            own.keep_socket(control)
+            common.leave_master()
+            go_back(started_in)
+            # Addresses and the number of workers are the master's; it goes on with those it has.
+            options = replace(read_options(is_a_reload), processes=common.processes)
+            server = _ForkServer(common, sockets, keys, control, options, started_in, signals, companions, is_a_reload)
+            control.send(LOADED)
         server.take_orders()
         return 0
 
@@ -200,9 +201,10 @@ class _ForkServer:
             applications = self._applications
             if applications is None:
                 applications = load_applications(self._options, self._companions)
-            worker = MasteredWorker(
-                self._options, self._sockets, self._equipment, applications, self._instance, self._common, order
-            )
+            with starting():
+                worker = MasteredWorker(
+                    self._options, self._sockets, self._equipment, applications, self._instance, self._common, order
+                )
             worker.live()
             return 0
 

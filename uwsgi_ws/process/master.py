@@ -33,17 +33,18 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from uwsgi_ws import __version__, _build
-from uwsgi_ws.errors import OptionError
+from uwsgi_ws.errors import BootError, OptionError
 from uwsgi_ws.log import outputs, reopen, rotate, rotate_full, say
 from uwsgi_ws.options import Hook, Options
 from uwsgi_ws.process import forkserver, hooks, systemd
-from uwsgi_ws.process.boot import become_user, complain, prepare, say_concurrency, tell_notes
+from uwsgi_ws.process.boot import become_user, complain, prepare, say_concurrency, starting, tell_notes
 from uwsgi_ws.process.cheaper import Cheaper, Idleness, View
 from uwsgi_ws.process.children import ChildKind, cause, exit_status, is_killed, reap, send
 from uwsgi_ws.process.clock import Clock
@@ -117,8 +118,19 @@ class Master:
 
         Raises:
             OptionError: an option turns out to be unusable, such as a port that is taken.
-            BootError: there is nothing to listen on.
+            BootError: there is nothing to listen on, or the system refuses what is needed.
         """
+        with ExitStack() as made:
+            with starting():
+                self._start(made)
+            self._begin_generation()
+            self._loop()
+        hooks.run(self._options, "as-user-atexit", is_fatal=False)
+        say("goodbye to uwsgi_ws.")
+        return self._status
+
+    def _start(self, made: ExitStack) -> None:
+        """Make all that is there before the first worker; ``made`` gets what takes away the files of it."""
         prepare(self._options, self._started_in)
         say(f"*** Starting uwsgi_ws {__version__} on [{time.ctime()}] ***")
         say(f"protocol core: {_build.name()}")
@@ -127,6 +139,7 @@ class Master:
         name_process(self._options, "master")
         hooks.run(self._options, "asap")
         self._sockets = Sockets.open(self._options)
+        made.callback(self._sockets.remove_files)
         self._keys = read_keys(self._options)
         self._common = Common(
             self._options.processes,
@@ -148,11 +161,9 @@ class Master:
                 number, _, function = hook.argument.partition(" ")
                 self._meanings[int(number)] = functions.get(function, self._stop)
         self._signals = SignalQueue(self._meanings)
+        fifos: list[Fifo] = []
         self._orders = Orders(
-            [
-                self._options.checked("master-fifo", partial(Fifo, users=owners(self._options.uid)), path)
-                for path in self._options.master_fifo
-            ],
+            fifos,
             {
                 "q": self._stop,
                 "Q": self._stop_at_once,
@@ -166,27 +177,36 @@ class Master:
                 **self._letters_of_cheaper(),
             },
         )
+        made.callback(self._orders.remove)
+        for path in self._options.master_fifo:
+            fifos.append(self._options.checked("master-fifo", partial(Fifo, users=owners(self._options.uid)), path))
         self._companions = Companions(self._is_used, self._could_not_start)
+        made.callback(self._companions.close)
         self._operations = Operations(
             self._common.control,
             self._targets,
             self._control_status,
             {"reload": lambda request: self._reload(), "drain": self._drain},
         )
-        self._responders: list[Responder] = [
-            StatsServer(self._options, self._common.scoreboard, self._sockets, self._companions.described),
-            MetricsServer(self._options, self._common, self._sockets, self._health),
-            Control(self._options, self._operations),
-        ]
+        self._responders: list[Responder] = []
+
+        def respond(responder: Responder) -> None:
+            self._responders.append(responder)
+            made.callback(responder.close)
+
+        respond(StatsServer(self._options, self._common.scoreboard, self._sockets, self._companions.described))
+        respond(MetricsServer(self._options, self._common, self._sockets, self._health))
+        respond(Control(self._options, self._operations))
         if self._options.inspector:
             # Not before: it brings the protocol engine along, which the master has no other use for.
             from uwsgi_ws.process.inspector import Inspector
 
-            self._responders.append(Inspector(self._options, self._common, self._operations, self._inspected))
+            respond(Inspector(self._options, self._common, self._operations, self._inspected))
         #: Children beside the workers; a further kind is one more here.
         self._kinds: list[ChildKind] = [Daemons(self._options), Crons(self._options), self._companions]
         self._pidfile, self._safe_pidfile = (PidFile.of(self._options, name) for name in ("pidfile", "safe-pidfile"))
         self._pidfile.write()
+        made.callback(self._pidfile.remove)
         self._safe_pidfile.reserve()
         for step in ("pre-jail", "post-jail", "in-jail", "as-root"):
             hooks.run(self._options, step)
@@ -194,32 +214,22 @@ class Master:
         hooks.run(self._options, "as-user")
         self._pidfile2 = PidFile.of(self._options, "pidfile2")
         self._pidfile2.write()
+        made.callback(self._pidfile2.remove)
         # Not before: what is watched may be the directory that they are in.
         self._touched = FileWatch(self._options.touch_reload)
         self._fs_watch = TreeWatch(self._options.fs_reload)
         self._clock = Clock(self._options)
         self._touch_orders = self._orders_of_touches()
         # Workers are not our own children (see ``forkserver``), but shall become so.
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+            raise BootError(f"cannot become the parent of the workers (prctl): {os.strerror(ctypes.get_errno())}")
         say(f"spawned uwsgi_ws master process (pid: {os.getpid()})")
         self._logs = outputs()
         for log in self._logs:
             log.attend(lambda: None)  # each round of the loop looks whether something waits
         hooks.run(self._options, "master-start")
-        try:
-            self._begin_generation()
-            self._loop()
-        finally:
-            self._sockets.remove_files()
-            self._companions.close()
-            for responder in self._responders:
-                responder.close()
-            for pidfile in (self._pidfile, self._pidfile2, self._safe_pidfile):
-                pidfile.remove()
-            self._orders.remove()
-        hooks.run(self._options, "as-user-atexit", is_fatal=False)
-        say("goodbye to uwsgi_ws.")
-        return self._status
+        made.callback(self._safe_pidfile.remove)  # not before: it may be that of an instance that serves
 
     # The loop
 
@@ -351,12 +361,25 @@ class Master:
         except OptionError as exc:
             self._give_up(complain(str(exc), 1))
             return
-        self._start_fork_server(self._coming)
+        try:
+            self._start_fork_server(self._coming)
+        except OSError as exc:
+            self._give_up(complain(f"cannot start a process that loads the application: {exc.strerror}", 1))
 
     def _start_fork_server(self, generation: Generation) -> None:
+        """Start one.
+
+        Raises:
+            OSError: the system has no process or no descriptor left.
+        """
         ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         is_a_reload = self._current is not None
-        pid = self._signals.fork()
+        try:
+            pid = self._signals.fork()
+        except OSError:
+            ours.close()
+            its.close()
+            raise
         if not pid:
             ours.close()
             for other in self._generations:
@@ -456,7 +479,11 @@ class Master:
             return
         for generation in filter(None, (self._current, self._coming)):
             if generation not in self._generations and generation.restarts.next_at <= monotonic():
-                self._start_fork_server(generation)
+                try:
+                    self._start_fork_server(generation)
+                except OSError as exc:
+                    generation.restarts.fail()
+                    say(f"*** cannot start a process that loads the application, later again: {exc.strerror} ***")
             if generation.is_loaded and self._companions.is_ready(generation):
                 self._fill_generation(generation)
         if self._coming is not None:
@@ -486,8 +513,9 @@ class Master:
             assert generation.control is not None, "its fork server is loaded"
             try:
                 generation.control.send(order.pack())
-            except (BlockingIOError, ConnectionError):
-                self._forget(worker)  # the fork server has just died; the next one gets the order
+            except OSError:
+                # The fork server has just died, and the next one gets the order; or there is no memory for it now.
+                self._forget(worker)
 
     # How many there are
 

@@ -82,6 +82,10 @@ class PidFile:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
                     os.ftruncate(fd, 0)
                 os.write(fd, self._line())
+            except OSError:
+                if not is_a_reload:
+                    self.remove()
+                raise
             finally:
                 os.close(fd)
         except OSError as exc:

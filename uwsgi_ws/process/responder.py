@@ -81,16 +81,22 @@ class Responder:
         self._listeners: list[socket.socket] = []
         self._files: list[Path] = []
         self._clients: list[Client] = []
-        for address in addresses:
-            try:
-                sock = bind(address, _BACKLOG, is_private=is_private)
-            except OSError as exc:
-                raise options.error(option, f"cannot listen on {address}: {exc.strerror}") from exc
-            sock.setblocking(False)
-            self._listeners.append(sock)
-            if address.family == "unix" and not address.is_abstract:
-                self._files.append(Path(address.path).absolute())
-            say(f"{option} bound on {bound_name(address, sock)} fd {sock.fileno()}")
+        try:
+            for address in addresses:
+                self._listen(options, option, address, is_private=is_private)
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self, options: Options, option: str, address: Address, *, is_private: bool) -> None:
+        try:
+            sock = bind(address, _BACKLOG, is_private=is_private)
+        except OSError as exc:
+            raise options.error(option, f"cannot listen on {address}: {exc.strerror}") from exc
+        self._listeners.append(sock)
+        if address.family == "unix" and not address.is_abstract:
+            self._files.append(Path(address.path).absolute())
+        say(f"{option} bound on {bound_name(address, sock)} fd {sock.fileno()}")
 
     def _answer(self, head: bytes) -> bytes:
         """Return the answer to a request; to nothing where clients do not ask."""

@@ -87,7 +87,22 @@ class Sockets:
         handed_on: dict[str, list[int]] = json.loads(os.environ.pop(_HANDED_ON, "{}"))
         inherited = {key: [socket.socket(fileno=fd) for fd in fds] for key, fds in handed_on.items()}
         activated = _activated()
-        opened = []
+        opened: list[tuple[Endpoint, list[socket.socket]]] = []
+        try:
+            cls._open(options, inherited, activated, opened)
+        except BaseException:
+            cls(opened, workers=options.processes, are_inherited=bool(handed_on)).remove_files()
+            raise
+        return cls(opened, workers=options.processes, are_inherited=bool(handed_on))
+
+    @staticmethod
+    def _open(
+        options: Options,
+        inherited: dict[str, list[socket.socket]],
+        activated: dict[str, socket.socket],
+        opened: list[tuple[Endpoint, list[socket.socket]]],
+    ) -> None:
+        """See ``open``; all that is open is in ``opened``, also when it raises."""
         # Also made where no endpoint needs them: a user that does not exist is an error.
         filters = _filters(options)
         for endpoint in (_guarded(endpoint, options, filters) for endpoint in _endpoints(options)):
@@ -97,6 +112,7 @@ class Sockets:
                 socks, what = [sock], "activated on"
             else:
                 socks, what = _bind(options, endpoint), "bound on"
+            opened.append((endpoint, socks))
             fds = ", ".join(str(sock.fileno()) for sock in socks)
             say(f"{endpoint.option} {what} {bound_name(endpoint.address, socks[0])} fd {fds}")
             if endpoint.dialect == "uwsgi" and endpoint.admits is None and endpoint.address.is_public:
@@ -104,7 +120,6 @@ class Sockets:
                     f"*** WARNING: {endpoint.address} can be reached from outside, and a uwsgi socket believes what "
                     "it is told about clients: name your front servers by --uwsgi-allow-from, or use a unix socket ***"
                 )
-            opened.append((endpoint, socks))
         for text, sock in activated.items():
             say(f"http activated on {text} fd {sock.fileno()}")
             opened.append((_guarded(Endpoint("http", _address_of(sock)), options, filters), [sock]))
@@ -117,7 +132,6 @@ class Sockets:
             sock.setblocking(False)
         if all(endpoint.dialect == "channels" for endpoint, _ in opened):
             raise BootError("nothing to listen on: give --http ADDRESS, such as --http :8080")
-        return cls(opened, workers=options.processes, are_inherited=bool(handed_on))
 
     @classmethod
     def given(
@@ -252,14 +266,23 @@ def _bind_one(options: Options, endpoint: Endpoint) -> socket.socket:
     except OSError as exc:
         raise options.error(endpoint.option, f"cannot listen on {endpoint.address}: {exc.strerror}") from exc
     if endpoint.address.family == "unix" and not endpoint.address.is_abstract:
-        if is_private:
-            # It is for processes of the user that this one is about to become.
-            _give(options, "uid", endpoint.address.path, options.uid)
-        else:
-            if options.chmod_socket is not None:
-                _set_mode(endpoint.address.path, options.chmod_socket)
-            _give(options, "chown-socket", endpoint.address.path, options.chown_socket)
+        try:
+            _guard_file(options, endpoint.address.path, is_private=is_private)
+        except BaseException:
+            os.unlink(endpoint.address.path)
+            raise
     return sock
+
+
+def _guard_file(options: Options, path: str, *, is_private: bool) -> None:
+    """Say who may connect to a unix socket."""
+    if is_private:
+        # It is for processes of the user that this one is about to become.
+        _give(options, "uid", path, options.uid)
+    else:
+        if options.chmod_socket is not None:
+            _set_mode(path, options.chmod_socket)
+        _give(options, "chown-socket", path, options.chown_socket)
 
 
 def _give(options: Options, name: str, path: str, owner: str | None) -> None:

@@ -36,6 +36,7 @@ from uwsgi_ws.options import Options
 from uwsgi_ws.process import hooks
 from uwsgi_ws.process.assembly import Equipment, make_bus, make_server
 from uwsgi_ws.process.attend_log import attend_log
+from uwsgi_ws.process.boot import starting
 from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.own_clock import OwnClock
@@ -174,12 +175,13 @@ class Worker:
         shield(self._server.hub)
         attend_log(self._server.hub)
         for endpoint, sock, is_shared in self._sockets.of(self._post.worker_id):
-            if endpoint.dialect == "channels":
-                channel_socket = ChannelSocket(sock, self._bus, self._options.max_message_size)
-                channel_socket.start()
-                self._channel_sockets.append(channel_socket)
-            else:
-                self._server.listen(sock, endpoint, is_shared=is_shared)
+            with starting():
+                if endpoint.dialect == "channels":
+                    channel_socket = ChannelSocket(sock, self._bus, self._options.max_message_size)
+                    channel_socket.start()
+                    self._channel_sockets.append(channel_socket)
+                else:
+                    self._server.listen(sock, endpoint, is_shared=is_shared)
         self.heartbeat.start()
         for step in ("accepting", *(["accepting1"] if self._post.worker_id == 1 else [])):
             hooks.run(self._options, step)
@@ -248,7 +250,10 @@ class Worker:
                 say(f"*** the application takes longer than {_EXIT_TIMEOUT:g} seconds for its end, it is left ***")
                 end()
 
-        _start_thread(watch, ())
+        try:
+            _start_thread(watch, ())
+        except RuntimeError as exc:
+            say(f"*** nothing watches how long the application takes for its end: {exc} ***")
         try:
             api.call_hook("atexit")
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -109,3 +110,13 @@ def test_the_master_is_woken_by_a_letter_of_any_fifo(tmp_path: Path) -> None:
     write(paths[1], "q")
     assert len(poll.poll(5_000)) == 1
     orders.remove()
+
+
+def test_one_that_is_made_and_cannot_be_opened_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_file(*arguments: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("uwsgi_ws.process.fifo.open_file", open_file)
+    with pytest.raises(ValueError, match="Too many open files"):
+        Fifo(str(tmp_path / "fifo"))
+    assert not (tmp_path / "fifo").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -106,3 +107,14 @@ def test_options_say_whether_the_user_will_change(tmp_path: Path, arguments: tup
     file.reserve()
     assert (tmp_path / "pid").exists() == reserves
     file.remove()
+
+
+def test_one_that_cannot_be_written_to_the_end_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = pid_file(tmp_path / "pid")
+    monkeypatch.setattr("uwsgi_ws.process.pidfile.os.write", write)
+    with pytest.raises(OptionError, match="No space left"):
+        file.write()
+    assert not (tmp_path / "pid").exists()
