@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ from support.websocket_client import RawClient, handshake  # noqa: E402
 from support.workers import is_alive  # noqa: E402
 from websockets.exceptions import WebSocketException  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
+
+from faults.outcomes import Outcome, table  # noqa: E402
+from faults.start import START_CALLS, START_FEW, START_SCENARIOS, fail_starts  # noqa: E402
 
 #: What fails, and with what. Not close: where it fails the descriptor is closed, but strace leaves the call out; nor
 #: epoll_wait, in which the worker is while strace leaves it, with an error then that no kernel gives.
@@ -171,24 +174,6 @@ SCENARIOS: dict[str, Callable[[Doors], None]] = {
     "uwsgi": uwsgi,
     "static": static,
 }
-
-
-@dataclass
-class Outcome:
-    """What came of the calls of one kind in one scenario.
-
-    Attributes:
-        failed: How many calls failed.
-        ways: How the scenario went on, by its words in the table.
-        problems: What must not be.
-    """
-
-    failed: int = 0
-    ways: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{count} {way}" for way, count in self.ways.most_common()) or "not called"
 
 
 class Bench:
@@ -333,17 +318,6 @@ class Bench:
         return found + (["the server did not end"] if self.server.killed else [])
 
 
-def table(outcomes: dict[tuple[str, str, str], Outcome]) -> str:
-    """Return what came of it in Markdown."""
-    names = list(dict.fromkeys(scenario for _, _, scenario in outcomes))
-    lines = ["| call | error | " + " | ".join(names) + " |", "|---|---" + "|---" * len(names) + "|"]
-    for call, error in dict.fromkeys((call, error) for call, error, _ in outcomes):
-        cells = [str(outcomes.get((call, error, name), "not called")) for name in names]
-        if any(cell != "not called" for cell in cells):
-            lines.append(f"| {call} | {error} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def why_not_attach() -> str | None:
     """Return what strace says where kernel or container do not let it attach to a process; None where they do."""
     with subprocess.Popen(["sleep", "60"]) as process:
@@ -355,22 +329,10 @@ def why_not_attach() -> str | None:
     return None if "attached" in said else said
 
 
-def main() -> int:
-    """Have all fail; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--few", action="store_true", help="only what make test takes")
-    parser.add_argument("--call", action="append", help="only this one; may be given again")
-    parser.add_argument("--scenario", action="append", choices=SCENARIOS)
-    parser.add_argument("--table", type=Path, help="where the table goes")
-    arguments = parser.parse_args()
-    if shutil.which("strace") is None:
-        print("faults: strace is not installed")
-        return 2
-    if (refusal := why_not_attach()) is not None:
-        print(f"faults: not run, as strace may not look into processes here: {refusal}")
-        return 0
-    calls = FEW if arguments.few else CALLS
-    begun = time.monotonic()
+def fail_in_worker(
+    calls: dict[str, tuple[str, ...]], scenarios: list[str] | None
+) -> tuple[list[str], dict[tuple[str, str, str], Outcome]]:
+    """Have a worker's calls fail; return what must not be, beside what is in the outcomes, and these."""
     broken: list[str] = []
     outcomes: dict[tuple[str, str, str], Outcome] = {}
     with ExitStack() as stack:
@@ -378,9 +340,7 @@ def main() -> int:
         bench = Bench(folder)
         try:
             for call, errors in calls.items():
-                if arguments.call and call not in arguments.call:
-                    continue
-                for scenario in arguments.scenario or SCENARIOS:
+                for scenario in scenarios or SCENARIOS:
                     for error in errors:
                         outcome = bench.fail(scenario, call, error)
                         outcomes[call, error, scenario] = outcome
@@ -391,11 +351,43 @@ def main() -> int:
             broken = [f"the worker serves no more: {type(exc).__name__}: {exc}"]
         finally:
             problems = bench.close() + broken
+    if problems or any(outcome.problems for outcome in outcomes.values()):
+        print(bench.server.log[-6000:])
+    return problems, outcomes
+
+
+def _asked(calls: dict[str, tuple[str, ...]], arguments: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Return those of the calls that have been asked for."""
+    return {call: errors for call, errors in calls.items() if not arguments.call or call in arguments.call}
+
+
+def main() -> int:
+    """Have all fail; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--few", action="store_true", help="only what make test takes")
+    parser.add_argument("--call", action="append", help="only this one; may be given again")
+    parser.add_argument("--start", action="store_true", help="those of a start, instead of a worker's")
+    parser.add_argument("--scenario", action="append", choices=[*SCENARIOS, *START_SCENARIOS])
+    parser.add_argument("--table", type=Path, help="where the table goes")
+    arguments = parser.parse_args()
+    if shutil.which("strace") is None:
+        print("faults: strace is not installed")
+        return 2
+    if (refusal := why_not_attach()) is not None:
+        print(f"faults: not run, as strace may not look into processes here: {refusal}")
+        return 0
+    begun = time.monotonic()
+    if arguments.start:
+        problems, outcomes = fail_starts(
+            _asked(START_FEW if arguments.few else START_CALLS, arguments), arguments.scenario
+        )
+    else:
+        problems, outcomes = fail_in_worker(_asked(FEW if arguments.few else CALLS, arguments), arguments.scenario)
     problems += [problem for outcome in outcomes.values() for problem in outcome.problems]
     if arguments.table is not None:
         arguments.table.write_text(table(outcomes) + "\n")
     if problems:
-        print(bench.server.log[-6000:], *problems, sep="\n")
+        print(*problems, sep="\n")
     ways: Counter[str] = sum((outcome.ways for outcome in outcomes.values()), Counter())
     print(
         f"faults: {ways.total()} calls failed in {time.monotonic() - begun:.0f} s "
