@@ -136,7 +136,11 @@ class StartBench:
         for number in self._places[call]:
             where = f"{call} {number}, {error}, {self._scenario}"
             problems: list[str] = []
-            way = self._run([f"trace={call}", f"inject={call}:error={error}:when={number}"], where, problems)
+            for _ in range(3):  # strace itself may not get to begin
+                problems.clear()
+                way = self._run([f"trace={call}", f"inject={call}:error={error}:when={number}"], where, problems)
+                if (self._folder / "trace").exists():
+                    break
             trace = (self._folder / "trace").read_text(errors="replace")
             failed = [line for line in trace.splitlines() if "INJECTED" in line]
             if not failed or not all(map(self._is_ours, failed)):
