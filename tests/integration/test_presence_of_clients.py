@@ -64,12 +64,13 @@ def look(server: Server) -> list[str]:
 def test_clients_see_one_another_come_change_and_go(server: Server) -> None:
     ann = Client.join(server, "ann")
     [_, _, ann_id] = ann.until("joined", "ann")
-    spectator = Client.join(server, "spectator")
-    bob = Client.join(server, "bob")
-    for client in (bob, spectator):
+    clients = {}
+    for name in ("spectator", "bob"):  # one after the other: else bob might be in the spectator's list already
+        clients[name] = client = Client.join(server, name)
         # Told with the list, or by the event.
         here = client.until("here")[1]
         assert here.get(ann_id) == {"name": "ann"} or client.until("joined", "ann")[2] == ann_id
+    spectator, bob = clients["spectator"], clients["bob"]
     bob_ids = {client.until("joined", "bob")[2] for client in (ann, spectator)}
     assert len(bob_ids) == 1
     eventually(lambda: look(server) == ["ann", "bob"])
