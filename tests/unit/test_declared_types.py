@@ -30,6 +30,13 @@ ALLOWED_BY_REASON = {
         "hub/poller.pxd": ("Receiver.take_if_simple(data)", "Receiver.receive(data)"),
         "net/stream.pxd": ("SocketStream._early", "recv() returns", "recv_now() returns"),
         "net/raw.pxd": ("recv() returns", "_recv_large() returns"),
+        "net/tls.pxd": (  # by way of OpenSSL, which makes plain bytes as well
+            "TlsStream._decrypt(ciphertext)", "TlsStream._decrypted(ciphertext)", "TlsStream._early",
+            "TlsStream._push(ciphertext)", "TlsStream.receive(ciphertext)", "TlsStream.take_if_simple(ciphertext)",
+            "_decrypt() returns", "_decrypt: part", "_decrypt: parts", "_decrypted() returns", "_push: data",
+            "_take_early() returns", "_take_held() returns", "recv() returns", "recv_now() returns",
+            "take_if_simple: data",
+        ),
         "protocol/http/http1.pxd": ("RequestParser.receive(data)",),
         "protocol/websocket/engine.pxd": ("WebSocket._pending", "WebSocket.receive(data)"),
         "websocket/live.pxd": ("LiveConnection.take_if_simple(data)", "LiveConnection.receive(data)"),

@@ -34,6 +34,9 @@ class Receiver:
 
     __slots__ = ()
 
+    #: Whether ``take_if_simple`` ever takes anything.
+    takes_simple = False
+
     def take_if_simple(self, data: bytes) -> Any:
         """Take bytes if they are just what a parked greenlet waits for; any greenlet may call it.
 

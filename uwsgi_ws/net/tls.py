@@ -3,7 +3,8 @@
 OpenSSL gets no socket but two memory buffers. So it never waits for anything, its wish to read while it writes (a
 KeyUpdate) is just bytes to send, and the one read watcher of the stream below stays as it is. Two rules make it work:
 
-* All that has come is decrypted at once, so that nothing waits in a buffer of which no event will tell.
+* All that has come is decrypted at once, so that nothing waits in a buffer of which no event will tell. Of a short
+  message the greenlet that waits for it is switched to past the hub, as without TLS (see ``hub.poller``).
 * Ciphertext that the kernel does not take is held here, and nothing more is encrypted until it has gone. What was
   encrypted cannot be taken back, so ``send`` answers for at most ``_CHUNK`` bytes that are still held.
 """
@@ -31,6 +32,8 @@ _RECORD = 16_384
 _CHUNK = 262_144
 #: Ciphertext held for a peer that takes none, while it demands answers to its KeyUpdates. Past it, it is dropped.
 _MOST_HELD = 2 * _CHUNK
+#: Ciphertext that may be just a short message, with its header and its record's.
+_SHORT = 256
 #: X.509's names as OpenSSL abbreviates them; others are spelt out.
 _SHORT_NAMES = {
     "commonName": "CN",
@@ -55,6 +58,8 @@ class TlsStream(Receiver):
 
     __slots__ = (
         "_at_end",
+        "_early",
+        "_has_simple",
         "_held",
         "_hub",
         "_incoming",
@@ -62,6 +67,7 @@ class TlsStream(Receiver):
         "_on_writable",
         "_outgoing",
         "_receiver",
+        "_records",
         "_stream",
         "_tls",
     )
@@ -73,6 +79,10 @@ class TlsStream(Receiver):
         self._incoming: Any = ssl.MemoryBIO()
         self._outgoing: Any = ssl.MemoryBIO()
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # What the interpreter's own class passes its calls on to, by a call of Python's each.
+        self._records: Any = getattr(self._tls, "_sslobj", self._tls)
+        self._early = b""  # decrypted for ``take_if_simple``, and left to the hub
+        self._has_simple = False
         self._held: bytes | memoryview = b""  # ciphertext that the kernel has not taken
         self._at_end = False  # the peer has said that nothing more comes, or the stream below has ended
         self._is_shut = False
@@ -163,6 +173,8 @@ class TlsStream(Receiver):
     def recv(self, timeout: float | None) -> bytes:
         """See Stream."""
         deadline = None if timeout is None else monotonic() + timeout
+        if self._early:
+            return self._take_early()
         ciphertext = b""  # the client's first words may have come with the end of its handshake
         while True:
             data = self._decrypt(ciphertext)
@@ -174,6 +186,8 @@ class TlsStream(Receiver):
 
     def recv_now(self) -> bytes | None:
         """See Stream."""
+        if self._early:
+            return self._take_early()
         ciphertext: bytes | None = b""
         while ciphertext is not None:
             data = self._decrypt(ciphertext)
@@ -187,8 +201,9 @@ class TlsStream(Receiver):
     def start_receiving(self, receiver: Receiver) -> None:
         """See Stream."""
         self._receiver = receiver
+        self._has_simple = receiver.takes_simple
         self._stream.start_receiving(self)
-        if self._incoming.pending or self._at_end:
+        if self._early or self._incoming.pending or self._at_end:
             self._hub.loop.run_callback(self._receive_held)
 
     def pause_receiving(self) -> None:
@@ -200,18 +215,40 @@ class TlsStream(Receiver):
         if self._receiver is not None:
             self._push(b"")
 
+    def take_if_simple(self, ciphertext: bytes) -> Any:
+        """See Receiver. What is decrypted is taken: where it is not as simple, the hub is the one to go to."""
+        receiver = self._receiver
+        if receiver is None or not self._has_simple or len(ciphertext) > _SHORT:
+            return None
+        data = self._decrypted(ciphertext)
+        if data and not self._early and not self._at_end:
+            waiter = receiver.take_if_simple(data)
+            if waiter is not None:
+                return waiter
+        self._early += data
+        self._hub.loop.run_callback(self._receive_held)
+        return self._hub
+
     def receive(self, ciphertext: bytes) -> None:
         """See Receiver: the stream below has something."""
         if not ciphertext:
             self._at_end = True
         self._push(ciphertext)
 
-    def _push(self, ciphertext: bytes) -> None:
+    def _take_early(self) -> bytes:
+        early, self._early = self._early, b""
+        return early
+
+    def _decrypted(self, ciphertext: bytes) -> bytes:
+        """Return the plaintext; what cannot be decrypted is the end."""
         try:
-            data = self._decrypt(ciphertext)
+            return self._decrypt(ciphertext)
         except OSError:
-            data = b""
             self._at_end = True
+            return b""
+
+    def _push(self, ciphertext: bytes) -> None:
+        data = self._take_early() + self._decrypted(ciphertext)
         if data:
             receiver: Any = self._receiver
             receiver.receive(data)
@@ -229,14 +266,18 @@ class TlsStream(Receiver):
         parts: list[bytes] = []
         if self._at_end:
             return b""
-        incoming, read = self._incoming, self._tls.read
+        incoming, read = self._incoming, self._records.read
+        # What is read into is made in its full size first; but a short piece may be the last one of a long record.
+        size = _SHORT if len(ciphertext) <= _SHORT else _RECORD
+        is_full = False
         try:
             for start in range(0, len(ciphertext) or 1, _RECORD):
                 incoming.write(ciphertext[start : start + _RECORD])
                 try:
-                    while incoming.pending and not self._at_end:
-                        part = read(_RECORD)
+                    while (incoming.pending or is_full) and not self._at_end:
+                        part = read(size)
                         parts.append(part)
+                        is_full = len(part) == size
                         self._at_end = not part  # the peer's close_notify
                 except ssl.SSLWantReadError:
                     pass  # the rest of a record is still to come
@@ -307,7 +348,7 @@ class TlsStream(Receiver):
     def _encrypt(self, data: Any) -> bytes:
         if self._tls is None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        outgoing, write = self._outgoing, self._tls.write
+        outgoing, write = self._outgoing, self._records.write
         if len(data) <= _RECORD:
             if data:
                 write(data)
@@ -390,9 +431,9 @@ class TlsStream(Receiver):
     def _forget(self) -> None:
         """Give back what OpenSSL holds, some 50 KiB and what it has not decrypted: others may know us for longer."""
         self._receiver = self._on_writable = None
-        self._held = b""
+        self._held = self._early = b""
         self._at_end = self._is_shut = True
-        self._tls = self._incoming = self._outgoing = None
+        self._tls = self._records = self._incoming = self._outgoing = None
 
 
 def _printable(text: str) -> str:

@@ -96,6 +96,7 @@ class LiveConnection(Receiver):
         agreement: What has been agreed on about compression; None for none.
     """
 
+    takes_simple = True
     __slots__ = (
         "_bus",
         "_close_by",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+import gevent
 import pytest
 from gevent import get_hub
 from support.breaking import TlsClientStream, break_everywhere, ways_to_fail, working
@@ -13,6 +14,7 @@ from support.streams import MemoryStream
 from support.websocket_client import close_frame, handshake, text
 
 import uwsgi_ws
+from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.net.tls import TlsStream
 
 
@@ -135,6 +137,86 @@ def test_records_are_decrypted_however_they_are_cut(pair: Pair) -> None:
             pair.below.incoming.append(records[start : start + size])
             data += pair.stream.recv_now() or b""
         assert data == expected
+
+
+class Waiting(Receiver):
+    """A receiver for which a greenlet waits, as long as a message is wanted."""
+
+    takes_simple = True
+
+    def __init__(self, *, is_wanted: bool) -> None:
+        self.is_wanted = is_wanted
+        self.taken: list[bytes] = []
+        self.received: list[bytes] = []
+
+    def take_if_simple(self, data: bytes) -> Any:
+        if not self.is_wanted:
+            return None
+        self.taken.append(data)
+        return "the greenlet"
+
+    def receive(self, data: bytes) -> None:
+        self.received.append(data)
+
+
+def test_a_short_message_goes_straight_to_who_waits_for_it(pair: Pair) -> None:
+    receiver = Waiting(is_wanted=True)
+    pair.stream.start_receiving(receiver)
+    assert pair.stream.take_if_simple(pair.says(b"one")) == "the greenlet"
+    assert (receiver.taken, receiver.received) == ([b"one"], [])
+    # What may be more than a short message is left as it came, and what nobody takes so, too.
+    assert pair.stream.take_if_simple(records := pair.says(b"x" * 300)) is None
+    pair.stream.receive(records)
+    assert receiver.received == [b"x" * 300]
+    pair.stream.start_receiving(other := Waiting(is_wanted=True))
+    other.takes_simple = False
+    pair.stream.start_receiving(other)
+    assert pair.stream.take_if_simple(records := pair.says(b"two")) is None
+    pair.stream.receive(records)
+    assert other.received == [b"two"]
+
+
+def test_what_is_decrypted_and_not_as_simple_comes_by_the_hub_in_order(pair: Pair) -> None:
+    receiver = Waiting(is_wanted=False)
+    pair.stream.start_receiving(receiver)
+    hub = get_hub()
+    assert pair.stream.take_if_simple(pair.says(b"one ")) is hub
+    receiver.is_wanted = True  # but what is before it waits still
+    assert pair.stream.take_if_simple(pair.says(b"two ")) is hub
+    pair.stream.receive(pair.says(b"three"))
+    gevent.sleep(0)
+    assert (receiver.taken, b"".join(receiver.received)) == ([], b"one two three")
+    # Somebody may ask sooner, or pause.
+    receiver.is_wanted = False
+    pair.stream.take_if_simple(pair.says(b"four"))
+    assert pair.stream.recv_now() == b"four"
+    pair.stream.take_if_simple(pair.says(b"five"))
+    pair.stream.pause_receiving()
+    gevent.sleep(0)
+    pair.stream.start_receiving(other := Waiting(is_wanted=False))
+    gevent.sleep(0)
+    assert other.received == [b"five"]
+    pair.stream.take_if_simple(pair.says(b"six"))
+    pair.stream.pause_receiving()
+    assert pair.stream.recv(None) == b"six"
+
+
+def test_what_cannot_be_decrypted_is_the_end_there_too(pair: Pair) -> None:
+    receiver = Waiting(is_wanted=True)
+    pair.stream.start_receiving(receiver)
+    assert pair.stream.take_if_simple(b"no record of TLS's") is get_hub()
+    gevent.sleep(0)
+    assert (receiver.taken, receiver.received) == ([], [b""])
+
+
+def test_the_last_short_piece_of_a_long_record_brings_all_of_it(pair: Pair) -> None:
+    receiver = Waiting(is_wanted=False)
+    pair.stream.start_receiving(receiver)
+    records = pair.says(b"z" * 10_000)
+    pair.stream.receive(records[:-20])
+    assert pair.stream.take_if_simple(records[-20:]) is get_hub()
+    gevent.sleep(0)
+    assert b"".join(receiver.received) == b"z" * 10_000
 
 
 def test_nothing_is_left_where_no_event_tells_of_it(pair: Pair) -> None:

@@ -18,6 +18,7 @@ SAFE = {
     "made of others, which are decided on": ("recv", "send"),
     "the hub calls it before a thread knows the connection": ("start",),
     "of the hub's timers alone": ("wheel_slot",),
+    "a constant": ("takes_simple",),
     "the outbox calls it: the lock is held": ("outbox_is_empty", "outbox_lost", "outbox_overflows", "outbox_waits"),
     "for a copy of the process, where no other thread lives": ("forsake",),
 }  # fmt: skip
