@@ -165,13 +165,15 @@ def test_a_short_message_goes_straight_to_who_waits_for_it(pair: Pair) -> None:
     assert pair.stream.take_if_simple(pair.says(b"one")) == "the greenlet"
     assert (receiver.taken, receiver.received) == ([b"one"], [])
     # What may be more than a short message is left as it came, and what nobody takes so, too.
-    assert pair.stream.take_if_simple(records := pair.says(b"x" * 300)) is None
+    records = pair.says(b"x" * 300)
+    assert pair.stream.take_if_simple(records) is None
     pair.stream.receive(records)
     assert receiver.received == [b"x" * 300]
-    pair.stream.start_receiving(other := Waiting(is_wanted=True))
+    other = Waiting(is_wanted=True)
     other.takes_simple = False
     pair.stream.start_receiving(other)
-    assert pair.stream.take_if_simple(records := pair.says(b"two")) is None
+    records = pair.says(b"two")
+    assert pair.stream.take_if_simple(records) is None
     pair.stream.receive(records)
     assert other.received == [b"two"]
 
