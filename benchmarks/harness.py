@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from servers import HERE, PEERS, Server, without_paths
+from servers import CERTIFICATE, HERE, KEY, PEERS, Server, without_paths
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 BUILD_FOLDER = Path(tempfile.gettempdir()) / f"uwsgi_ws-benchmarks-{os.getuid()}"
@@ -245,11 +245,60 @@ def _run_load(
     return figures | _parse(rest), fault.strip()
 
 
+def _make_certificate() -> None:
+    """Have a certificate for whatever server speaks TLS, once."""
+    if not (BUILD_FOLDER / CERTIFICATE).exists():
+        words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -days 999"
+        files = ["-keyout", str(BUILD_FOLDER / KEY), "-out", str(BUILD_FOLDER / CERTIFICATE)]
+        subprocess.run([*words.split(), *files], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def tls_clients(port: int, reuse: bool, bench: Bench) -> Iterator[int]:
+    """Have haproxy speak TLS for the load, which has none, on the load's processor; yield the port in front of it.
+
+    Args:
+        port: The server's.
+        reuse: Whether a further connection resumes the session of one before.
+    """
+    front = _free_port()
+    config = BUILD_FOLDER / f"haproxy-{os.getpid()}.cfg"
+    config.write_text(
+        "global\n nbthread 1\n maxconn 6000\ndefaults\n mode tcp\n"
+        " timeout connect 5s\n timeout client 120s\n timeout server 120s\n"
+        f"listen load\n bind 127.0.0.1:{front}\n"
+        f" server secure 127.0.0.1:{port} ssl verify none{'' if reuse else ' no-ssl-reuse'}\n"
+    )
+    log = config.with_suffix(".log")
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                ["haproxy", "-f", str(config)],
+                env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_pin_to(bench.load_cpu),
+            )
+        except OSError as exc:
+            raise Failure(f"haproxy, which is the load's TLS: {exc.strerror}") from exc
+    try:
+        _wait_until_listening(process, front, log)
+        yield front
+    finally:
+        _stop(process)
+        config.unlink()
+        log.unlink()
+
+
 # ---- one measurement ------------------------------------------------------------------------------------
 
 
-def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[str, float]:
+def measure(server: Server, application: str, load: Load, bench: Bench, tls: str = "") -> dict[str, float]:
     """Measure one server once.
+
+    Args:
+        tls: Whether the load comes through TLS: with a ``full`` handshake for each connection, or ``resumed``.
 
     Returns:
         The load's figures, and ``cpu_us`` (the server's CPU time per message), ``own_cpu_us`` and ``engine_cpu_us``
@@ -262,7 +311,12 @@ def measure(server: Server, application: str, load: Load, bench: Bench) -> dict[
     """
     connections = int(load.options["connections"])
     seconds = float(load.options["seconds"])
-    with running(server, application, max(1000, connections + 100), bench) as (session, port):
+    with contextlib.ExitStack() as stack:
+        if tls:
+            _make_certificate()
+        session, port = stack.enter_context(running(server, application, max(1000, connections + 100), bench))
+        if tls:
+            port = stack.enter_context(tls_clients(port, tls == "resumed", bench))
         load = replace(load, options={**load.options, **server.load})
         warm_up = load.argv(bench.load, port, connections=2, seconds=0.2)
         _run_load(warm_up, bench.load_cpu, LOAD_GRACE, lambda: None)

@@ -38,6 +38,7 @@ class Workload:
     metric: str = "cpu_us"
     metric_title: str = "CPU"
     factor: float = 1  # from the metric to the unit of the chart
+    tls: str = ""  # see ``harness.measure``
     is_pinned: bool = True  # otherwise the workers and the load share all processors
     against: tuple[str, ...] = field(default=("uwsgi",))
 
@@ -204,6 +205,38 @@ WORKLOADS = {
         metric="kept_cpu_us",
         metric_title="CPU µs per second and connection",
     ),
+    "tls": replace(
+        _ECHO,
+        title="Echo of small messages through TLS",
+        application="tls-echo",
+        tls="resumed",
+        against=("picows", "uwsgi"),
+    ),
+}
+WORKLOADS |= {
+    f"tls-{name}": replace(
+        WORKLOADS[name],
+        title=title,
+        application=application,
+        tls=tls,
+        defaults=WORKLOADS[name].defaults | changes,
+        against=("picows", "uwsgi"),
+    )
+    for name, title, application, tls, changes in (
+        ("large", "Echo of 1 MiB through TLS", "tls-echo", "resumed", {}),
+        ("fanout", "Broadcast to 500 clients through TLS", "tls-fanout", "resumed", {}),
+        ("idle", "Idle connections through TLS", "tls-echo", "resumed", {"connections": 2_000}),
+    )
+}
+WORKLOADS |= {
+    f"tls-{kind}": replace(
+        WORKLOADS["handshake"],
+        title=f"Connect, shake hands for TLS ({kind}), upgrade, close, again",
+        application="tls-echo",
+        tls=kind,
+        against=("picows", "uwsgi"),
+    )
+    for kind in ("full", "resumed")
 }
 
 
@@ -227,7 +260,7 @@ def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Be
     if reason := server.missing():
         return reason
     try:
-        figures = measure(server, workload.application, load, bench)
+        figures = measure(server, workload.application, load, bench, workload.tls)
     except Failure as exc:
         return str(exc)
     return figures | {"mb_per_s": figures["per_s"] * float(load.options.get("size", 0)) / 1e6}

@@ -13,19 +13,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "peers"
+#: Files in the folder of what has been built.
+CERTIFICATE, KEY = "certificate.pem", "key.pem"
 
 
 @dataclass(frozen=True)
 class Server:
     """One server; a command per application that it can serve.
 
-    They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s, and
-    ``instances``: ``channels`` on two servers at one port.
+    They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s,
+    ``storm``: echo by two workers, ``instances``: ``channels`` on two servers at one port, and ``tls-echo`` and
+    ``tls-fanout``: the same through TLS.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
-    environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit and
-    ``{floor}`` the compiled floor. ``distributions`` must be installed; their versions are reported. ``load`` is what
-    the load has to do in another way, where the server speaks another protocol.
+    environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit, ``{floor}`` the
+    compiled floor, and ``{tls}`` a file with a certificate, ``{key}`` the one with its key. ``distributions`` must be
+    installed; their versions are reported. ``load`` is what the load has to do in another way, where the server speaks
+    another protocol.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Server:
             "slots": slots,
             "floor": str(floor),
             "built": str(floor.parent),
+            "tls": str(floor.parent / CERTIFICATE),
+            "key": str(floor.parent / KEY),
         }
         return [word.format(**values) for word in shlex.split(self.commands[application])]
 
@@ -86,13 +92,22 @@ def _uwsgi(program: str, places: str = "--gevent {slots}") -> str:
     return f"{{bin}}/uwsgi {places} --virtualenv {{prefix}} --die-on-term --disable-logging {program}"
 
 
-def _own(program: str, *options: str, places: str = "--gevent {slots}") -> str:
-    common = f"--http-socket 127.0.0.1:{{port}} {places} --disable-logging"
+_PLAIN = "--http-socket 127.0.0.1:{port}"
+_SECURE = "--https-socket 127.0.0.1:{port},{tls},{key}"
+
+
+def _own(program: str, *options: str, places: str = "--gevent {slots}", listen: str = _PLAIN) -> str:
+    common = f"{listen} {places} --disable-logging"
     return " ".join([f"{{python}} -m uwsgi_ws {common} --wsgi-file {program}", *options])
 
 
 def _script(name: str, *applications: str) -> dict[str, str]:
-    return {application: f"{{python}} {name} {application} {{port}}" for application in applications}
+    """Return the commands of one of the programs in ``peers``; ``tls-echo`` is its ``echo`` with two words more."""
+    commands = {}
+    for application in applications:
+        kind, mode = ("", application) if not application.startswith("tls-") else (" {tls} {key}", application[4:])
+        commands[application] = f"{{python}} {name} {mode} {{port}}{kind}"
+    return commands
 
 
 def _granian(interface: str, target: str) -> str:
@@ -112,6 +127,8 @@ _OWN_COMMANDS = {
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
     "busy": _own("busy_uwsgi_ws.py", "--processes 2", places="--gevent 10000"),
     "storm": _own("wsgi_app.py", "--processes 2"),
+    "tls-echo": _own("wsgi_app.py", listen=_SECURE),
+    "tls-fanout": _own("fanout_uwsgi_ws.py", listen=_SECURE),
     # What two instances are held against: as many workers in one, over pipes.
     "instances": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
@@ -164,6 +181,7 @@ SERVERS = (
             "echo": _uwsgi(_UWSGI_ECHO),
             "keepalive": _uwsgi(f"{_UWSGI_ECHO} {_PING}"),
             "http": _uwsgi(_UWSGI_ECHO),
+            "tls-echo": _uwsgi(f"{_SECURE} --wsgi-file wsgi_app.py"),
             "storm": _uwsgi(f"{_UWSGI_ECHO} --master --processes 2 --listen 4096"),
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
@@ -210,7 +228,7 @@ SERVERS = (
         ("gevent-websocket", "gevent"),
     ),
     Server("gevent.pywsgi", _script("gevent_websocket_server.py", "http"), ("gevent", "gevent-websocket")),
-    Server("websockets", _script("websockets_server.py", "echo", "fanout"), ("websockets",)),
+    Server("websockets", _script("websockets_server.py", "echo", "fanout", "tls-echo", "tls-fanout"), ("websockets",)),
     Server(
         "websockets + redis",
         {"channels": "{python} with_redis.py {python} channels_websockets.py {port}"},
@@ -222,8 +240,12 @@ SERVERS = (
         ("python-socketio", "aiohttp", "redis"),
         load={"socketio": 1, "path": "/socket.io/?EIO=4&transport=websocket"},
     ),
-    Server("aiohttp", _script("aiohttp_server.py", "echo", "fanout", "http"), ("aiohttp", "uvloop")),
-    Server("picows", _script("picows_server.py", "echo", "fanout"), ("picows", "uvloop")),
+    Server(
+        "aiohttp",
+        _script("aiohttp_server.py", "echo", "fanout", "http", "tls-echo", "tls-fanout"),
+        ("aiohttp", "uvloop"),
+    ),
+    Server("picows", _script("picows_server.py", "echo", "fanout", "tls-echo", "tls-fanout"), ("picows", "uvloop")),
     Server("socketify", _script("socketify_server.py", "echo", "fanout", "http"), ("socketify",)),
     Server(
         "granian",

@@ -1,10 +1,11 @@
-"""aiohttp on uvloop: `aiohttp_server.py echo|fanout|http PORT`."""
+"""aiohttp on uvloop: `aiohttp_server.py echo|fanout|http PORT [CERTIFICATE KEY]`."""
 
 import asyncio
 import sys
 
 import uvloop
 from aiohttp import WSMsgType, web
+from with_tls import server_context
 
 clients = set()
 
@@ -49,4 +50,5 @@ if __name__ == "__main__":
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     app = web.Application()
     app.router.add_get("/{path:.*}", {"echo": echo, "fanout": fanout, "http": http}[sys.argv[1]])
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), access_log=None, print=None)
+    context = server_context()
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), ssl_context=context, access_log=None, print=None)

@@ -1,10 +1,11 @@
-"""picows on uvloop: `picows_server.py echo|fanout PORT`."""
+"""picows on uvloop: `picows_server.py echo|fanout PORT [CERTIFICATE KEY]`."""
 
 import asyncio
 import sys
 
 import uvloop
 from picows import WSListener, WSMsgType, ws_create_server
+from with_tls import server_context
 
 DATA = (WSMsgType.TEXT, WSMsgType.BINARY)
 clients = set()
@@ -46,7 +47,7 @@ class Fanout(Echo):
 async def main(mode, port):
     """Serve until killed."""
     listener = {"echo": Echo, "fanout": Fanout}[mode]
-    server = await ws_create_server(lambda request: listener(), "127.0.0.1", port)
+    server = await ws_create_server(lambda request: listener(), "127.0.0.1", port, ssl=server_context())
     await server.serve_forever()
 
 

@@ -1,9 +1,10 @@
-"""The websockets library, asyncio server, compression off: `websockets_server.py echo|fanout PORT`."""
+"""The websockets library on asyncio, no compression: `websockets_server.py echo|fanout PORT [CERTIFICATE KEY]`."""
 
 import asyncio
 import sys
 
 from websockets.asyncio.server import broadcast, serve
+from with_tls import server_context
 
 
 async def echo(websocket):
@@ -21,7 +22,7 @@ async def fanout(websocket):
 async def main(mode, port):
     """Serve until killed."""
     handler = {"echo": echo, "fanout": fanout}[mode]
-    async with serve(handler, "127.0.0.1", port, compression=None) as server:
+    async with serve(handler, "127.0.0.1", port, compression=None, ssl=server_context()) as server:
         await server.serve_forever()
 
 
