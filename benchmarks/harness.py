@@ -154,7 +154,7 @@ def _last_words(log: Path) -> str:
     return without_paths(telling[-1])[:160] if telling else "it said nothing"
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path, pause: float = 0.05) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -163,7 +163,7 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
             socket.create_connection(("127.0.0.1", port), 0.5).close()
             return
         except OSError:
-            time.sleep(0.05)
+            time.sleep(pause)
     raise Failure(f"does not listen after {START_TIMEOUT:.0f} s: {_last_words(log)}")
 
 
@@ -182,8 +182,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def running(server: Server, application: str, slots: int, bench: Bench) -> Iterator[tuple[int, int]]:
-    """Run a server on a free port; yield its process (and session) id and the port."""
+def running(
+    server: Server, application: str, slots: int, bench: Bench, pause: float = 0.05
+) -> Iterator[tuple[int, int]]:
+    """Run a server on a free port; yield its process (and session) id and the port.
+
+    Args:
+        pause: Seconds between two looks whether it listens.
+    """
     port = _free_port()
     log = BUILD_FOLDER / f"{server.name.replace(' ', '-')}-{os.getpid()}.log"
     with log.open("wb") as output:
@@ -201,7 +207,7 @@ def running(server: Server, application: str, slots: int, bench: Bench) -> Itera
         except OSError as exc:
             raise Failure(str(exc)) from exc
     try:
-        _wait_until_listening(process, port, log)
+        _wait_until_listening(process, port, log, pause)
         yield process.pid, port
         if process.poll() is not None:
             raise Failure(f"died with status {process.returncode}: {_last_words(log)}")
@@ -353,3 +359,25 @@ def measure(server: Server, application: str, load: Load, bench: Bench, tls: str
         "load_share": figures["client_cpu"] / seconds,
         "faults": faults,
     }
+
+
+def measure_start(server: Server, application: str, bench: Bench) -> dict[str, float]:
+    """Start a server once.
+
+    Returns:
+        ``start_ms`` until its first request has been answered, and ``start_cpu_ms``, the CPU time up to then.
+
+    Raises:
+        Failure: it did not start or did not answer.
+    """
+    begun = time.perf_counter()
+    with running(server, application, 1000, bench, pause=0.001) as (session, port):
+        try:
+            with socket.create_connection(("127.0.0.1", port), START_TIMEOUT) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                if not client.recv(100).startswith(b"HTTP/1.1 200"):
+                    raise Failure("it did not answer as it should")
+        except OSError as exc:
+            raise Failure(f"it did not answer: {exc}") from exc
+        seconds = time.perf_counter() - begun
+        return {"start_ms": seconds * 1_000, "start_cpu_ms": cpu_seconds(session)[0] * 1_000, "faults": 0}

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import Bench, Failure, Load, machine, make_bench, measure
+from harness import Bench, Failure, Load, machine, make_bench, measure, measure_start
 from report import Column, Results, conditions, digits, table, times, update_readme, whole, write_json
 from servers import SERVERS, Server
 
@@ -161,6 +161,16 @@ WORKLOADS = {
         metric_title="CPU µs per handshake",
         against=("floor", "uwsgi"),
     ),
+    "start": Workload(
+        "From a server's start to its first answer",
+        "http",
+        "start",
+        {},
+        [Column("start_ms", "ms to the first answer", digits, spread=True), Column("start_cpu_ms", "CPU ms", whole)],
+        metric="start_ms",
+        metric_title="ms to the first answer",
+        is_pinned=False,
+    ),
     "storm": Workload(
         "10,000 clients that come at once to two workers",
         "storm",
@@ -260,6 +270,8 @@ def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Be
     if reason := server.missing():
         return reason
     try:
+        if workload.mode == "start":
+            return measure_start(server, workload.application, bench)
         figures = measure(server, workload.application, load, bench, workload.tls)
     except Failure as exc:
         return str(exc)
