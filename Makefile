@@ -61,8 +61,8 @@ MINUTES ?= 3
 soak: $(VENV)/.installed-test
 	$(BIN)/python tests/soak/run.py --minutes $(MINUTES) $(ARGS)
 
-# Each system call of a worker fails in turn, by strace, and with ARGS="--start" each of a start; "--few" for some of
-# them, "--table FILE" writes what came.
+# Each system call of a worker fails in turn, by strace, with ARGS="--mode threads" where applications run in threads, and
+# with "--start" each of a start; "--few" for some of them, "--table FILE" writes what came.
 faults: $(VENV)/.installed-test
 	$(BIN)/python tests/faults/run.py $(ARGS)
 

@@ -22,6 +22,7 @@ def application(environ, start_response):
     elif path == "/room":
         ws = uwsgi_ws.accept(environ)
         ws.join("room")
+        ws.send("joined")  # in threads the client may know of its WebSocket before
         for message in ws:
             uwsgi_ws.publish("room", message)
         return []

@@ -71,6 +71,15 @@ CALLS: dict[str, tuple[str, ...]] = {
     "clone3": ("EAGAIN",),
     "accept4": ("EMFILE", "ECONNABORTED"),
 }
+#: Applications at once in native threads.
+THREADS = 8
+#: How applications run.
+MODES: dict[str, tuple[str, ...]] = {"gevent": ("--gevent", "1000"), "threads": ("--threads", str(THREADS))}
+#: What else fails in threads, or with other errors. A worker with threads reads and writes eventfds alone, with which
+#: hub and threads wake one another: EAGAIN is the one error that these have. A write has it at 2^64 - 2 wakes not yet
+#: read, which cannot be; libev would never wake again. Not ppoll, which nobody calls, nor futex, for the interpreter's
+#: own locks.
+CALLS_OF_THREADS: dict[str, tuple[str, ...]] = {"read": ("EAGAIN",), "write": (), "poll": ("ENOMEM",)}
 #: Those that `--few` takes.
 FEW = {"accept4": ("EMFILE",), "recvfrom": ("ECONNRESET",), "sendto": ("EPIPE",), "openat": ("EMFILE",)}
 #: Lines that one failure may put into the log.
@@ -116,6 +125,8 @@ def websocket(doors: Doors) -> None:
     with RawClient.open(doors.http, "/room") as one, RawClient.open(doors.http, "/room") as other:
         one.sock.settimeout(SECONDS)
         other.sock.settimeout(SECONDS)
+        one.expect_text("joined")
+        other.expect_text("joined")
         one.send_text("hello")
         one.expect_text("hello")
         other.expect_text("hello")
@@ -181,15 +192,17 @@ class Bench:
 
     Args:
         folder: For files.
+        mode: How applications run, one of ``MODES``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mode: str) -> None:
         authority = Authority(folder)
         (folder / "static").mkdir()
         (folder / "static/large").write_bytes(b"x" * 300_000)
         ports = [free_port() for _ in range(3)]
         self.server = Server(
             APPLICATIONS / "system_calls.py",
+            *MODES[mode],
             *("--master", "--disable-logging", "--https", f"127.0.0.1:{ports[0]},{authority.issue()}"),
             *("--http2-socket", f"127.0.0.1:{ports[1]}", "--uwsgi-socket", f"127.0.0.1:{ports[2]}"),
             # The server gives up sooner than the scenarios' clients.
@@ -199,6 +212,7 @@ class Bench:
             deadline=90,
         )
         self.doors = Doors(self.server.port, *ports, authority.client_context())
+        self._mode = mode
         self._trace = folder / "trace"
         self._replaced = 0
         self._stack = ExitStack()
@@ -214,8 +228,20 @@ class Bench:
         """Take the worker that is there now for what later ones are compared with."""
         self.worker = int(re.findall(r"spawned uwsgi_ws worker 1 \(pid: ([0-9]+)", self.server.log)[-1])
         eventually(lambda: self._is_served(), 30)
+        self._start_threads()
         self._enter_bystander()
         self.held = self._held()
+
+    def _start_threads(self) -> None:
+        """Have as many applications at once as there may be threads, each of which is started when first needed."""
+        if self._mode == "threads":
+            with ExitStack() as stack:
+                clients = [stack.enter_context(RawClient.open(self.doors.http, "/echo")) for _ in range(THREADS)]
+                for client in clients:
+                    client.send_text("hello")
+                    client.expect_text("hello")
+                for client in clients:
+                    client.finish()
 
     def _enter_bystander(self) -> None:
         """Have another client open a WebSocket, which answers pings by itself."""
@@ -330,14 +356,14 @@ def why_not_attach() -> str | None:
 
 
 def fail_in_worker(
-    calls: dict[str, tuple[str, ...]], scenarios: list[str] | None
+    calls: dict[str, tuple[str, ...]], scenarios: list[str] | None, mode: str
 ) -> tuple[list[str], dict[tuple[str, str, str], Outcome]]:
     """Have a worker's calls fail; return what must not be, beside what is in the outcomes, and these."""
     broken: list[str] = []
     outcomes: dict[tuple[str, str, str], Outcome] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uwsgi_ws-faults-")))
-        bench = Bench(folder)
+        bench = Bench(folder, mode)
         try:
             for call, errors in calls.items():
                 for scenario in scenarios or SCENARIOS:
@@ -367,6 +393,7 @@ def main() -> int:
     parser.add_argument("--few", action="store_true", help="only what make test takes")
     parser.add_argument("--call", action="append", help="only this one; may be given again")
     parser.add_argument("--start", action="store_true", help="those of a start, instead of a worker's")
+    parser.add_argument("--mode", choices=MODES, default="gevent", help="how applications run")
     parser.add_argument("--scenario", action="append", choices=[*SCENARIOS, *START_SCENARIOS])
     parser.add_argument("--table", type=Path, help="where the table goes")
     arguments = parser.parse_args()
@@ -382,7 +409,8 @@ def main() -> int:
             _asked(START_FEW if arguments.few else START_CALLS, arguments), arguments.scenario
         )
     else:
-        problems, outcomes = fail_in_worker(_asked(FEW if arguments.few else CALLS, arguments), arguments.scenario)
+        calls = FEW if arguments.few else CALLS | (CALLS_OF_THREADS if arguments.mode == "threads" else {})
+        problems, outcomes = fail_in_worker(_asked(calls, arguments), arguments.scenario, arguments.mode)
     problems += [problem for outcome in outcomes.values() for problem in outcome.problems]
     if arguments.table is not None:
         arguments.table.write_text(table(outcomes) + "\n")
