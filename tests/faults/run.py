@@ -77,8 +77,8 @@ THREADS = 8
 MODES: dict[str, tuple[str, ...]] = {"gevent": ("--gevent", "1000"), "threads": ("--threads", str(THREADS))}
 #: What else fails in threads, or with other errors. A worker with threads reads and writes eventfds alone, with which
 #: hub and threads wake one another: EAGAIN is the one error that these have. A write has it at 2^64 - 2 wakes not yet
-#: read, which cannot be; libev would never wake again. Not ppoll, which nobody calls, nor futex, for the interpreter's
-#: own locks.
+#: read, which cannot be; threads then no longer reach the hub. Not ppoll, which nobody calls, nor futex, for the
+#: interpreter's own locks.
 CALLS_OF_THREADS: dict[str, tuple[str, ...]] = {"read": ("EAGAIN",), "write": (), "poll": ("ENOMEM",)}
 #: Those that `--few` takes.
 FEW = {"accept4": ("EMFILE",), "recvfrom": ("ECONNRESET",), "sendto": ("EPIPE",), "openat": ("EMFILE",)}
