@@ -182,6 +182,35 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
+def _listening(
+    argv: list[str], port: int, log: Path, cpu: int | None, environment: dict[str, str], pause: float = 0.05
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, in a session of its own, once it listens on a port; end it, and what is left of its group."""
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                argv,
+                cwd=PEERS,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_pin_to(cpu),
+            )
+        except OSError as exc:
+            raise Failure(str(exc)) from exc
+    try:
+        _wait_until_listening(process, port, log, pause)
+        yield process
+        if process.poll() is not None:
+            raise Failure(f"died with status {process.returncode}: {_last_words(log)}")
+    finally:
+        _stop(process)
+        log.unlink()
+
+
+@contextlib.contextmanager
 def running(
     server: Server, application: str, slots: int, bench: Bench, pause: float = 0.05
 ) -> Iterator[tuple[int, int]]:
@@ -191,29 +220,10 @@ def running(
         pause: Seconds between two looks whether it listens.
     """
     port = _free_port()
+    argv = server.argv(application, port, slots, bench.floor)
     log = BUILD_FOLDER / f"{server.name.replace(' ', '-')}-{os.getpid()}.log"
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                server.argv(application, port, slots, bench.floor),
-                cwd=PEERS,
-                env=server.full_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=_pin_to(bench.server_cpu),
-            )
-        except OSError as exc:
-            raise Failure(str(exc)) from exc
-    try:
-        _wait_until_listening(process, port, log, pause)
+    with _listening(argv, port, log, bench.server_cpu, server.full_environment(), pause) as process:
         yield process.pid, port
-        if process.poll() is not None:
-            raise Failure(f"died with status {process.returncode}: {_last_words(log)}")
-    finally:
-        _stop(process)
-        log.unlink()
 
 
 def syns_dropped() -> int:
@@ -275,26 +285,13 @@ def tls_clients(port: int, reuse: bool, bench: Bench) -> Iterator[int]:
         f"listen load\n bind 127.0.0.1:{front}\n"
         f" server secure 127.0.0.1:{port} ssl verify none{'' if reuse else ' no-ssl-reuse'}\n"
     )
-    log = config.with_suffix(".log")
-    with log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                ["haproxy", "-f", str(config)],
-                env={**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"},
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=_pin_to(bench.load_cpu),
-            )
-        except OSError as exc:
-            raise Failure(f"haproxy, which is the load's TLS: {exc.strerror}") from exc
+    environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
     try:
-        _wait_until_listening(process, front, log)
-        yield front
+        argv = ["haproxy", "-f", str(config)]
+        with _listening(argv, front, config.with_suffix(".log"), bench.load_cpu, environment):
+            yield front
     finally:
-        _stop(process)
         config.unlink()
-        log.unlink()
 
 
 # ---- one measurement ------------------------------------------------------------------------------------
