@@ -390,7 +390,7 @@ def _asked(calls: dict[str, tuple[str, ...]], arguments: argparse.Namespace) -> 
 def main() -> int:
     """Have all fail; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--few", action="store_true", help="only what make test takes")
+    parser.add_argument("--few", action="store_true", help="only what .ci/run takes")
     parser.add_argument("--call", action="append", help="only this one; may be given again")
     parser.add_argument("--start", action="store_true", help="those of a start, instead of a worker's")
     parser.add_argument("--mode", choices=MODES, default="gevent", help="how applications run")

@@ -15,12 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from support.eventually import eventually
 from support.http_client import HttpClient
 from support.server import ROOT, free_port
 
@@ -246,11 +246,10 @@ def _members(leader: int) -> Iterator[tuple[int, str]]:
 
 def _wait(condition: Callable[[], object], seconds: float) -> bool:
     """Wait until a condition holds; False when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
+    try:
+        eventually(condition, seconds)
+    except AssertionError:
+        return False
     return True
 
 

@@ -22,7 +22,7 @@ import gevent
 import greenlet
 import pytest
 
-from support.limits import make_limits
+from support.limits import make_connection_settings, make_limits
 from support.streams import FailingStream, MemoryStream, failing_streams
 from uwsgi_ws.channels.alone import Alone
 from uwsgi_ws.channels.bus import Bus, use_bus
@@ -47,7 +47,7 @@ from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.server.server import Answering, Server
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.websocket.live import ConnectionSettings, LiveConnection
+from uwsgi_ws.websocket.live import LiveConnection
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.tunnel import Tunnel, Way
 from uwsgi_ws.wsgi.environ import EnvironBase
@@ -154,16 +154,7 @@ class Worker:
         hub = self.loop.hub
         history = LocalHistory(LogMemory(1 << 20), hub)
         self.bus = Bus(Alone(history), hub, self.stats, max_message_size=1_000_000)
-        settings = ConnectionSettings(
-            max_message_size=1_000_000,
-            keepalive=KeepalivePolicy(30, 10),
-            send_timeout=10.0,
-            max_outbox=1_000_000,
-            messages_per_second=0,
-            bytes_per_second=0,
-            takes_unmasked=False,
-            is_traced=False,
-        )
+        settings = make_connection_settings(keepalive=KeepalivePolicy(30, 10))
         self.settings = StreamSettings(make_limits(), head_timeout=30, idle_timeout=60, io_timeout=30)
         concurrency = Concurrency(self.loop, 100, settings, self.stats, threads=has_threads)
         runner = WsgiRunner(application, EnvironBase(b"2.0", 100, add_for_websocket=self._add_socket), concurrency.call)

@@ -13,6 +13,7 @@ import pytest
 from gevent import get_hub
 from support.breaking import ReadableStream, break_everywhere, ways_to_fail, working
 from support.eventually import eventually
+from support.limits import make_connection_settings
 from support.streams import FailingStream
 from support.websocket_client import PING, close_frame, frame, handshake, text
 
@@ -22,11 +23,9 @@ from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
 from uwsgi_ws.net.stream import SocketStream
-from uwsgi_ws.protocol.websocket.keepalive import KeepalivePolicy
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.threads.connection import ThreadConnection
 from uwsgi_ws.threads.standby import StandbyReader
-from uwsgi_ws.websocket.live import ConnectionSettings
 
 HELLO = bytes.fromhex("818500000000") + b"hello"
 UNKNOWN_OPCODE = bytes.fromhex("838000000000")
@@ -54,16 +53,7 @@ class Instance:
         near, self.far = socket.socketpair()
         near.setblocking(False)
         self.stream = SocketStream(near, self.poller, timers, has_threads=True)
-        settings = ConnectionSettings(
-            max_message_size=1_024,
-            keepalive=KeepalivePolicy(0, 0),
-            send_timeout=10.0,
-            max_outbox=65_536,
-            messages_per_second=0,
-            bytes_per_second=0,
-            takes_unmasked=False,
-            is_traced=False,
-        )
+        settings = make_connection_settings(max_message_size=1_024, max_outbox=65_536)
         self.connection = Halting(
             self.stream,
             settings,
