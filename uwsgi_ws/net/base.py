@@ -78,7 +78,7 @@ class Stream(Protocol):
     def shutdown(self) -> None:
         """Send the end of the stream, after all that was sent; reading goes on.
 
-        Nobody is told if it cannot be sent.
+        No error is raised where it cannot be sent.
         """
 
     def reset(self) -> None:
