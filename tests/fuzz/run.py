@@ -152,8 +152,8 @@ def own_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 # The summary
 
 
-def fuzz(target: str, seconds: float) -> Result:
-    """Fuzz one target for a while."""
+def fuzz(target: str, seconds: float, seed: int) -> Result:
+    """Fuzz one target for a while; seed 0 is another one each time."""
     (KEPT / target).mkdir(parents=True, exist_ok=True)
     FINDINGS.mkdir(exist_ok=True)
     (CORPUS / target).mkdir(parents=True, exist_ok=True)
@@ -161,7 +161,7 @@ def fuzz(target: str, seconds: float) -> Result:
         for name, data in seeds(target):
             (Path(folder) / name).write_bytes(data)
         done = own_process(
-            *("--drive", target, f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}"),
+            *("--drive", target, f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}", f"-seed={seed}"),
             *(f"-timeout={SLOWEST}", f"-rss_limit_mb={LARGEST}", "-print_final_stats=1", "-verbosity=1"),
             f"-artifact_prefix={FINDINGS}/{target}-",
             *(str(KEPT / target), str(CORPUS / target), folder),
@@ -213,10 +213,10 @@ def of_protocol(by_target: dict[str, dict[str, tuple[set[int], set[int]]]]) -> d
     return together
 
 
-def run(targets: Sequence[str], seconds: float) -> int:
+def run(targets: Sequence[str], seconds: float, seed: int) -> int:
     """Fuzz, two targets at a time, and tell what came of it; return the exit status."""
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda target: fuzz(target, 2 * seconds / max(2, len(targets))), targets))
+        results = list(pool.map(lambda target: fuzz(target, 2 * seconds / max(2, len(targets)), seed), targets))
     covered = cover([result.target for result in results])
     findings = [result for result in results if result.finding]
     for result in results:
@@ -278,6 +278,7 @@ def minimize(target: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="shared among the targets")
+    parser.add_argument("--seed", type=int, default=0, help="try the same inputs again; 0, the default, is for others")
     parser.add_argument("--target", choices=TARGETS, help="only this one")
     parser.add_argument("--minimize", action="store_true", help="keep for good what is worth it of what was found")
     parser.add_argument("--missing", action="store_true", help="say which lines of the protocol no input reaches")
@@ -306,7 +307,7 @@ def main() -> int:
                 print(f"{name}: {', '.join(map(str, sorted(missing)))}")
         print(share(protocol, protocol))
     else:
-        return run(targets, options.seconds)
+        return run(targets, options.seconds, options.seed)
     return 0
 
 
