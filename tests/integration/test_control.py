@@ -30,6 +30,15 @@ def application(environ, start_response):
     return []
 """
 
+DETACHED = """
+import uwsgi_ws
+
+def application(environ, start_response):
+    ws = uwsgi_ws.accept(environ)
+    ws.join("news")
+    return ws.detach(lambda ws, message: ws.send(message))
+"""
+
 
 def ctl(address: object, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "uwsgi_ws", "ctl", str(address), *words]
@@ -51,10 +60,13 @@ def opened(server: Server, path: str = "/chat") -> RawClient:
     return peer
 
 
+@pytest.mark.parametrize("application", [APPLICATION, DETACHED], ids=["loop", "detached"])
 @pytest.mark.parametrize("model", [("--gevent", "100"), ("--threads", "4")])
-def test_connections_of_all_workers_are_listed_and_closed(serve_many: Any, tmp_path: Path, model: Any) -> None:
+def test_connections_of_all_workers_are_listed_and_closed(
+    serve_many: Any, tmp_path: Path, model: Any, application: str
+) -> None:
     control = tmp_path / "control"
-    server: Server = serve_many(APPLICATION, "--control", str(control), *model)
+    server: Server = serve_many(application, "--control", str(control), *model)
     assert stat.S_IMODE(control.stat().st_mode) == 0o600
     peers = [opened(server, f"/chat/{number}") for number in range(4)]
     found = listed(control)

@@ -67,7 +67,7 @@ def test_the_default_is_uwsgis_line(capsys: Capture) -> None:
 
 def test_a_websockets_line_tells_what_it_carried(capsys: Capture) -> None:
     numbers = {"messages_received": 1, "bytes_received": 2, "messages_sent": 3, "bytes_sent": 4, "close_code": 1001}
-    websocket = SimpleNamespace(**numbers, has_unmasked=False)
+    websocket = SimpleNamespace(**numbers, has_unmasked=False, detached=None)
     text = line(capsys, None, request(status=101, websocket=websocket))
     assert "generated 4 bytes" in text
     assert text.endswith(" websocket: received 1 messages in 2 bytes, sent 3 in 4, closed 1001")
@@ -77,7 +77,7 @@ def test_a_websockets_line_tells_what_it_carried(capsys: Capture) -> None:
 
 def test_a_line_tells_what_a_client_was_forgiven(capsys: Capture) -> None:
     numbers = dict.fromkeys(("messages_received", "bytes_received", "messages_sent", "bytes_sent", "close_code"), 1)
-    websocket = SimpleNamespace(**numbers, has_unmasked=True)
+    websocket = SimpleNamespace(**numbers, has_unmasked=True, detached=None)
     logvars = {"websocket.lenient": "handshake"}
     assert line(capsys, None, request(websocket=websocket)).endswith("closed 1, lenient masking")
     odd = request(websocket=websocket, logvars=logvars)

@@ -131,9 +131,10 @@ class AccessLog:
         websocket = request.websocket
         if websocket is None:
             return line
+        how = "detached" if websocket.detached is not None else f"closed {websocket.close_code}"
         return (
             f"{line} websocket: received {websocket.messages_received} messages in {websocket.bytes_received} bytes, "
-            f"sent {websocket.messages_sent} in {websocket.bytes_sent}, closed {websocket.close_code}"
+            f"sent {websocket.messages_sent} in {websocket.bytes_sent}, {how}"
             f"{'' if (forgiven := _lenient(request)) == '-' else f', lenient {forgiven}'}"
         )
 

@@ -19,6 +19,7 @@ from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.fronts.proxy import ProxyFront, proxied_peer
 from uwsgi_ws.fronts.tls import TlsFront, client_variables
 from uwsgi_ws.fronts.uwsgi import UwsgiFront
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.log.rationed import Rationed
 from uwsgi_ws.net.base import ClientStream
 from uwsgi_ws.net.binding import Endpoint
@@ -33,7 +34,6 @@ from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.eviction import Evictor
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.server.overload import HEAD_TIMEOUT, Overload
-from uwsgi_ws.wsgi.current import Dismissed
 
 if TYPE_CHECKING:
     from uwsgi_ws.fronts.http2.front import StreamWorker

@@ -44,15 +44,37 @@ class ClientPool(Pool):
         self._slots = size
         self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
         self._waiting: deque[Callable[[], None]] = deque()
+        self._held = 0  # slots without a greenlet
+        self._owed = 0  # how many of those the next greenlets that end leave their place in gevent's semaphore
 
     @property
     def slots(self) -> int:
         """How many clients there may be."""
         return self._slots
 
+    def __len__(self) -> int:
+        """Return how many clients there are."""
+        return len(self.greenlets) + self._held
+
     def full(self) -> bool:
         """Return whether all slots are taken; gevent's own makes four calls of it, and every response asks."""
-        return len(self.greenlets) >= self._slots
+        return len(self.greenlets) + self._held >= self._slots
+
+    def hold_slot(self) -> None:
+        """Take a slot for a client that needs no greenlet any more; the one that serves it ends now."""
+        self._held += 1
+        if not self._semaphore.acquire(blocking=False):  # type: ignore[attr-defined]  # not in the stubs
+            self._owed += 1
+
+    def free_slot(self) -> None:
+        """Give back what ``hold_slot`` has taken."""
+        self._held -= 1
+        if self._owed:
+            self._owed -= 1
+        else:
+            self._semaphore.release()  # type: ignore[attr-defined]
+        if self._waiting:
+            get_hub().loop.run_callback(self._call)
 
     def when_free(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, in the hub, when a client has left; there must be one."""
@@ -83,6 +105,8 @@ class ClientPool(Pool):
         if greenlet not in self.greenlets:
             return
         super()._discard(greenlet)  # type: ignore[misc]  # not in the stubs
+        if self._owed and self._semaphore.acquire(blocking=False):  # type: ignore[attr-defined]
+            self._owed -= 1
         if self._waiting:
             get_hub().loop.run_callback(self._call)
 

@@ -8,13 +8,14 @@ from time import monotonic
 
 import gevent
 
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.event_stream import EventStream
 from uwsgi_ws.server.clients import ClientPool
+from uwsgi_ws.server.kept import KeptWebSockets
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.tunnel import Tunnel
-from uwsgi_ws.wsgi.current import Dismissed
 
 __all__ = ["Drain"]
 
@@ -32,13 +33,18 @@ class Drain:
 
     Args:
         clients: The clients that are served.
+        kept: The WebSockets that need no greenlet.
         websocket_of: Returns the WebSocket that a request has become, or None.
     """
 
     def __init__(
-        self, clients: ClientPool, websocket_of: Callable[[Request], Connection | Tunnel | EventStream | None]
+        self,
+        clients: ClientPool,
+        kept: KeptWebSockets,
+        websocket_of: Callable[[Request], Connection | Tunnel | EventStream | None],
     ) -> None:
         self._clients = clients
+        self._kept = kept
         self._websocket_of = websocket_of
         self._deadline = math.inf
         #: Tells whether something beside the clients is to be waited for.
@@ -70,6 +76,7 @@ class Drain:
                         greenlet.kill(Dismissed, block=False)
                 elif (websocket := self._websocket_of(request)) is not None and websocket.is_open:
                     still_open.append(websocket)
+            still_open += [each.connection for each in self._kept if each.connection.is_open]
             left = self._deadline - now
             steps = max(1.0, (left - min(_CLOSING, left / 2)) / _STEP)
             batch = still_open[: math.ceil(max(rate * _STEP, len(still_open) / steps))]
@@ -84,4 +91,7 @@ class Drain:
         for _, front in self._clients.serving():
             if front.request is not None and (websocket := self._websocket_of(front.request)) is not None:
                 websocket.close(code, _REASONS.get(code, ""))
+        for detached in self._kept:
+            detached.connection.close(code, _REASONS.get(code, ""))
         self._clients.kill(Dismissed, timeout=1)
+        self._kept.drop()

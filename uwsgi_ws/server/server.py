@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.net.binding import Endpoint
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.request.access_log import AccessLog
@@ -22,12 +23,12 @@ from uwsgi_ws.server.accepting import Accepting, FrontSettings
 from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.drain import Drain
+from uwsgi_ws.server.kept import KeptWebSockets
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.server.overload import Overload, refuse
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.connection import Connection
 from uwsgi_ws.websocket.tunnel import Tunnel
-from uwsgi_ws.wsgi.current import Dismissed
 
 __all__ = ["Answering", "Server"]
 
@@ -79,6 +80,7 @@ class Server:
         self.stats = stats
         loop.timers.lags = stats.measures.lags
         self.pool = ClientPool(slots)
+        self.kept = KeptWebSockets(loop.hub, self.pool, concurrency.call_function, stats)
         self._concurrency = concurrency
         self._answering = answering
         #: Answers a request of any front. Never raises.
@@ -95,7 +97,7 @@ class Server:
             has_threads=concurrency.has_threads,
             one_at_a_time=concurrency.is_serial,
         )
-        self._drain = Drain(self.pool, self.websocket_of)
+        self._drain = Drain(self.pool, self.kept, self.websocket_of)
         #: Whether the instance has been told to stop, and serves on for a while.
         self.will_stop = False
 
@@ -105,6 +107,7 @@ class Server:
         It is a closure and no method, as it runs for every request, and stays on the stack while the request waits.
         """
         stats, acceptor, access_log = self.stats, self._concurrency.acceptor, self._answering.access_log
+        kept = self.kept
         answer = chain(steps, self._answering.run)
 
         def handle(request: Request) -> None:
@@ -119,7 +122,11 @@ class Server:
                 raise  # the server stops
             except BaseException:  # outside the application, such as where a route waits for its backend
                 fail(request)
-            stats.end(request.began_at, request.bytes_sent, request.websocket)
+            websocket = request.websocket
+            if websocket is not None and websocket.detached is not None:
+                kept.keep(request, websocket.detached)
+            else:
+                stats.end(request.began_at, request.bytes_sent, websocket)
             if access_log is not None and request.log_this:
                 access_log.write(request)
             request.end()

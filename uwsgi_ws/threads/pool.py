@@ -19,11 +19,12 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.hub.hub_calls import HubCalls
 from uwsgi_ws.request.answers import fail, respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.threads.request import ThreadRequest
-from uwsgi_ws.wsgi.current import Dismissed, clear_current
+from uwsgi_ws.wsgi.current import clear_current
 from uwsgi_ws.wsgi.input import BodyFile
 from uwsgi_ws.wsgi.runner import Application, run
 

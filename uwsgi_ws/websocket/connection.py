@@ -7,7 +7,7 @@ turn, goes into an outbox (see there).
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
 
@@ -23,6 +23,7 @@ from uwsgi_ws.net.readiness import Readiness
 from uwsgi_ws.protocol.websocket.engine import OPEN
 from uwsgi_ws.protocol.websocket.frames import NORMAL_ENDS, TEXT, CloseCode
 from uwsgi_ws.protocol.websocket.messages import Message, Sendable, as_message
+from uwsgi_ws.websocket.detached import Detached
 from uwsgi_ws.websocket.live import LiveConnection
 from uwsgi_ws.websocket.outbox import COPY_LIMIT
 
@@ -319,6 +320,40 @@ class Connection(LiveConnection):
         """Undo ``join``; without effect when the channel has not been joined."""
         if self._bus is not None:
             self._bus.leave(channel, self)
+
+    # Without a greenlet
+
+    def detach(
+        self,
+        on_message: Callable[[Connection, Any], object] | None = None,
+        on_close: Callable[[Connection, ConnectionClosed], object] | None = None,
+    ) -> tuple[()]:
+        """Leave the connection to the server once the application has returned, which ends it otherwise.
+
+        It is for many connections that mostly listen: nothing of the application's stays with one, neither a greenlet
+        or thread nor the environ. Channels that were joined are sent on, pings, limits and a reload's drain are as
+        ever. The access log has its line when the application returns. An application that raises has not detached it.
+
+        Args:
+            on_message: Called with this connection and each message, str or bytes, in order and one at a time, from
+                when the application has returned; may wait, send, and receive. None drops messages. One that raises
+                ends the connection with 1011.
+            on_close: Called once with this connection and the ConnectionClosed that tells how it ended, after the last
+                message.
+
+        Returns:
+            Nothing to send, for the application to return: ``return ws.detach(on_message=...)``.
+
+        Raises:
+            ConnectionClosed: the connection has ended.
+            TypeError: what is no function.
+        """
+        for function in (on_message, on_close):
+            if function is not None and not callable(function):
+                raise TypeError(f"a function is called, not {type(function).__name__}")
+        self._check_is_open()
+        self.detached = Detached(self, on_message, on_close)
+        return ()
 
     # Waiting
 

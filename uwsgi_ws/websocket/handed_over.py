@@ -68,6 +68,7 @@ class HandedOver(Tunnel):
     """
 
     has_unmasked = False
+    detached = None
     # What only who reads the messages could tell.
     messages_received = messages_sent = close_code = "-"
     label: tuple[str, str]  # by which it is counted

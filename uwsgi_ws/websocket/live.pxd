@@ -33,6 +33,7 @@ cdef class LiveConnection(Receiver):
     cdef public Py_ssize_t bytes_received
     cdef public Py_ssize_t bytes_sent
     cdef public object label
+    cdef public object detached
     cdef public object latency
     cdef public Py_ssize_t messages_received
     cdef public Py_ssize_t messages_sent

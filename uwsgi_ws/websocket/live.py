@@ -38,6 +38,7 @@ from uwsgi_ws.protocol.websocket.messages import MESSAGE_OVERHEAD
 from uwsgi_ws.protocol.websocket.prepared import Prepared
 from uwsgi_ws.protocol.websocket.speed import short_message
 from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.detached import Detached
 from uwsgi_ws.websocket.outbox import Outbox
 from uwsgi_ws.websocket.rate import RateLimit
 from uwsgi_ws.websocket.transcript import GuardedTrace, LogTrace
@@ -120,6 +121,7 @@ class LiveConnection(Receiver):
         "_waiting",
         "bytes_received",
         "bytes_sent",
+        "detached",
         "label",
         "latency",
         "messages_received",
@@ -169,6 +171,8 @@ class LiveConnection(Receiver):
         self.wheel_slot = 0
         self.path = path
         self.subprotocol = subprotocol
+        #: What the application has left it to, once it has called ``detach``.
+        self.detached: Detached | None = None
         #: By which it is counted; None while it is not.
         self.label: tuple[str, str] | None = None
         #: Seconds between the last ping that was answered and its pong; None before.
@@ -382,6 +386,8 @@ class LiveConnection(Receiver):
         if engine.messages:
             if self._waiter is not None:
                 self._waiter.switch()
+            elif self.detached is not None:
+                self.detached.look()
             if engine.messages:
                 if not self._is_closed and self._backlog() > HIGH_WATER:
                     self._is_paused = True
@@ -448,6 +454,8 @@ class LiveConnection(Receiver):
                 self._is_paused = True
             if self._waiter is not None:
                 self._poller.hub.loop.run_callback(self._wake_waiter)
+            elif self.detached is not None:
+                self.detached.look()
             if self._readiness is not None:
                 self._readiness.set(True)
 
@@ -625,6 +633,8 @@ class LiveConnection(Receiver):
             self._readiness.set(True)
         if self._waiter is not None:
             self._poller.hub.loop.run_callback(self._wake_waiter)
+        elif self.detached is not None:
+            self.detached.look()
 
     def _on_write_error(self) -> None:
         """End the connection, as a write failed: the peer is gone. Its last frames may still be there to read."""

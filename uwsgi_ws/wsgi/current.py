@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gevent import GreenletExit, getcurrent
+from gevent import getcurrent
 
 from uwsgi_ws.hub.own import in_copies
 from uwsgi_ws.request.base import Request
 
-__all__ = ["REQUEST_KEY", "Dismissed", "clear_current", "current_request", "current_start_response", "set_current"]
+__all__ = ["REQUEST_KEY", "clear_current", "current_request", "current_start_response", "set_current"]
 
 REQUEST_KEY = "uwsgi_ws.request"
 _START_RESPONSE_KEY = "uwsgi_ws.start_response"
 #: uWSGI's words (plugins/python/uwsgi_python.h).
 _NOT_HERE = "you can call uwsgi api function only from the main callable"
-
-
-class Dismissed(GreenletExit):
-    """Raised in a client's greenlet when the server ends it. A plain GreenletExit is an application's error."""
 
 
 def set_current(request: Request, start_response: Callable[..., Any]) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 from uwsgi_ws.errors import ClientGone, ConnectionClosed, RequestError
 from uwsgi_ws.hub import own
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.protocol.websocket.frames import CloseCode
 from uwsgi_ws.request.answers import fail, log_exception, respond_error
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.websocket.handed_over import HandedOver
-from uwsgi_ws.wsgi.current import Dismissed, set_current
+from uwsgi_ws.wsgi.current import set_current
 from uwsgi_ws.wsgi.environ import EnvironBase
 from uwsgi_ws.wsgi.response import Response
 
@@ -109,8 +110,12 @@ def run(application: Application, request: Request) -> bool:
     finally:
         if response.dropped:
             _say_dropped(application, request, response)
-        if request.websocket is not None:
-            request.websocket.release(close_code)
+        websocket = request.websocket
+        if websocket is not None:
+            if close_code is not _DONE and websocket.detached is not None:
+                websocket.detached = None  # an application that fails has not left it to us
+            if websocket.detached is None:
+                websocket.release(close_code)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from uwsgi_ws.errors import RequestError
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler, Step
 from uwsgi_ws.server import clients
@@ -17,7 +18,6 @@ from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.server.server import Answering, Server
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.wsgi.current import Dismissed
 
 
 class Asked(Request):

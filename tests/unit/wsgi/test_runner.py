@@ -10,8 +10,8 @@ import gevent
 import pytest
 
 from uwsgi_ws.errors import BodyError, ClientGone, ConnectionClosed
+from uwsgi_ws.hub.dismissed import Dismissed
 from uwsgi_ws.request.base import Headers, Request
-from uwsgi_ws.wsgi.current import Dismissed
 from uwsgi_ws.wsgi.runner import run
 
 Steps = list[tuple[str, Any]]

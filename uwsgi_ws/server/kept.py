@@ -1,0 +1,90 @@
+"""The WebSockets whose applications have left them to the server: each keeps the slot that its client has taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gevent import Greenlet
+from gevent.hub import Hub
+from gevent.pool import Group
+
+from uwsgi_ws.hub.dismissed import Dismissed
+from uwsgi_ws.hub.hub_calls import is_hub_here, post
+from uwsgi_ws.protocol.websocket.frames import CloseCode
+from uwsgi_ws.request.base import Request
+from uwsgi_ws.request.identity import KEY
+from uwsgi_ws.server.clients import ClientPool
+from uwsgi_ws.stats import Stats
+from uwsgi_ws.websocket.detached import Detached
+
+__all__ = ["KeptWebSockets"]
+
+
+class _BorrowedGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stubs only
+    """Calls an application's functions for a while. Records no stack of its spawner."""
+
+    spawning_stack_limit = 0
+
+
+class KeptWebSockets:
+    """A worker's.
+
+    Args:
+        hub: The worker's.
+        clients: Where the slots are.
+        call: Calls what calls the application; see ``Concurrency.call_function``.
+        stats: Counts those that end.
+    """
+
+    __slots__ = ("_all", "_clients", "_greenlets", "_hub", "_stats", "call")
+
+    def __init__(self, hub: Hub, clients: ClientPool, call: Callable[[Callable[[], None]], None], stats: Stats) -> None:
+        self._hub: Any = hub
+        self._clients = clients
+        self._stats = stats
+        self._all: set[Detached] = set()
+        self._greenlets = Group()
+        self._greenlets.greenlet_class = _BorrowedGreenlet
+        self.call = call
+
+    def __iter__(self) -> Iterator[Detached]:
+        return iter(list(self._all))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def keep(self, request: Request, detached: Detached) -> None:
+        """Take a request's WebSocket over; its greenlet, which asks for this, is about to end."""
+        detached.request_id, detached.began_at = request.request_id, request.began_at
+        detached.origin = _origin(request.environ)
+        self._stats.bytes_sent += request.header_bytes
+        if len(self._clients) > self._clients.slots:
+            # Many may come by one client of HTTP/2, whose requests share its slot.
+            detached.connection.close(CloseCode.TRY_AGAIN_LATER, "no place is free")
+        self._all.add(detached)
+        self._clients.hold_slot()
+        detached.keep(self)
+
+    def lend_greenlet(self, serve: Callable[[], None]) -> None:
+        """See Keeper. The greenlet has nothing of the one that asks: that may be a request's."""
+        if is_hub_here():
+            self._hub.loop.run_callback(self._greenlets.spawn, serve)
+        else:
+            post(self._hub, self._greenlets.spawn, serve)
+
+    def let_go(self, detached: Detached) -> None:
+        """See Keeper."""
+        self._all.discard(detached)
+        self._stats.end(detached.began_at, detached.connection.bytes_sent, detached.connection)
+        self._clients.free_slot()
+
+    def drop(self) -> None:
+        """End what still calls the application, as the server stops."""
+        self._greenlets.kill(Dismissed, timeout=1)
+
+
+def _origin(environ: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the variables that a connection's description needs, without those that are empty."""
+    names = ("REMOTE_ADDR", "REMOTE_PORT", "SCRIPT_NAME", KEY)
+    return tuple((name, environ[name]) for name in names if environ.get(name))
