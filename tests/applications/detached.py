@@ -53,6 +53,7 @@ def on_message(ws, message):
 
 def on_close(ws, end):
     ENDS.append([end.code, end.reason, ws.is_open])
+    print("an end in", os.getpid(), flush=True)
 
 
 def held():

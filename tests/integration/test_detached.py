@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
@@ -124,11 +125,14 @@ def test_one_that_waits_keeps_its_own_messages_alone(carrier: Carrier) -> None:
 
 def test_a_copy_of_the_process_has_no_part_in_it(carrier: Carrier) -> None:
     with carrier.open("/") as client:
-        client.send_text("fork")
+        client.send(text("fork") + text("a"))
         client.expect_text("forked")
-        client.send_text("a")
         client.expect_text("a")
-        client.finish()
+        client.send_text("b")
+        client.expect_text("b")
+        client.finish(3003)
+    expect_end(carrier, 3003)
+    assert len(set(re.findall(r"an end in (\d+)", carrier.server.log))) == 1
 
 
 def test_channels_and_pings_go_on(carrier: Carrier) -> None:

@@ -13,8 +13,8 @@ from uwsgi_ws.websocket.connection import Connection
 SAFE = {
     "one attribute is read, or set": (
         "bytes_received", "bytes_sent", "close_code", "close_reason", "detach", "detached", "frames_received",
-        "has_messages", "has_unmasked", "is_ended", "is_open", "label", "latency", "messages_received", "messages_sent", "path",
-        "subprotocol",
+        "has_messages", "has_unmasked", "is_ended", "is_open", "label", "latency", "messages_received", "messages_sent",
+        "path", "subprotocol",
     ),
     "made of others, which are decided on": ("recv", "send"),
     "the hub calls it before a thread knows the connection": ("start",),
