@@ -1,6 +1,6 @@
 /* load: one load generator for WebSocket and HTTP servers. One thread, epoll, closed loop.
  *
- *     load MODE key=value ...        MODE is echo, fanout, busy, idle, handshake or http
+ *     load MODE key=value ...        MODE is echo, fanout, busy, idle, audience, handshake or http
  *
  * Closed loop means that a connection sends its next message when an earlier one has come back, so the
  * server is always asked for as much as it can give and never for more.
@@ -10,6 +10,8 @@
  *                all connections; order, duplicates and losses are checked at every receiver; with socketio=1
  *                they are events of Socket.IO 5, path=/socket.io/?EIO=4&transport=websocket
  *     idle       connections are opened, then left alone; pings are answered
+ *     audience   as idle, until SIGTERM; each message begins with the time it was sent, in nanoseconds of
+ *                CLOCK_MONOTONIC, 20 decimal digits. Each process may come from an address of its own: source=N
  *     handshake  every slot connects, upgrades, closes and begins again
  *     http       every connection repeats GET over keep-alive, and reconnects when the server closes
  *     busy       no closed loop: every connection sends once a second, one after the other through the second, and
@@ -31,6 +33,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +51,8 @@ enum {
     MAX_EVENTS = 512,
     READ_SIZE = 256 * 1024,
     HEAD_SIZE = 4096,           /* largest head of an HTTP response that we accept */
+    AUDIENCE_STAMP = 20,
+    FIRST_PORT = 10000,         /* of those that connections with a source have, one each */
     STAMP_SIZE = 36,            /* a fan-out message begins with its stamp: 4 + 16 + 16 hexadecimal digits */
     SMALL_SIZE = 125,           /* RFC 6455 5.5: a control frame's payload is at most 125 bytes */
     BATCH_SIZE = 64 * 1024,     /* as many echo frames as fit in here leave in one send */
@@ -62,7 +67,6 @@ enum { TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
 #define SECOND UINT64_C(1000000000)
 #define SETTLE (SECOND * 4 / 10) /* the pause after phase=open */
-#define OPENING (60 * SECOND)    /* how long opening all connections may take */
 #define DRAIN (2 * SECOND)       /* how long the last answers may take */
 
 static const uint8_t MASKING_KEY[4] = {0x37, 0xfa, 0x21, 0x3d};
@@ -72,6 +76,8 @@ static const uint8_t MASKING_KEY[4] = {0x37, 0xfa, 0x21, 0x3d};
 static struct {
     unsigned port, connections, publishers, depth, size, socketio;
     unsigned opening; /* at most so many connections are being opened at once */
+    unsigned patience; /* how many seconds opening all of them may take */
+    unsigned source;   /* which of the addresses 127.1.0.0 and above they come from; 0: the kernel's choice */
     double seconds;
     int opcode;
     const char *path;
@@ -81,6 +87,7 @@ static struct {
     .depth = 1,
     .size = 32,
     .opening = 64,
+    .patience = 60,
     .seconds = 3,
     .opcode = TEXT,
     .path = "/",
@@ -92,7 +99,7 @@ static const struct {
 } NUMBERS[] = {
     {"port", &options.port},   {"connections", &options.connections}, {"publishers", &options.publishers},
     {"depth", &options.depth}, {"size", &options.size},               {"opening", &options.opening},
-    {"socketio", &options.socketio},
+    {"socketio", &options.socketio}, {"patience", &options.patience},       {"source", &options.source},
 };
 
 static void die(const char *format, ...) {
@@ -208,6 +215,7 @@ struct connection {
     char stamp[STAMP_SIZE + 1];
 
     bool reading_body, closes; /* http */
+    bool pinged;
     int64_t body_left;         /* http: -1 means up to the end of the stream */
 };
 
@@ -267,6 +275,15 @@ static void start_connection(struct connection *c) {
     c->reading_body = c->closes = false;
     memset(&c->reader, 0, sizeof c->reader);
     opening++;
+    if (options.source) {
+        struct sockaddr_in source = {.sin_family = AF_INET};
+        source.sin_addr.s_addr = htonl(0x7f010000 + options.source);
+        /* The kernel's own search for a free port looks at thousands once half of them are taken. */
+        source.sin_port = htons((uint16_t)(FIRST_PORT + (c - connections)));
+        setsockopt(c->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        if (bind(c->fd, (struct sockaddr *)&source, sizeof source))
+            die("bind: %s", strerror(errno));
+    }
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
         die("connect: %s", strerror(errno));
     watch(c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
@@ -418,6 +435,7 @@ static void frame_done(struct connection *c, uint64_t time) {
     r->header_length = 0;
     if (opcode == PING) {
         pings++;
+        c->pinged = true;
         send_control(c, PONG, r->small, r->small_length);
     } else if (opcode == CLOSE && c->state == OPEN) {
         c->state = CLOSING;
@@ -895,6 +913,39 @@ static void feed_http(struct connection *c, const uint8_t *data, size_t length, 
         end_connection(c, "");
 }
 
+/* ---- audience -------------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t ended;
+
+static void audience_end(int number) {
+    (void)number;
+    ended = 1;
+}
+
+static void audience_setup(void) {
+    signal(SIGTERM, audience_end);
+}
+
+static void audience_payload(struct connection *c, const uint8_t *data, size_t length) {
+    size_t part = AUDIENCE_STAMP - c->sent_first < length ? AUDIENCE_STAMP - c->sent_first : length;
+    memcpy(c->stamp + c->sent_first, data, part);
+    c->sent_first += (unsigned)part;
+}
+
+static void audience_message(struct connection *c, uint64_t time) {
+    c->stamp[c->sent_first] = 0;
+    c->sent_first = 0;
+    count(1);
+    record_latency(time - strtoull(c->stamp, NULL, 10));
+}
+
+static void audience_report(void) {
+    unsigned pinged = 0;
+    for (unsigned i = 0; i < options.connections; i++)
+        pinged += connections[i].pinged;
+    printf(" pinged=%u", pinged);
+}
+
 /* ---- the path of data ------------------------------------------------------------------------------ */
 
 static void on_connected(struct connection *c) {
@@ -954,8 +1005,8 @@ static bool all_answered(void) {
     return unanswered() == 0;
 }
 
-static bool never(void) {
-    return false;
+static bool told_to_end(void) {
+    return ended;
 }
 
 static void run_until(uint64_t deadline, bool (*finished)(void)) {
@@ -1006,6 +1057,13 @@ static const struct mode MODES[] = {
     },
     {
         .name = "idle",
+    },
+    {
+        .name = "audience",
+        .setup = audience_setup,
+        .payload = audience_payload,
+        .message = audience_message,
+        .report = audience_report,
     },
     {
         .name = "handshake",
@@ -1101,7 +1159,7 @@ static void print_report(double elapsed) {
 
 int main(int argc, char **argv) {
     if (argc < 3)
-        die("usage: load echo|fanout|busy|idle|handshake|http port=PORT [key=value ...]");
+        die("usage: load echo|fanout|busy|idle|audience|handshake|http port=PORT [key=value ...]");
     choose_mode(argv[1]);
     for (int i = 2; i < argc; i++)
         parse_option(argv[i]);
@@ -1111,21 +1169,21 @@ int main(int argc, char **argv) {
 
     uint64_t began = now();
     if (!mode->restarts)
-        run_until(began + OPENING, all_open);
+        run_until(began + options.patience * SECOND, all_open);
     printf("phase=open opened=%u failed=%u connect_s=%.3f\n", opened, failed, (double)(now() - began) / 1e9);
     fflush(stdout);
     if (!mode->restarts && opened == 0) {
         print_failure();
         return 1;
     }
-    run_until(now() + SETTLE, never);
+    run_until(now() + SETTLE, told_to_end);
 
     uint64_t duration = (uint64_t)(options.seconds * 1e9), start = now(), warm_up = duration * 15 / 100;
     begin();
-    run_until(start + warm_up, never);
+    run_until(start + warm_up, told_to_end);
     measuring = true;
     uint64_t measuring_from = now();
-    run_until(start + duration, never);
+    run_until(start + duration, told_to_end);
     measuring = running = false;
     double elapsed = (double)(now() - measuring_from) / 1e9;
     run_until(now() + DRAIN, all_answered);

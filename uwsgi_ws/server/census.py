@@ -10,8 +10,8 @@ from typing import Any
 from uwsgi_ws.log.records import text_of
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.identity import KEY
+from uwsgi_ws.server.kept import KeptRequest
 from uwsgi_ws.server.server import Server
-from uwsgi_ws.websocket.detached import Detached
 
 #: Characters of a path that are shown; a client may send as many as a head may have.
 _LONGEST_PATH = 1_000
@@ -19,19 +19,18 @@ _LONGEST_PATH = 1_000
 __all__ = ["connection_id", "describe", "find", "requests_with_websockets"]
 
 
-def connection_id(request: Request | Detached) -> str:
+def connection_id(request: Request | KeptRequest) -> str:
     """Return what a WebSocket is called: its process, and which of its requests it was."""
     return f"{os.getpid()}-{request.request_id}"
 
 
-def requests_with_websockets(server: Server) -> Iterator[tuple[Request | Detached, Any]]:
+def requests_with_websockets(server: Server) -> Iterator[tuple[Request | KeptRequest, Any]]:
     """Yield each request that has become a WebSocket, or what is left of it, with the WebSocket."""
     for _, front in server.clients():
         request = front.request
         if request is not None and (websocket := server.websocket_of(request)) is not None:
             yield request, websocket
-    for detached in server.kept:
-        yield detached, detached.connection
+    yield from server.kept.requests()
 
 
 def find(server: Server, name: str) -> Any:
@@ -42,7 +41,7 @@ def find(server: Server, name: str) -> Any:
     return None
 
 
-def describe(request: Request | Detached, websocket: Any, worker_id: int) -> dict[str, Any]:
+def describe(request: Request | KeptRequest, websocket: Any, worker_id: int) -> dict[str, Any]:
     """Return what there is to say of a WebSocket; None where only the application or a backend knows it.
 
     Times are seconds: ``age`` since its request came, ``idle`` since the peer was heard, ``ping`` until its last pong.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent import Greenlet
 from gevent.hub import Hub
@@ -18,7 +18,19 @@ from uwsgi_ws.server.clients import ClientPool
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.websocket.detached import Detached
 
-__all__ = ["KeptWebSockets"]
+__all__ = ["KeptRequest", "KeptWebSockets"]
+
+#: What those who operate the server may ask. It is kept in one string, as each object takes some 50 bytes.
+_VARIABLES = ("REMOTE_ADDR", "REMOTE_PORT", "SCRIPT_NAME", KEY)
+
+
+class KeptRequest(NamedTuple):
+    """What is left of a request whose WebSocket is kept; see ``Request``."""
+
+    request_id: int
+    began_at: float
+    environ: dict[str, str]
+    is_over: bool
 
 
 class _BorrowedGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stubs only
@@ -57,7 +69,7 @@ class KeptWebSockets:
     def keep(self, request: Request, detached: Detached) -> None:
         """Take a request's WebSocket over; its greenlet, which asks for this, is about to end."""
         detached.request_id, detached.began_at = request.request_id, request.began_at
-        detached.origin = _origin(request.environ)
+        detached.origin = "\0".join(str(request.environ.get(name, "")).replace("\0", "") for name in _VARIABLES)
         self._stats.bytes_sent += request.header_bytes
         if len(self._clients) > self._clients.slots:
             # Many may come by one client of HTTP/2, whose requests share its slot.
@@ -65,6 +77,13 @@ class KeptWebSockets:
         self._all.add(detached)
         self._clients.hold_slot()
         detached.keep(self)
+
+    def requests(self) -> Iterator[tuple[KeptRequest, Any]]:
+        """Yield what is left of each request, with its WebSocket."""
+        for detached in self:
+            variables = dict(zip(_VARIABLES, detached.origin.split("\0"), strict=True))
+            environ = {"PATH_INFO": detached.connection.path, **variables}
+            yield KeptRequest(detached.request_id, detached.began_at, environ, detached.is_over), detached.connection
 
     def lend_greenlet(self, serve: Callable[[], None]) -> None:
         """See Keeper. The greenlet has nothing of the one that asks: that may be a request's."""
@@ -82,9 +101,3 @@ class KeptWebSockets:
     def drop(self) -> None:
         """End what still calls the application, as the server stops."""
         self._greenlets.kill(Dismissed, timeout=1)
-
-
-def _origin(environ: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Return the variables that a connection's description needs, without those that are empty."""
-    names = ("REMOTE_ADDR", "REMOTE_PORT", "SCRIPT_NAME", KEY)
-    return tuple((name, environ[name]) for name in names if environ.get(name))

@@ -120,6 +120,7 @@ class ThreadConnection(Connection):
     close = in_the_hub(Connection.close)
     abort = in_the_hub(Connection.abort)
     release = in_the_hub(Connection.release)
+    trim = in_the_hub(Connection.trim)
     take_if_simple = inside_the_lock(Connection.take_if_simple)
     receive = inside_the_lock(Connection.receive)
     tap_to = inside_the_lock(Connection.tap_to)

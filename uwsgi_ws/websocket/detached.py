@@ -45,7 +45,7 @@ class Detached:
         request_id: Which of the worker's requests it was.
         began_at: When the request came (monotonic).
         is_over: The connection has ended, and the application has been told.
-        origin: What is left of the request, for those who operate the server; see ``environ``.
+        origin: What the keeper remembers of the request's variables.
     """
 
     __slots__ = (
@@ -69,12 +69,7 @@ class Detached:
         self.is_over = False
         self.request_id = 0
         self.began_at = 0.0
-        self.origin: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def environ(self) -> dict[str, Any]:
-        """What is left of the request's variables."""
-        return {"PATH_INFO": self.connection.path, **dict(self.origin)}
+        self.origin = ""
 
     def keep(self, keeper: Keeper) -> None:
         """Begin: call the functions for what has come, and for what comes."""
@@ -107,6 +102,7 @@ class Detached:
                 self.connection.close(CloseCode.INTERNAL_ERROR)
         finally:
             self._is_busy = False
+            self.connection.trim()
             if self.is_over:
                 self._keeper = None
                 self.connection.detached = None

@@ -335,6 +335,10 @@ class LiveConnection(Receiver):
         """End the connection in this copy of the process without telling the peer: it belongs to the original."""
         self._engine.receive_eof()
 
+    def trim(self) -> None:
+        """Hold as little as before the first message."""
+        self._engine.trim()
+
     def release(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
         """Close the connection, if it is open, and drop what waits: the application is done with it."""
         self.close(code)

@@ -209,6 +209,11 @@ class WebSocket:
         #: Open, neither watched nor compressed: a message may be encoded without further questions.
         self.is_quiet = trace is None and deflate is None
 
+    def trim(self) -> None:
+        """Give back what messages that have been taken leave behind: for who takes them as they come, and not often."""
+        if not self.messages:
+            self.messages = _NO_MESSAGES
+
     def trace_to(self, trace: Trace | None) -> None:
         """Have the transcript go elsewhere from now on; None: nowhere."""
         self.trace = trace
