@@ -215,6 +215,19 @@ WORKLOADS = {
         metric="kept_cpu_us",
         metric_title="CPU µs per second and connection",
     ),
+    "detached": Workload(
+        "Idle connections that need no greenlet",
+        "detached",
+        "idle",
+        {"connections": 5000},
+        [
+            Column("memory_per_connection", "KiB/connection", times(1 / 1024), spread=True),
+            Column("opened", "opened", whole),
+        ],
+        metric="memory_per_connection",
+        metric_title="KiB per connection",
+        factor=1 / 1024,
+    ),
     "tls": replace(
         _ECHO,
         title="Echo of small messages through TLS",

@@ -107,6 +107,8 @@ def _script(name: str, *applications: str) -> dict[str, str]:
     for application in applications:
         kind, mode = ("", application) if not application.startswith("tls-") else (" {tls} {key}", application[4:])
         commands[application] = f"{{python}} {name} {mode} {{port}}{kind}"
+    if "echo" in commands:
+        commands["detached"] = commands["echo"]  # nothing waits there for a client, anyway
     return commands
 
 
@@ -127,6 +129,7 @@ _OWN_COMMANDS = {
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
     "busy": _own("busy_uwsgi_ws.py", "--processes 2", places="--gevent 10000"),
     "storm": _own("wsgi_app.py", "--processes 2"),
+    "detached": _own("audience_uwsgi_ws.py"),
     "tls-echo": _own("wsgi_app.py", listen=_SECURE),
     "tls-fanout": _own("fanout_uwsgi_ws.py", listen=_SECURE),
     # What two instances are held against: as many workers in one, over pipes.

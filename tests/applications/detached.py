@@ -34,6 +34,9 @@ def on_message(ws, message):
     elif message == "wait":
         MARK.wait()
         ws.send("waited")
+    elif message == "turn":
+        ws.detach(lambda ws, message: ws.send(message.upper()), on_close)
+        ws.send("turned")
     elif message == "mark":
         MARK.set()
     elif message == "fork":

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.carriers import CARRIERS, OPTIONS, Carrier
 from support.eventually import eventually
+from support.http_client import fetch
 from support.server import APPLICATIONS, Server, finish
 from support.websocket_client import BINARY, PING, RawClient, close_frame, frame, handshake, text
 
@@ -80,6 +81,15 @@ def test_a_function_may_receive(carrier: Carrier) -> None:
         client.send_text("this")
         client.expect_text("so this")
         client.finish()
+
+
+def test_a_function_may_be_replaced(carrier: Carrier) -> None:
+    with carrier.open("/") as client:
+        client.send(text("turn") + text("loud"))
+        client.expect_text("turned")
+        client.expect_text("LOUD")
+        client.finish(3004)
+    expect_end(carrier, 3004)
 
 
 def test_messages_before_a_close_frame_are_answered(carrier: Carrier) -> None:
@@ -182,6 +192,17 @@ def test_nothing_of_the_request_is_held_and_of_an_ended_one_nothing_at_all(carri
 @pytest.fixture(params=[GREENLETS, THREADS], ids=["greenlets", "threads"])
 def concurrency(request: Any) -> tuple[str, str]:
     return request.param  # type: ignore[no-any-return]
+
+
+def test_one_that_waits_keeps_no_request_where_those_run_one_at_a_time() -> None:
+    with Server(APPLICATION, concurrency=()) as server, RawClient.open(server.port) as client:
+        client.send_text("wait")
+        client.send(frame(PING, b"taken"))
+        client.expect_pong(b"taken")
+        assert fetch(server.addresses[0], "/ends").status == 200
+        with RawClient.open(server.port) as other:
+            other.send_text("mark")
+            client.expect_text("waited")
 
 
 def test_a_function_may_use_gevent() -> None:

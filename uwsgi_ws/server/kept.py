@@ -45,7 +45,7 @@ class KeptWebSockets:
     Args:
         hub: The worker's.
         clients: Where the slots are.
-        call: Calls what calls the application; see ``Concurrency.call_function``.
+        call: Calls what calls the application; see ``Concurrency.call_beside``.
         stats: Counts those that end.
     """
 

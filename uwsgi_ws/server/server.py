@@ -80,7 +80,7 @@ class Server:
         self.stats = stats
         loop.timers.lags = stats.measures.lags
         self.pool = ClientPool(slots)
-        self.kept = KeptWebSockets(loop.hub, self.pool, concurrency.call_function, stats)
+        self.kept = KeptWebSockets(loop.hub, self.pool, concurrency.call_beside, stats)
         self._concurrency = concurrency
         self._answering = answering
         #: Answers a request of any front. Never raises.

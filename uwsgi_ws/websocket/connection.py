@@ -333,6 +333,7 @@ class Connection(LiveConnection):
         It is for many connections that mostly listen: nothing of the application's stays with one, neither a greenlet
         or thread nor the environ. Channels that were joined are sent on, pings, limits and a reload's drain are as
         ever. The access log has its line when the application returns. An application that raises has not detached it.
+        Called again, by one of the functions too, it takes others from the next message on.
 
         Args:
             on_message: Called with this connection and each message, str or bytes, in order and one at a time, from
@@ -352,7 +353,9 @@ class Connection(LiveConnection):
             if function is not None and not callable(function):
                 raise TypeError(f"a function is called, not {type(function).__name__}")
         self._check_is_open()
-        self.detached = Detached(self, on_message, on_close)
+        if self.detached is None:
+            self.detached = Detached(self)
+        self.detached.call(on_message, on_close)
         return ()
 
     # Waiting

@@ -60,16 +60,20 @@ class Detached:
         "request_id",
     )
 
-    def __init__(self, connection: Any, on_message: Function | None, on_close: Function | None) -> None:
+    def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self._on_message = on_message
-        self._on_close = on_close
+        self._on_message: Function | None = None
+        self._on_close: Function | None = None
         self._keeper: Keeper | None = None
         self._is_busy = False
         self.is_over = False
         self.request_id = 0
         self.began_at = 0.0
         self.origin = ""
+
+    def call(self, on_message: Function | None, on_close: Function | None) -> None:
+        """Have these called from now on."""
+        self._on_message, self._on_close = on_message, on_close
 
     def keep(self, keeper: Keeper) -> None:
         """Begin: call the functions for what has come, and for what comes."""
