@@ -11,7 +11,7 @@
  *                they are events of Socket.IO 5, path=/socket.io/?EIO=4&transport=websocket
  *     idle       connections are opened, then left alone; pings are answered
  *     audience   as idle, until SIGTERM; each message begins with the time it was sent, in nanoseconds of
- *                CLOCK_MONOTONIC, 20 decimal digits. Each process may come from an address of its own: source=N
+ *                CLOCK_MONOTONIC, 20 decimal digits. `phase=heard` tells when all have had another one. Each process may come from an address of its own: source=N
  *     handshake  every slot connects, upgrades, closes and begins again
  *     http       every connection repeats GET over keep-alive, and reconnects when the server closes
  *     busy       no closed loop: every connection sends once a second, one after the other through the second, and
@@ -937,6 +937,10 @@ static void audience_message(struct connection *c, uint64_t time) {
     c->sent_first = 0;
     count(1);
     record_latency(time - strtoull(c->stamp, NULL, 10));
+    if (total % options.connections == 0) {
+        printf("phase=heard total=%llu\n", (unsigned long long)total);
+        fflush(stdout);
+    }
 }
 
 static void audience_report(void) {

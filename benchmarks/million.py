@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import resource
+import select
 import subprocess
 import sys
 import time
@@ -86,8 +87,10 @@ def available() -> int:
 
 
 @contextlib.contextmanager
-def audience(bench: Bench, port: int, sizes: Sequence[int], path: str, seconds: float) -> Iterator[list[str]]:
-    """Run the processes of clients; yield their reports, which are there at the end."""
+def audience(
+    bench: Bench, port: int, sizes: Sequence[int], path: str, seconds: float
+) -> Iterator[tuple[Sequence[subprocess.Popen[str]], list[str]]]:
+    """Run the processes of clients; yield them and their reports: of the opening now, the last ones at the end."""
     reports: list[str] = []
     loads: list[subprocess.Popen[str]] = []
     try:
@@ -101,7 +104,7 @@ def audience(bench: Bench, port: int, sizes: Sequence[int], path: str, seconds: 
             reports.append(load.stdout.readline())
         if not all(report.startswith("phase=open") for report in reports):
             raise Failure("the clients broke off")
-        yield reports
+        yield loads, reports
         reports.clear()
         for load in loads:
             load.terminate()
@@ -110,6 +113,15 @@ def audience(bench: Bench, port: int, sizes: Sequence[int], path: str, seconds: 
         for load in loads:
             load.kill()
             load.wait()
+
+
+def wait_until_heard(loads: Sequence[subprocess.Popen[str]], seconds: float) -> None:
+    """Wait until all clients have had the broadcast, but no longer; who has not is counted at the end."""
+    deadline = time.monotonic() + seconds
+    for load in loads:
+        assert load.stdout is not None
+        if select.select([load.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            load.stdout.readline()
 
 
 def figures_of(reports: Sequence[str]) -> list[dict[str, float]]:
@@ -155,7 +167,7 @@ def measure(connections: int, path: str, ping: int) -> Figures:
         before, available_before, cpu = memory_bytes(session), available(), cpu_seconds(session)[0]
         tell(f"{processes} workers are there")
         opening_at = time.monotonic()
-        with audience(bench, port, sizes, path, patience * 4) as reports:
+        with audience(bench, port, sizes, path, patience * 4) as (loads, reports):
             found.seconds_to_open = time.monotonic() - opening_at
             found.opened = int(sum(each["opened"] for each in figures_of(reports)))
             found.open_cpu = cpu_seconds(session)[0] - cpu
@@ -169,10 +181,7 @@ def measure(connections: int, path: str, ping: int) -> Figures:
             cpu = cpu_seconds(session)[0]
             stamp = f"{time.monotonic_ns():020d}".encode()
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", stamp, timeout=REACHED_WITHIN).close()
-            used = -1.0
-            while (now_used := cpu_seconds(session)[0]) > used + 0.02 * processes:
-                used = now_used
-                time.sleep(2)
+            wait_until_heard(loads, REACHED_WITHIN)
             found.broadcast_cpu = cpu_seconds(session)[0] - cpu
             tell("a broadcast is out")
         found.figures = together(reports)
