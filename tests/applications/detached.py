@@ -47,6 +47,9 @@ def on_message(ws, message):
         ws.send("forked")
     elif message == "spawn":
         gevent.spawn(ws.send, "from a greenlet")
+    elif message == "listen":
+        with uwsgi_ws.subscribe("silent") as subscription:
+            subscription.recv()
     elif message == "never":
         while True:
             time.sleep(60)

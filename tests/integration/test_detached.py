@@ -244,13 +244,24 @@ def test_a_server_that_stops_tells_the_clients_and_the_application(
 
 
 def test_a_function_that_never_returns_does_not_keep_the_server(concurrency: tuple[str, str]) -> None:
-    with Server(APPLICATION, *concurrency, "--worker-reload-mercy", "2") as server:
+    with Server(APPLICATION, *concurrency, "--reload-mercy", "2") as server:
         with RawClient.open(server.port) as client:
             client.send(text("a") + text("never"))
             client.expect_text("a")
             os.kill(server.pid, signal.SIGINT)
             client.expect_close(1001, "server stops")
-        server.wait(10)
+        assert server.wait(10) == 0
+
+
+def test_a_function_that_waits_for_us_is_ended_with_the_server(concurrency: tuple[str, str]) -> None:
+    with Server(APPLICATION, *concurrency, "--reload-mercy", "2") as server:
+        with RawClient.open(server.port) as client:
+            client.send(text("a") + text("listen"))
+            client.expect_text("a")
+            os.kill(server.pid, signal.SIGINT)
+            client.expect_close(1001, "server stops")
+        assert server.wait(10) == 0
+    finish(server, allow_traceback=False)
 
 
 def test_the_access_line_says_so() -> None:

@@ -63,9 +63,6 @@ class KeptWebSockets:
     def __iter__(self) -> Iterator[Detached]:
         return iter(list(self._all))
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def keep(self, request: Request, detached: Detached) -> None:
         """Take a request's WebSocket over; its greenlet, which asks for this, is about to end."""
         detached.request_id, detached.began_at = request.request_id, request.began_at

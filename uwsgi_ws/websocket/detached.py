@@ -99,7 +99,7 @@ class Detached:
             # A message may come while a thread is on its way back.
             while not self.is_over and self._has_work():
                 keeper.call(self._take_messages)
-        except BaseException as exc:  # Dismissed: the server stops. RuntimeError: there is no thread for it.
+        except BaseException as exc:  # RuntimeError: there is no thread. Dismissed: none of ours can be interrupted.
             self.is_over = True
             if not isinstance(exc, Dismissed):
                 _log.error("%s: a message cannot be taken: %s", self.connection.path, exc)
@@ -114,7 +114,13 @@ class Detached:
                 keeper.let_go(self)
 
     def _take_messages(self) -> None:
-        """Call the application with the messages that wait, and the end; raises Dismissed alone."""
+        """Call the application with the messages that wait, and the end."""
+        try:
+            self._take()
+        except Dismissed:
+            self.is_over = True  # the server stops
+
+    def _take(self) -> None:
         connection = self.connection
         try:
             while (message := connection.recv(0.0)) is not None:
