@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import re
 import resource
 import signal
 import socket
@@ -270,20 +271,25 @@ def _make_certificate() -> None:
 
 
 @contextlib.contextmanager
-def tls_clients(port: int, reuse: bool, bench: Bench) -> Iterator[int]:
-    """Have haproxy speak TLS for the load, which has none, on the load's processor; yield the port in front of it.
+def haproxy_clients(port: int, through: str, bench: Bench) -> Iterator[int]:
+    """Have haproxy speak what the load does not, on the load's processor; yield the port in front of it.
 
     Args:
         port: The server's.
-        reuse: Whether a further connection resumes the session of one before.
+        through: See ``measure``.
     """
+    mode, words = {
+        "full": ("tcp", "ssl verify none no-ssl-reuse"),
+        "resumed": ("tcp", "ssl verify none"),
+        "http1": ("http", ""),
+        "http2": ("http", "proto h2 ws h2"),
+    }[through]
     front = _free_port()
     config = BUILD_FOLDER / f"haproxy-{os.getpid()}.cfg"
     config.write_text(
-        "global\n nbthread 1\n maxconn 6000\ndefaults\n mode tcp\n"
-        " timeout connect 5s\n timeout client 120s\n timeout server 120s\n"
-        f"listen load\n bind 127.0.0.1:{front}\n"
-        f" server secure 127.0.0.1:{port} ssl verify none{'' if reuse else ' no-ssl-reuse'}\n"
+        f"global\n nbthread 1\n maxconn 6000\ndefaults\n mode {mode}\n"
+        " timeout connect 5s\n timeout client 120s\n timeout server 120s\n timeout tunnel 120s\n"
+        f"listen load\n bind 127.0.0.1:{front}\n server measured 127.0.0.1:{port} {words}\n"
     )
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
     try:
@@ -297,11 +303,12 @@ def tls_clients(port: int, reuse: bool, bench: Bench) -> Iterator[int]:
 # ---- one measurement ------------------------------------------------------------------------------------
 
 
-def measure(server: Server, application: str, load: Load, bench: Bench, tls: str = "") -> dict[str, float]:
+def measure(server: Server, application: str, load: Load, bench: Bench, through: str = "") -> dict[str, float]:
     """Measure one server once.
 
     Args:
-        tls: Whether the load comes through TLS: with a ``full`` handshake for each connection, or ``resumed``.
+        through: What carries the load's bytes: nothing else, TLS with a ``full`` handshake for each connection, or
+            ``resumed``, or HTTP/2 (``http2``), or what that is held against, HTTP/1.1 by the same haproxy (``http1``).
 
     Returns:
         The load's figures, and ``cpu_us`` (the server's CPU time per message), ``own_cpu_us`` and ``engine_cpu_us``
@@ -315,11 +322,11 @@ def measure(server: Server, application: str, load: Load, bench: Bench, tls: str
     connections = int(load.options["connections"])
     seconds = float(load.options["seconds"])
     with contextlib.ExitStack() as stack:
-        if tls:
+        if through in ("full", "resumed"):
             _make_certificate()
         session, port = stack.enter_context(running(server, application, max(1000, connections + 100), bench))
-        if tls:
-            port = stack.enter_context(tls_clients(port, tls == "resumed", bench))
+        if through:
+            port = stack.enter_context(haproxy_clients(port, server.through or through, bench))
         load = replace(load, options={**load.options, **server.load})
         warm_up = load.argv(bench.load, port, connections=2, seconds=0.2)
         _run_load(warm_up, bench.load_cpu, LOAD_GRACE, lambda: None)
@@ -356,6 +363,39 @@ def measure(server: Server, application: str, load: Load, bench: Bench, tls: str
         "load_share": figures["client_cpu"] / seconds,
         "faults": faults,
     }
+
+
+def measure_http2(server: Server, application: str, load: Load, bench: Bench) -> dict[str, float]:
+    """Have h2load, of nghttp2, ask one server for as much as it can give, without TLS.
+
+    Returns:
+        ``per_s`` and ``cpu_us``, the server's CPU time for a request.
+
+    Raises:
+        Failure: there is no h2load, or the server did not start or did not answer.
+    """
+    seconds = float(load.options["seconds"])
+    words = f"h2load --clients {load.options['connections']} --max-concurrent-streams {load.options['depth']}"
+    with running(server, application, 1000, bench) as (session, port):
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            _h2load([*words.split(), "--requests", "200", url], bench.load_cpu, LOAD_GRACE)
+            before = cpu_seconds(session)[0]
+            done = _h2load([*words.split(), "--duration", f"{seconds:.0f}", url], bench.load_cpu, seconds + LOAD_GRACE)
+            used = cpu_seconds(session)[0] - before
+        except (OSError, subprocess.SubprocessError) as exc:
+            raise Failure(f"h2load: {exc}") from exc
+    figures = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed", done)
+    if figures is None or not int(figures[2]):
+        raise Failure("it did not answer")
+    succeeded = int(figures[2])
+    return {"per_s": succeeded / seconds, "cpu_us": used * 1e6 / succeeded, "faults": int(figures[1]) - succeeded}
+
+
+def _h2load(argv: list[str], cpu: int | None, timeout: float) -> str:
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=timeout, check=True, preexec_fn=_pin_to(cpu)
+    ).stdout
 
 
 def measure_start(server: Server, application: str, bench: Bench) -> dict[str, float]:

@@ -45,6 +45,7 @@ class Figures:
     seconds_to_open: float = 0.0
     open_cpu: float = 0.0
     memory: int = 0
+    memory_after: int = 0
     machine_memory: int = 0
     idle_cpu: float = 0.0
     broadcast_cpu: float = 0.0
@@ -59,6 +60,7 @@ class Figures:
         yield "seconds until all were open", f"{self.seconds_to_open:.1f}"
         yield "the server's CPU, an opening", f"{1e6 * self.open_cpu / each:.0f} µs"
         yield "the server's memory, each (workers' own included)", f"{self.memory / each / 1024:.2f} KiB"
+        yield "the same after a broadcast", f"{self.memory_after / each / 1024:.2f} KiB"
         yield "the machine's memory, each (both ends, kernel included)", f"{self.machine_memory / each / 1024:.2f} KiB"
         yield f"the server's CPU with a ping each {self.ping} s", f"{self.idle_cpu:.2f} processors"
         yield "pinged at least once", f"{found['pinged']:,.0f}"
@@ -182,6 +184,7 @@ def measure(connections: int, path: str, ping: int) -> Figures:
             stamp = f"{time.monotonic_ns():020d}".encode()
             urllib.request.urlopen(f"http://127.0.0.1:{port}/", stamp, timeout=REACHED_WITHIN).close()
             wait_until_heard(loads, REACHED_WITHIN)
+            found.memory_after = memory_bytes(session) - before
             found.broadcast_cpu = cpu_seconds(session)[0] - cpu
             tell("a broadcast is out")
         found.figures = together(reports)

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import Bench, Failure, Load, machine, make_bench, measure, measure_start
+from harness import Bench, Failure, Load, machine, make_bench, measure, measure_http2, measure_start
 from report import Column, Results, conditions, digits, table, times, update_readme, whole, write_json
 from servers import SERVERS, Server
 
@@ -38,7 +38,7 @@ class Workload:
     metric: str = "cpu_us"
     metric_title: str = "CPU"
     factor: float = 1  # from the metric to the unit of the chart
-    tls: str = ""  # see ``harness.measure``
+    through: str = ""  # see ``harness.measure``
     is_pinned: bool = True  # otherwise the workers and the load share all processors
     against: tuple[str, ...] = field(default=("uwsgi",))
 
@@ -232,8 +232,29 @@ WORKLOADS = {
         _ECHO,
         title="Echo of small messages through TLS",
         application="tls-echo",
-        tls="resumed",
+        through="resumed",
         against=("picows", "uwsgi"),
+    ),
+}
+WORKLOADS |= {
+    "http2": Workload(
+        "HTTP/2 requests: a greeting",
+        "http2",
+        "h2load",
+        {"connections": 8, "depth": 8},
+        [
+            Column("per_s", "requests/s", whole, spread=True),
+            Column("cpu_us", "CPU µs/request", digits, spread=True),
+        ],
+        metric_title="CPU µs per request",
+        against=("hypercorn", "granian"),
+    ),
+    "http2-echo": replace(
+        _ECHO,
+        title="Echo of small messages through HTTP/2",
+        application="http2-echo",
+        through="http2",
+        against=("uwsgi_ws http1",),
     ),
 }
 WORKLOADS |= {
@@ -241,11 +262,11 @@ WORKLOADS |= {
         WORKLOADS[name],
         title=title,
         application=application,
-        tls=tls,
+        through=through,
         defaults=WORKLOADS[name].defaults | changes,
         against=("picows", "uwsgi"),
     )
-    for name, title, application, tls, changes in (
+    for name, title, application, through, changes in (
         ("large", "Echo of 1 MiB through TLS", "tls-echo", "resumed", {}),
         ("fanout", "Broadcast to 500 clients through TLS", "tls-fanout", "resumed", {}),
         ("idle", "Idle connections through TLS", "tls-echo", "resumed", {"connections": 2_000}),
@@ -256,7 +277,7 @@ WORKLOADS |= {
         WORKLOADS["handshake"],
         title=f"Connect, shake hands for TLS ({kind}), upgrade, close, again",
         application="tls-echo",
-        tls=kind,
+        through=kind,
         against=("picows", "uwsgi"),
     )
     for kind in ("full", "resumed")
@@ -285,7 +306,9 @@ def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Be
     try:
         if workload.mode == "start":
             return measure_start(server, workload.application, bench)
-        figures = measure(server, workload.application, load, bench, workload.tls)
+        if workload.mode == "h2load":
+            return measure_http2(server, workload.application, load, bench)
+        figures = measure(server, workload.application, load, bench, workload.through)
     except Failure as exc:
         return str(exc)
     return figures | {"mb_per_s": figures["per_s"] * float(load.options.get("size", 0)) / 1e6}

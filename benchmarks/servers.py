@@ -23,13 +23,14 @@ class Server:
 
     They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s,
     ``storm``: echo by two workers, ``instances``: ``channels`` on two servers at one port, and ``tls-echo`` and
-    ``tls-fanout``: the same through TLS.
+    ``tls-fanout``: the same through TLS; ``http2``, a greeting by HTTP/2, ``http2-echo``, WebSockets through it, and
+    ``detached``: connections of which nothing waits for a message.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit, ``{floor}`` the
     compiled floor, and ``{tls}`` a file with a certificate, ``{key}`` the one with its key. ``distributions`` must be
     installed; their versions are reported. ``load`` is what the load has to do in another way, where the server speaks
-    another protocol.
+    another protocol, and ``through`` what carries it, if not what the workload says (see ``harness.measure``).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Server:
     distributions: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     load: Mapping[str, str | int] = field(default_factory=dict)
+    through: str = ""
 
     def argv(self, application: str, port: int, slots: int, floor: Path) -> list[str]:
         """Return the command line that serves ``application``."""
@@ -129,6 +131,8 @@ _OWN_COMMANDS = {
     "channels": _own("channels_uwsgi_ws.py", "--processes 4"),
     "busy": _own("busy_uwsgi_ws.py", "--processes 2", places="--gevent 10000"),
     "storm": _own("wsgi_app.py", "--processes 2"),
+    "http2": _own("wsgi_app.py", listen="--http2-socket 127.0.0.1:{port}"),
+    "http2-echo": _own("wsgi_app.py", listen="--http2-socket 127.0.0.1:{port}"),
     "detached": _own("audience_uwsgi_ws.py"),
     "tls-echo": _own("wsgi_app.py", listen=_SECURE),
     "tls-fanout": _own("fanout_uwsgi_ws.py", listen=_SECURE),
@@ -190,6 +194,7 @@ SERVERS = (
         },
         ("uwsgi", "gevent"),
     ),
+    Server("uwsgi_ws http1", {"http2-echo": _own("wsgi_app.py")}, through="http1"),
     Server("uwsgi_ws gunicorn", {application: _GUNICORN for application in ("echo", "http")}, ("gunicorn",)),
     Server("uwsgi_ws go", {application: _GO for application in ("echo", "http")}),
     Server("uwsgi_ws perl", {"echo": _PERL}),
@@ -251,10 +256,16 @@ SERVERS = (
     Server("picows", _script("picows_server.py", "echo", "fanout", "tls-echo", "tls-fanout"), ("picows", "uvloop")),
     Server("socketify", _script("socketify_server.py", "echo", "fanout", "http"), ("socketify",)),
     Server(
+        "hypercorn",
+        {"http2": "{python} -m hypercorn --worker-class uvloop --bind 127.0.0.1:{port} wsgi:hello:application"},
+        ("hypercorn", "h2", "uvloop"),
+    ),
+    Server(
         "granian",
         {
             "echo": _granian("asgi --loop uvloop", "granian_asgi:application"),
             "http": _granian("wsgi", "hello:application"),
+            "http2": _granian("wsgi --http 2", "hello:application"),
         },
         ("granian", "uvloop"),
     ),
