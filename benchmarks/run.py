@@ -237,6 +237,16 @@ WORKLOADS = {
     ),
 }
 WORKLOADS |= {
+    f"arena{name}": replace(
+        _ECHO,
+        title=f"HttpArena's echo-ws{name}",
+        application="arena",
+        defaults={"connections": 512, "size": 5, "depth": depth, "path": "/ws"},
+        against=("blackbull",),
+    )
+    for name, depth in (("", 1), ("-pipeline", 16))
+}
+WORKLOADS |= {
     "http2": Workload(
         "HTTP/2 requests: a greeting",
         "http2",

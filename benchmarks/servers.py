@@ -24,7 +24,7 @@ class Server:
     They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s,
     ``storm``: echo by two workers, ``instances``: ``channels`` on two servers at one port, and ``tls-echo`` and
     ``tls-fanout``: the same through TLS; ``http2``, a greeting by HTTP/2, ``http2-echo``, WebSockets through it, and
-    ``detached``: connections of which nothing waits for a message.
+    ``arena``, HttpArena's echo at /ws; ``detached``: connections of which nothing waits for a message.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit, ``{floor}`` the
@@ -133,6 +133,7 @@ _OWN_COMMANDS = {
     "storm": _own("wsgi_app.py", "--processes 2"),
     "http2": _own("wsgi_app.py", listen="--http2-socket 127.0.0.1:{port}"),
     "http2-echo": _own("wsgi_app.py", listen="--http2-socket 127.0.0.1:{port}"),
+    "arena": _own("../httparena/app.py"),
     "detached": _own("audience_uwsgi_ws.py"),
     "tls-echo": _own("wsgi_app.py", listen=_SECURE),
     "tls-fanout": _own("fanout_uwsgi_ws.py", listen=_SECURE),
@@ -255,6 +256,7 @@ SERVERS = (
     ),
     Server("picows", _script("picows_server.py", "echo", "fanout", "tls-echo", "tls-fanout"), ("picows", "uvloop")),
     Server("socketify", _script("socketify_server.py", "echo", "fanout", "http"), ("socketify",)),
+    Server("blackbull", _script("blackbull_server.py", "arena"), ("blackbull",)),
     Server(
         "hypercorn",
         {"http2": "{python} -m hypercorn --worker-class uvloop --bind 127.0.0.1:{port} wsgi:hello:application"},
