@@ -21,15 +21,16 @@ def test_what_the_image_runs_echoes(tmp_path: Path) -> None:
     python, *words = json.loads(command)
     assert python == "python"
     program = Program((sys.executable, *words), UWSGI_WS.ready)
-    environ = {"PYTHONPATH": str(ROOT)}
-    with Server(None, program=program, cwd=tmp_path, env=environ, concurrency=()) as server:
-        with RawClient.open(server.port, "/ws") as client:
-            client.send(b"".join(text("hello") for _ in range(16)))
-            for _ in range(16):
-                client.expect_text("hello")
-            client.send(frame(BINARY, b"\0\1"))
-            client.expect_binary(b"\0\1")
-            client.finish()
+    with (
+        Server(None, program=program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, concurrency=()) as server,
+        RawClient.open(server.port, "/ws") as client,
+    ):
+        client.send(b"".join(text("hello") for _ in range(16)))
+        for _ in range(16):
+            client.expect_text("hello")
+        client.send(frame(BINARY, b"\0\1"))
+        client.expect_binary(b"\0\1")
+        client.finish()
 
 
 def test_its_description_is_whole() -> None:
