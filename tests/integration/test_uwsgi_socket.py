@@ -202,6 +202,10 @@ def test_what_is_not_served_gets_an_answer_and_a_line_in_the_log(
 
 
 def test_a_peer_that_leaves_or_says_nothing_is_let_go_without_a_word(server: Server) -> None:
+    with HttpClient(address(server)) as last:
+        last.send(packet(variables(target="/last")))
+        last.read_response()
+    server.wait_for_log("GET /last ")  # nothing of earlier requests is still to be written
     seen = len(server.log)
     with HttpClient(address(server)) as gone:
         gone.send(packet(variables())[:-1])
