@@ -233,7 +233,7 @@ def syns_dropped() -> int:
     return int(values[names.index("ListenDrops")])
 
 
-def _parse(line: str) -> dict[str, float]:
+def figures_of(line: str) -> dict[str, float]:
     """Read ``key=value`` figures; ``phase`` is a word and left out."""
     pairs = (word.partition("=") for word in line.split())
     return {key: float(value) for key, _, value in pairs if key != "phase"}
@@ -249,7 +249,7 @@ def _run_load(
     try:
         first = load.stdout.readline()
         if first.startswith("phase=open"):
-            figures = _parse(first)
+            figures = figures_of(first)
             on_open()
         rest, fault = load.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -259,7 +259,7 @@ def _run_load(
         load.wait()
     if not rest.startswith("phase=done"):
         raise Failure(fault.strip() or "the load broke off")
-    return figures | _parse(rest), fault.strip()
+    return figures | figures_of(rest), fault.strip()
 
 
 def _make_certificate() -> None:

@@ -11,7 +11,8 @@
  *                they are events of Socket.IO 5, path=/socket.io/?EIO=4&transport=websocket
  *     idle       connections are opened, then left alone; pings are answered
  *     audience   as idle, until SIGTERM; each message begins with the time it was sent, in nanoseconds of
- *                CLOCK_MONOTONIC, 20 decimal digits. `phase=heard` tells when all have had another one. Each process may come from an address of its own: source=N
+ *                CLOCK_MONOTONIC, 20 decimal digits. `phase=heard` tells when all have had another one.
+ *                Each process may come from an address of its own: source=N
  *     handshake  every slot connects, upgrades, closes and begins again
  *     http       every connection repeats GET over keep-alive, and reconnects when the server closes
  *     busy       no closed loop: every connection sends once a second, one after the other through the second, and
@@ -214,8 +215,8 @@ struct connection {
     uint8_t first;     /* fanout: the first byte of the message that comes */
     char stamp[STAMP_SIZE + 1];
 
+    bool pinged;               /* audience */
     bool reading_body, closes; /* http */
-    bool pinged;
     int64_t body_left;         /* http: -1 means up to the end of the stream */
 };
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import Bench, Failure, cpu_seconds, machine, make_bench, memory_bytes, running
+from harness import Bench, Failure, cpu_seconds, figures_of, machine, make_bench, memory_bytes, running
 from servers import Server
 
 #: Connections of a process of clients, and about as many of a worker: the kernel spreads them by a hash.
@@ -126,15 +126,9 @@ def wait_until_heard(loads: Sequence[subprocess.Popen[str]], seconds: float) -> 
             load.stdout.readline()
 
 
-def figures_of(reports: Sequence[str]) -> list[dict[str, float]]:
-    """Read the reports' ``key=value``; ``phase`` is a word and left out."""
-    words = [[word.partition("=") for word in report.split()] for report in reports]
-    return [{name: float(value) for name, _, value in each if name != "phase"} for each in words]
-
-
 def together(reports: Sequence[str]) -> dict[str, float]:
     """Add the counts of all processes; of latencies the middle one of the medians, and the longest of the others."""
-    all_of = figures_of(reports)
+    all_of = [figures_of(report) for report in reports]
     sums = {name: sum(each[name] for each in all_of) for name in ("total", "closed", "failed", "bad", "pinged")}
     medians = sorted(each["p50_ms"] for each in all_of)
     return sums | {
@@ -163,7 +157,7 @@ def measure(connections: int, path: str, ping: int) -> Figures:
     began_at = time.monotonic()
     with running(server, "audience", 0, bench) as (session, port):
         deadline = time.monotonic() + 60
-        while len(children(session)) < processes and time.monotonic() < deadline:
+        while processes > 1 and len(children(session)) < processes and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1)  # the last of them have just been forked
         before, available_before, cpu = memory_bytes(session), available(), cpu_seconds(session)[0]
@@ -171,7 +165,7 @@ def measure(connections: int, path: str, ping: int) -> Figures:
         opening_at = time.monotonic()
         with audience(bench, port, sizes, path, patience * 4) as (loads, reports):
             found.seconds_to_open = time.monotonic() - opening_at
-            found.opened = int(sum(each["opened"] for each in figures_of(reports)))
+            found.opened = int(sum(figures_of(report)["opened"] for report in reports))
             found.open_cpu = cpu_seconds(session)[0] - cpu
             tell(f"{found.opened:,} are open")
             found.memory = memory_bytes(session) - before

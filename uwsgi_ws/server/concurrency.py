@@ -48,8 +48,6 @@ class Concurrency:
         #: Calls a function of the application's that belongs to no request, and does not raise, where requests run;
         #: the greenlet that asks for it waits.
         self.call_function: Callable[[Callable[[], None]], None] = _call
-        #: The same, for functions of WebSockets: beside all requests, also where those run one at a time.
-        self.call_beside = self.call_function
         #: Lets go of the threads, where the process goes on without the server.
         self.close: Callable[[], None] = lambda: None
         self.has_threads = threads
@@ -59,10 +57,11 @@ class Concurrency:
             use_hub_calls(hub_calls)
             pool = ThreadPool(slots, hub_calls)
             self.call, self.call_function, self.close = pool.run, pool.call, pool.close
-            self.call_beside = pool.call
             self.acceptor: Acceptor = ThreadAcceptor(websocket, loop.poller, loop.timers, stats, hub_calls)
         else:
             self.acceptor = Acceptor(websocket, loop.poller, loop.timers, stats)
+        #: The same, for functions of WebSockets: beside all requests, also where those run one at a time.
+        self.call_beside = self.call_function
         self._serial: SerialExecutor | None = None
         if serial:
             self._serial = SerialExecutor(self.call)
