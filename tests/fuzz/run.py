@@ -152,19 +152,27 @@ def own_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 # The summary
 
 
-def fuzz(target: str, seconds: float, seed: int) -> Result:
-    """Fuzz one target for a while; seed 0 is another one each time."""
-    (KEPT / target).mkdir(parents=True, exist_ok=True)
-    FINDINGS.mkdir(exist_ok=True)
-    (CORPUS / target).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="uwsgi_ws-fuzz-") as folder:
+def fuzz(target: str, seconds: float, seed: int, executions: int) -> Result:
+    """Fuzz one target for a while, or so many times if that is sooner; seed 0 is another one each time."""
+    for folder in (KEPT / target, CORPUS / target, FINDINGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="uwsgi_ws-fuzz-") as temporary:
+        first, new, files = (Path(temporary, name) for name in ("first", "new", "files"))
+        first.mkdir()
+        new.mkdir()
         for name, data in seeds(target):
-            (Path(folder) / name).write_bytes(data)
+            (first / name).write_bytes(data)
+        places = [str(KEPT / target), str(CORPUS / target), str(first)]
+        if seed:
+            # Nothing of earlier runs, and one order, as a folder's is another everywhere. libFuzzer goes the same way
+            # for some thousand executions then; what it makes of comparisons depends on addresses.
+            files.write_text(",".join(map(str, (*sorted(first.iterdir()), *corpus(target)))))
+            places = [f"-seed_inputs=@{files}", str(new)]
         done = own_process(
             *("--drive", target, f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}", f"-seed={seed}"),
             *(f"-timeout={SLOWEST}", f"-rss_limit_mb={LARGEST}", "-print_final_stats=1", "-verbosity=1"),
-            f"-artifact_prefix={FINDINGS}/{target}-",
-            *(str(KEPT / target), str(CORPUS / target), folder),
+            *(f"-artifact_prefix={FINDINGS}/{target}-", f"-runs={executions or -1}"),
+            *places,
         )
     log = done.stdout + done.stderr
     executions = max(map(int, re.findall(r"^#(\d+)\t", log, re.M)), default=0)
@@ -213,10 +221,11 @@ def of_protocol(by_target: dict[str, dict[str, tuple[set[int], set[int]]]]) -> d
     return together
 
 
-def run(targets: Sequence[str], seconds: float, seed: int) -> int:
+def run(targets: Sequence[str], seconds: float, seed: int, executions: int) -> int:
     """Fuzz, two targets at a time, and tell what came of it; return the exit status."""
+    each = 2 * seconds / max(2, len(targets))
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda target: fuzz(target, 2 * seconds / max(2, len(targets)), seed), targets))
+        results = list(pool.map(lambda target: fuzz(target, each, seed, executions), targets))
     covered = cover([result.target for result in results])
     findings = [result for result in results if result.finding]
     for result in results:
@@ -278,7 +287,8 @@ def minimize(target: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="shared among the targets")
-    parser.add_argument("--seed", type=int, default=0, help="try the same inputs again; 0, the default, is for others")
+    parser.add_argument("--seed", type=int, default=0, help="try nearly the same inputs; 0, the default, is for others")
+    parser.add_argument("--executions", type=int, default=0, help="end each target after so many, if that is sooner")
     parser.add_argument("--target", choices=TARGETS, help="only this one")
     parser.add_argument("--minimize", action="store_true", help="keep for good what is worth it of what was found")
     parser.add_argument("--missing", action="store_true", help="say which lines of the protocol no input reaches")
@@ -307,7 +317,7 @@ def main() -> int:
                 print(f"{name}: {', '.join(map(str, sorted(missing)))}")
         print(share(protocol, protocol))
     else:
-        return run(targets, options.seconds, options.seed)
+        return run(targets, options.seconds, options.seed, options.executions)
     return 0
 
 
