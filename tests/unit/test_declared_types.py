@@ -76,9 +76,9 @@ ALLOWED_BY_REASON = {
         "protocol/websocket/prepared.pxd": ("Prepared._compressed", "Prepared.plain"),
         "websocket/connection.pxd": ("send_message: frame",),
         "websocket/outbox.pxd": (
-            "Outbox._add_to_batch(frame)", "Outbox._batch", "Outbox._senders", "Outbox._write(frames)",
-            "Outbox.cork(frame)", "Outbox.offer(frame)",
-            "Outbox.send_corked(frame)", "flush: batch",
+            "Outbox._add_to_batch(frame)", "Outbox._append(frame)", "Outbox._batch", "Outbox._senders",
+            "Outbox._write(frames)", "Outbox.cork(frame)", "Outbox.offer(frame)", "Outbox.send_corked(frame)",
+            "flush: batch",
         ),
     },
     OURS: {

@@ -516,8 +516,7 @@ class ClientConnection:
         return True
 
     def _flush(self) -> None:
-        output = b"".join(map(_masked, self._engine.output))
-        self._engine.output.clear()
+        output = b"".join(map(_masked, self._engine.take_output()))
         if self._has_said_goodbye:
             return  # nothing comes after a close frame (5.5.1)
         try:

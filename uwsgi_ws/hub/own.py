@@ -56,6 +56,7 @@ __all__ = [
 is_copy = False
 
 _sockets: set[ref[Any]] = set()  # which their ends leave: a WeakSet does the same by calls of Python's
+_forget: Any = _sockets.discard  # one object, which every reference keeps
 _descriptors: set[int] = set()
 _signals: dict[int, Any] = {}  # and what the interpreter knew of each when we had set it
 _callbacks: list[Callable[[], None]] = []
@@ -75,12 +76,12 @@ class OwnSocket(_socket.socket):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _sockets.add(ref(self, _sockets.discard))
+        _sockets.add(ref(self, _forget))
 
 
 def keep_socket(sock: Any) -> None:
     """Keep a socket to this process and the server's others, until it is closed."""
-    _sockets.add(ref(sock, _sockets.discard))
+    _sockets.add(ref(sock, _forget))
 
 
 def keep_descriptor(fd: int) -> None:

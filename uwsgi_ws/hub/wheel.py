@@ -33,8 +33,7 @@ class Wheel:
 
     def __init__(self, resolution: float = 0.05) -> None:
         self._resolution = resolution
-        # The items of a slot are a dict's keys: it keeps their order, and lets any of them go at once.
-        self._buckets: dict[int, dict[Scheduled, None]] = {}
+        self._buckets: dict[int, set[Scheduled]] = {}
         self._slots: list[int] = []  # heap of the buckets' keys
 
     def schedule(self, item: Scheduled, due: float) -> bool:
@@ -51,9 +50,9 @@ class Wheel:
         item.wheel_slot = slot
         bucket = self._buckets.get(slot)
         if bucket is not None:
-            bucket[item] = None
+            bucket.add(item)
             return False
-        self._buckets[slot] = {item: None}
+        self._buckets[slot] = {item}
         heapq.heappush(self._slots, slot)
         return self._slots[0] == slot
 
@@ -62,7 +61,7 @@ class Wheel:
         slot, item.wheel_slot = item.wheel_slot, 0
         if slot:
             bucket = self._buckets[slot]
-            del bucket[item]
+            bucket.remove(item)
             if not bucket:
                 bucket.clear()  # its memory; the slot itself stays until it is due, as a heap gives up only its first
 
@@ -78,7 +77,7 @@ class Wheel:
             bucket = self._buckets[slot]
             # Taken one by one: should a tick raise, the others are still there next time.
             while bucket:
-                item, _ = bucket.popitem()
+                item = bucket.pop()
                 item.wheel_slot = 0
                 due = item.tick(now)
                 if due is not None:

@@ -135,9 +135,8 @@ class _Page:
 
     def flush_engine(self) -> None:
         """Have the engine's control frames sent."""
-        for frame in self.engine.output:
+        for frame in self.engine.take_output():
             self.client.say(frame)
-        self.engine.output.clear()
 
 
 class Inspector(Responder):

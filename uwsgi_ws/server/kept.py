@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from sys import intern
 from typing import Any, NamedTuple
 
 from gevent import Greenlet
@@ -20,7 +21,7 @@ from uwsgi_ws.websocket.detached import Detached
 
 __all__ = ["KeptRequest", "KeptWebSockets"]
 
-#: What those who operate the server may ask. It is kept in one string, as each object takes some 50 bytes.
+#: What those who operate the server may ask, beside a request's number and time.
 _VARIABLES = ("REMOTE_ADDR", "REMOTE_PORT", "SCRIPT_NAME", KEY)
 
 
@@ -65,12 +66,16 @@ class KeptWebSockets:
 
     def keep(self, request: Request, detached: Detached) -> None:
         """Take a request's WebSocket over; its greenlet, which asks for this, is about to end."""
-        detached.request_id, detached.began_at = request.request_id, request.began_at
-        detached.origin = "\0".join(str(request.environ.get(name, "")).replace("\0", "") for name in _VARIABLES)
+        # One string of all, as each object takes some 50 bytes.
+        variables = [str(request.environ.get(name, "")).replace("\0", "") for name in _VARIABLES]
+        detached.origin = "\0".join([str(request.request_id), repr(request.began_at), *variables])
+        connection = detached.connection
+        if type(connection.path) is str:  # an application may have put something else there
+            connection.path = intern(connection.path)  # it is most often that of many
         self._stats.bytes_sent += request.header_bytes
         if len(self._clients) > self._clients.slots:
             # Many may come by one client of HTTP/2, whose requests share its slot.
-            detached.connection.close(CloseCode.TRY_AGAIN_LATER, "no place is free")
+            connection.close(CloseCode.TRY_AGAIN_LATER, "no place is free")
         self._all.add(detached)
         self._clients.hold_slot()
         detached.keep(self)
@@ -78,9 +83,9 @@ class KeptWebSockets:
     def requests(self) -> Iterator[tuple[KeptRequest, Any]]:
         """Yield what is left of each request, with its WebSocket."""
         for detached in self:
-            variables = dict(zip(_VARIABLES, detached.origin.split("\0"), strict=True))
-            environ = {"PATH_INFO": detached.connection.path, **variables}
-            yield KeptRequest(detached.request_id, detached.began_at, environ, detached.is_over), detached.connection
+            request_id, began_at, *variables = detached.origin.split("\0")
+            environ = {"PATH_INFO": detached.connection.path, **dict(zip(_VARIABLES, variables, strict=True))}
+            yield KeptRequest(int(request_id), float(began_at), environ, detached.is_over), detached.connection
 
     def lend_greenlet(self, serve: Callable[[], None]) -> None:
         """See Keeper. The greenlet has nothing of the one that asks: that may be a request's."""
@@ -92,7 +97,8 @@ class KeptWebSockets:
     def let_go(self, detached: Detached) -> None:
         """See Keeper."""
         self._all.discard(detached)
-        self._stats.end(detached.began_at, detached.connection.bytes_sent, detached.connection)
+        began_at = float(detached.origin.split("\0", 2)[1])
+        self._stats.end(began_at, detached.connection.bytes_sent, detached.connection)
         self._clients.free_slot()
 
     def drop(self) -> None:

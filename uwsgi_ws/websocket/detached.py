@@ -42,10 +42,8 @@ class Detached:
 
     Attributes:
         connection: The WebSocket, a ``Connection``.
-        request_id: Which of the worker's requests it was.
-        began_at: When the request came (monotonic).
         is_over: The connection has ended, and the application has been told.
-        origin: What the keeper remembers of the request's variables.
+        origin: What the keeper remembers of the request.
     """
 
     __slots__ = (
@@ -53,11 +51,9 @@ class Detached:
         "_keeper",
         "_on_close",
         "_on_message",
-        "began_at",
         "connection",
         "is_over",
         "origin",
-        "request_id",
     )
 
     def __init__(self, connection: Any) -> None:
@@ -67,8 +63,6 @@ class Detached:
         self._keeper: Keeper | None = None
         self._is_busy = False
         self.is_over = False
-        self.request_id = 0
-        self.began_at = 0.0
         self.origin = ""
 
     def call(self, on_message: Function | None, on_close: Function | None) -> None:

@@ -465,10 +465,8 @@ class LiveConnection(Receiver):
 
     def _write_output(self) -> None:
         """Send the control frames that the engine has made; what does not go now waits in the outbox."""
-        output = self._engine.output
-        for frame in output:
+        for frame in self._engine.take_output():
             self._write_control(frame)
-        output.clear()
 
     def _write_control(self, frame: bytes) -> None:
         if self._is_closed:

@@ -22,6 +22,7 @@ cdef class Outbox:
 
     cpdef object cork(self, bytes frame)
     cdef object _add_to_batch(self, bytes frame)
+    cdef object _append(self, bytes frame)
     cpdef bint send_corked(self, bytes frame) except? True
     cpdef bint offer(self, bytes frame, object overflow) except? True
     @cython.locals(batch=list, size=Py_ssize_t)

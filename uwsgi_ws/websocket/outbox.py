@@ -85,11 +85,12 @@ class Outbox:
         self._cork = cork
         self._stats = stats
         self._limit = limit
-        self._batch: list[bytes] = []
+        self._batch: list[bytes] | None = None
         self._batch_size = 0
         self._is_one_of_many = False  # the batch waits with those of a broadcast
         self._queue: SendQueue | None = None
-        self._senders: list[tuple[int, Any]] = []  # (the count of completed frames it waits for, greenlet)
+        #: (the count of completed frames it waits for, greenlet) of each; None before the first.
+        self._senders: list[tuple[int, Any]] | None = None
         self.is_empty = True
         self.progress_at = 0.0
 
@@ -110,8 +111,7 @@ class Outbox:
         queue = self._queue
         if queue is not None:
             return self._wait(queue, queue.put_data(frame, is_awaited=True))
-        self._batch.append(frame)
-        self._batch_size += len(frame)
+        self._append(frame)
         if not self.flush(True):
             return False
         queue = self._queue
@@ -135,10 +135,16 @@ class Outbox:
 
     def _add_to_batch(self, frame: bytes) -> None:
         self.is_empty = False
-        self._batch.append(frame)
-        self._batch_size += len(frame)
+        self._append(frame)
         if self._batch_size > _BATCH_LIMIT:
             self.flush()
+
+    def _append(self, frame: bytes) -> None:
+        if self._batch is None:
+            self._batch = [frame]
+        else:
+            self._batch.append(frame)
+        self._batch_size += len(frame)
 
     def send_corked(self, frame: bytes) -> bool:
         """As ``send``, but the frame may go out as late as at the end of the turn."""
@@ -200,9 +206,9 @@ class Outbox:
         Args:
             is_awaited: A sender waits for its last frame: it gets the first ticket of a queue, should one be needed.
         """
-        if not self._batch:
+        batch, self._batch = self._batch, None
+        if batch is None:
             return True
-        batch, self._batch = self._batch, []
         size, self._batch_size = self._batch_size, 0
         self.is_empty = True
         return self._write(batch, size, is_awaited)
@@ -278,6 +284,8 @@ class Outbox:
             if queue.is_dropped:
                 return False
             entry = (ticket, getcurrent())
+            if self._senders is None:
+                self._senders = []
             self._senders.append(entry)
             try:
                 self._hub.switch()
@@ -289,7 +297,7 @@ class Outbox:
 
     def _wake(self, queue: SendQueue) -> None:
         """Wake the senders whose frames are out, or never will be; only the hub may switch to them."""
-        for ticket, sender in list(self._senders):
+        for ticket, sender in list(self._senders or ()):
             if queue.is_dropped or queue.completed >= ticket:
                 sender.switch()
 
@@ -297,7 +305,7 @@ class Outbox:
 
     def drop_queued(self) -> None:
         """Drop all but the frame that is half-way out: our last frame must not wait for a peer that does not read."""
-        self._batch = []
+        self._batch = None
         self._batch_size = 0
         queue = self._queue
         if queue is None:

@@ -99,8 +99,7 @@ class End:
                     payload.decode()
                 messages.append((opcode, payload))
             engine.settle()
-            output += b"".join(engine.output)
-            engine.output.clear()
+            output += b"".join(engine.take_output())
 
         for piece in pieces:
             if settings & STREAMING:

@@ -142,8 +142,7 @@ class End:
             except (self.errors.ConnectionClosed, self.errors.InvalidState, ValueError) as exc:
                 told.append(raised(exc))
             if engine.output:
-                wire += b"".join(engine.output)
-                engine.output.clear()
+                wire += b"".join(engine.take_output())
             told.append((engine.state.name, engine.finished, engine.close_code, engine.is_idle, engine.is_quiet))
         if deflate is None:
             read(wire, sent)

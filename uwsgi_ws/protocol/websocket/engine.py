@@ -1,8 +1,8 @@
 """One end of an open WebSocket connection as a state machine: the server's side of RFC 6455 5 to 8.
 
 Bytes from the peer go into ``receive``; whole messages come out of ``messages``; what must be written in answer
-(pongs, close frames) collects in ``output``, already encoded and in order. Nothing is raised for a peer's fault:
-the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
+(pongs, close frames) collects in ``output``, already encoded and in order, for ``take_output``. Nothing is raised for a
+peer's fault: the machine fails the connection (7.1.7), keeps the cause, and ignores whatever comes after.
 
 With permessage-deflate (RFC 7692) a message whose first frame has RSV1 set is inflated as it comes, and ours are
 compressed where that makes them shorter.
@@ -29,7 +29,7 @@ without, nothing on the hot path asks for them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from operator import index
 
@@ -172,7 +172,8 @@ class WebSocket:
         self.has_unmasked = False
         self.state = State.OPEN
         self.messages = _NO_MESSAGES
-        self.output: list[bytes] = []
+        #: What must be written, in order; None, or nothing, for most of a connection's time.
+        self.output: list[bytes] | None = None
         #: The payload of our ping that the peer has not answered yet.
         self.ping_payload: bytes | None = None
         #: Deliver the next message as Pieces while it arrives; goes back to False with the final piece.
@@ -476,7 +477,7 @@ class WebSocket:
             self.tap("=", self.close_code or 0, self.close_reason.encode())
         self.finished = self._is_deaf = True
         self._forget()
-        self.output.clear()  # the peer is gone
+        self.output = None  # the peer is gone
 
     # Sending
 
@@ -596,13 +597,24 @@ class WebSocket:
         if self._assembler is not None:
             self._assembler.drop()
 
+    def take_output(self) -> Iterable[bytes]:
+        """Return the frames that must be written, in order, and forget them."""
+        output, self.output = self.output, None
+        return output or ()
+
+    def _add_output(self, frame: bytes) -> None:
+        if self.output is None:
+            self.output = [frame]
+        else:
+            self.output.append(frame)
+
     def _put_control(self, opcode: int, payload: bytes) -> None:
-        self.output.append(frames.encode(opcode, payload))
+        self._add_output(frames.encode(opcode, payload))
         if self.is_watched:
             self._note_sent(opcode, payload)
 
     def _put_close(self, frame: bytes) -> None:
-        self.output.append(frame)
+        self._add_output(frame)
         self.close_sent = True
         if self.is_watched:
             self._note_sent(CLOSE, frame[2:])

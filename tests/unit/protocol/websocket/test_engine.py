@@ -96,8 +96,7 @@ def drive(
             opcode, payload = engine.messages.popleft()[:2]
             outcome.messages.append((opcode, payload))
         engine.settle()
-        outcome.output += b"".join(engine.output)
-        engine.output.clear()
+        outcome.output += b"".join(engine.take_output())
     outcome.close = engine.close_code
     return outcome
 
@@ -831,7 +830,7 @@ def test_a_connection_failed_by_its_owner_stays_so_when_it_is_settled() -> None:
 def test_settling_without_an_ending_does_nothing() -> None:
     engine = WebSocket(LIMIT)
     engine.settle()
-    assert (engine.state, engine.finished, engine.output) == (State.OPEN, False, [])
+    assert (engine.state, engine.finished, engine.output) == (State.OPEN, False, None)
 
 
 # Streaming
