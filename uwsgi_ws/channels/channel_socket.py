@@ -15,13 +15,13 @@ import os
 from typing import Any
 
 from gevent import getcurrent
-from gevent.pool import Pool
 from gevent.socket import socket as GeventSocket
 
 from uwsgi_ws.channels.bus import Bus
 from uwsgi_ws.channels.records import COUNT, KEEPING, UNCOMPRESSED, Decoder, Record
 from uwsgi_ws.errors import ChannelError
 from uwsgi_ws.hub.own import keep_socket
+from uwsgi_ws.hub.slots import Slots
 from uwsgi_ws.net.listeners import Listener
 from uwsgi_ws.net.peers import peer_uid
 from uwsgi_ws.protocol.plain import is_text
@@ -48,7 +48,7 @@ class ChannelSocket:
         self._bus = bus
         self._max_message_size = max_message_size
         # Of their own: publishing must not wait until a WebSocket ends and gives its place free.
-        self._clients = Pool(_MAX_CLIENTS)
+        self._clients = Slots(_MAX_CLIENTS)
         self._waiting: dict[Any, None] = {}  # their greenlets; the one that spoke last stands last
         self._listener = Listener(sock, self._serve, self._clients, is_shared=True)
 
@@ -59,13 +59,13 @@ class ChannelSocket:
     def stop(self) -> None:
         """Accept no client any more, and drop those that are there."""
         self._listener.stop()
-        self._clients.kill(block=False)
+        self._clients.kill()
 
     def _serve(self, client: Any, address: object) -> None:
         greenlet = getcurrent()
-        with GeventSocket(fileno=client.detach()) as sock:
-            keep_socket(sock)
-            try:
+        try:
+            with GeventSocket(fileno=client.detach()) as sock:
+                keep_socket(sock)
                 sock.settimeout(_IDLE)
                 if not self._admits(sock):
                     return
@@ -73,10 +73,11 @@ class ChannelSocket:
                 if self._clients.full():
                     self._end_idlest()
                 self._take_records(sock, greenlet)
-            except OSError:
-                pass  # the client has gone, or said nothing for too long
-            finally:
-                self._waiting.pop(greenlet, None)
+        except OSError:
+            pass  # the client has gone, or said nothing for too long
+        finally:
+            self._waiting.pop(greenlet, None)
+            self._clients.give_back(greenlet)
 
     def _admits(self, sock: GeventSocket) -> bool:
         """Refuse a client that may not publish, before it takes a place from another one."""

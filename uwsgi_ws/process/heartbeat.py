@@ -75,7 +75,7 @@ class Heartbeat:
         """
         before, self._measured = self._measured, (time.monotonic(), time.process_time(), self._server.serial_seconds)
         passed, cpu, serial = (new - old for new, old in zip(self._measured, before, strict=True))
-        places = len(self._server.pool) / self._server.pool.slots
+        places = len(self._server.pool) / self._server.pool.size
         return min(100, round(100 * max(places, max(cpu, serial) / max(passed, 0.001))))
 
     def _measure_and_beat(self) -> None:

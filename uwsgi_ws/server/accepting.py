@@ -130,7 +130,10 @@ class Accepting:
         port = str(name[1]) if isinstance(name, tuple) else ""
 
         def serve(client: Any, address: Any) -> None:
-            self._serve_client(client, address, endpoint, port, handle)
+            try:
+                self._serve_client(client, address, endpoint, port, handle)
+            finally:
+                self._clients.give_back(getcurrent())
 
         listener = Listener(
             sock,
@@ -233,7 +236,6 @@ class Accepting:
             front.run()
         finally:
             self._free_cores.append(core)
-            self._clients.give_back(getcurrent())
             if is_refused:
                 overload.refusing -= 1
                 self._hold()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from gevent import Greenlet, get_hub, getcurrent
-from gevent.pool import Pool
+from gevent import Greenlet, getcurrent
 
 from uwsgi_ws.hub.own import in_copies
+from uwsgi_ws.hub.slots import Slots
 from uwsgi_ws.request.base import Front
 
 __all__ = ["ClientGreenlet", "ClientPool", "is_serving"]
@@ -32,88 +31,42 @@ class ClientGreenlet(Greenlet):  # type: ignore[type-arg]  # generic in the stub
     spawning_stack_limit = 0
 
 
-class ClientPool(Pool):
+class ClientPool(Slots):
     """The greenlets that serve clients; its size is the number of the worker's slots."""
-
-    greenlet_class = ClientGreenlet
 
     def __init__(self, size: int) -> None:
         global _is_serving
-        super().__init__(size)
+        super().__init__(size, ClientGreenlet)
         _is_serving = True
-        self._slots = size
-        self._discard = self._discard  # type: ignore[method-assign]  # one object, which every greenlet keeps
-        self._waiting: deque[Callable[[], None]] = deque()
         self._held = 0  # slots without a greenlet
-        self._owed = 0  # how many of those the next greenlets that end leave their place in gevent's semaphore
-
-    @property
-    def slots(self) -> int:
-        """How many clients there may be."""
-        return self._slots
 
     def __len__(self) -> int:
         """Return how many clients there are."""
-        return len(self.greenlets) + self._held
+        return len(self._greenlets) + self._held
 
     def full(self) -> bool:
-        """Return whether all slots are taken; gevent's own makes four calls of it, and every response asks."""
-        return len(self.greenlets) + self._held >= self._slots
+        """Return whether all slots are taken; one call, as every response asks."""
+        return len(self._greenlets) + self._held >= self.size
 
     def hold_slot(self) -> None:
         """Take a slot for a client that needs no greenlet any more; the one that serves it ends now."""
         self._held += 1
-        if not self._semaphore.acquire(blocking=False):  # type: ignore[attr-defined]  # not in the stubs
-            self._owed += 1
 
     def free_slot(self) -> None:
         """Give back what ``hold_slot`` has taken."""
         self._held -= 1
-        if self._owed:
-            self._owed -= 1
-        else:
-            self._semaphore.release()  # type: ignore[attr-defined]
-        if self._waiting:
-            get_hub().loop.run_callback(self._call)
-
-    def when_free(self, callback: Callable[[], None]) -> None:
-        """Call ``callback`` once, in the hub, when a client has left; there must be one."""
-        self._waiting.append(callback)
-
-    @property
-    def has_waiting(self) -> bool:
-        """Whether a callback waits for a free slot."""
-        return bool(self._waiting)
+        self._note_free()
 
     def serving(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets whose client's front is known, each with it."""
-        for greenlet in list(self.greenlets):
+        for greenlet in list(self._greenlets):
             front = getattr(greenlet, "front", None)
             if front is not None:
                 yield greenlet, front
 
     def is_served(self, greenlet: Any, front: Front) -> bool:
         """Return whether a greenlet still serves the client of a front."""
-        return greenlet in self.greenlets and greenlet.front is front
-
-    def give_back(self, greenlet: Any) -> None:
-        """Free the slot of a greenlet that is about to end: others need not wait until the loop gets round to it."""
-        self._discard(greenlet)
-
-    def _discard(self, greenlet: Any) -> None:
-        """Take note that a client has left; gevent.pool.Pool's own frees the slot here."""
-        if greenlet not in self.greenlets:
-            return
-        super()._discard(greenlet)  # type: ignore[misc]  # not in the stubs
-        if self._owed and self._semaphore.acquire(blocking=False):  # type: ignore[attr-defined]
-            self._owed -= 1
-        if self._waiting:
-            get_hub().loop.run_callback(self._call)
-
-    def _call(self) -> None:
-        """Call what waits, while there are free slots."""
-        while self._waiting and not self.full():
-            self._waiting.popleft()()
+        return greenlet in self._greenlets and greenlet.front is front
 
 
 def is_serving() -> bool:

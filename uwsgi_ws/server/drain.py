@@ -93,5 +93,5 @@ class Drain:
                 websocket.close(code, _REASONS.get(code, ""))
         for detached in self._kept:
             detached.connection.close(code, _REASONS.get(code, ""))
-        self._clients.kill(Dismissed, timeout=1)
+        gevent.joinall(self._clients.kill(Dismissed), timeout=1)
         self._kept.drop()

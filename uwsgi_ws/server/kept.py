@@ -73,7 +73,7 @@ class KeptWebSockets:
         if type(connection.path) is str:  # an application may have put something else there
             connection.path = intern(connection.path)  # it is most often that of many
         self._stats.bytes_sent += request.header_bytes
-        if len(self._clients) > self._clients.slots:
+        if len(self._clients) > self._clients.size:
             # Many may come by one client of HTTP/2, whose requests share its slot.
             connection.close(CloseCode.TRY_AGAIN_LATER, "no place is free")
         self._all.add(detached)

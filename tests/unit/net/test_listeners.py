@@ -11,8 +11,8 @@ from typing import Any
 
 import gevent
 import pytest
-from gevent.pool import Pool
 
+from uwsgi_ws.hub.slots import Slots
 from uwsgi_ws.net import listeners
 from uwsgi_ws.net.listeners import Listener
 
@@ -26,7 +26,7 @@ class Waiting:
         self.client = socket.create_connection(self.sock.getsockname())
         self.failures: list[int | None] = []
         self.listener = Listener(
-            self.sock, lambda *args: None, Pool(1), when_failed=lambda error: self.failures.append(error.errno)
+            self.sock, lambda *args: None, Slots(1), when_failed=lambda error: self.failures.append(error.errno)
         )
 
 
@@ -63,13 +63,13 @@ def test_a_client_that_cannot_be_made_ready_is_closed_and_the_listener_goes_on(
     waiting: Waiting, monkeypatch: pytest.MonkeyPatch, kind: Any, failures: list[int]
 ) -> None:
     monkeypatch.setattr(listeners, "OwnSocket", kind)
-    assert waiting.listener.do_read() is None
+    assert waiting.listener._accept() is None
     waiting.client.settimeout(5)
     assert waiting.client.recv(1) == b""
     assert waiting.failures == failures
     monkeypatch.undo()
     with socket.create_connection(waiting.sock.getsockname()):
-        sock, _ = waiting.listener.do_read()
+        sock, _ = waiting.listener._accept()
         sock.close()
 
 
@@ -91,18 +91,21 @@ def test_an_error_of_one_client_is_nothing_and_any_other_is_told_and_ends_nothin
     waiting: Waiting, number: int, failures: list[int]
 ) -> None:
     waiting.listener.socket = Broken(number)
-    assert waiting.listener.do_read() is None
+    assert waiting.listener._accept() is None
     assert waiting.failures == failures
 
 
-def test_a_held_listener_accepts_again_when_it_is_let_go(waiting: Waiting) -> None:
-    calls: list[str] = []
-    listener: Any = waiting.listener
-    listener.start_accepting, listener.stop_accepting = lambda: calls.append("start"), lambda: calls.append("stop")
-    listener._start_accepting_if_started = listener.start_accepting
-    for is_held in (True, True, False, False):
-        listener.hold(is_held)
-    assert calls == ["stop", "start"]
+def test_a_listener_accepts_while_it_is_neither_held_nor_paused_and_never_after_its_stop(waiting: Waiting) -> None:
+    listener = waiting.listener
+    seen = []
+    for change in (
+        listener.start, lambda: listener.hold(True), listener.pause, listener.resume, lambda: listener.hold(False),
+        listener.pause, lambda: listener.hold(False), listener.resume, listener.stop, listener.resume,
+        lambda: listener.hold(False), listener.look_again,
+    ):  # fmt: skip
+        change()
+        seen.append(listener._watcher.active)
+    assert seen == [True, False, False, False, True, False, False, True, False, False, False, False]
 
 
 def batches(**terms: bool) -> list[int]:
@@ -112,16 +115,16 @@ def batches(**terms: bool) -> list[int]:
         sock.setblocking(False)
         for _ in range(40):
             stack.enter_context(socket.create_connection(sock.getsockname()))
-        listener = Listener(sock, lambda client, address: accepted.append(client), Pool(100), **terms)
+        listener = Listener(sock, lambda client, address: accepted.append(client), Slots(100), **terms)
         found = []
         while len(accepted) < 40:
             before = len(accepted)
-            listener._do_read()  # type: ignore[attr-defined]  # its base's, which the loop calls once a turn
+            listener._read()  # as the loop calls it once a turn
             gevent.sleep(0)
             found.append(len(accepted) - before)
-        listener._do_read()  # type: ignore[attr-defined]
+        listener._read()
         if terms:
-            assert listener.max_accept == 1  # nobody waits any more
+            assert listener._count == 1  # nobody waits any more
         for client in accepted:
             client.close()
     return found

@@ -112,16 +112,21 @@ def test_memory_cannot_be_read_without_a_descriptor() -> None:
 
 def test_a_worker_is_as_busy_as_what_it_has_least_of() -> None:
     def work() -> str:
-        from gevent import sleep, spawn
+        from gevent import getcurrent, sleep, spawn
         from gevent.event import Event
 
         server, beat = heartbeat()
         told: list[int] = []
         beat.on_beat(lambda status: told.append(status.busyness))
+
+        def stay() -> None:
+            leave.wait()
+            server.pool.give_back(getcurrent())
+
         beat.start()
         leave = Event()
         for _ in range(7):
-            server.pool.spawn(leave.wait)  # of 10 places
+            server.pool.spawn(stay)  # of 10 places
         while len(told) < 2:
             sleep(0.01)
         leave.set()
