@@ -5,7 +5,8 @@
  * Closed loop means that a connection sends its next message when an earlier one has come back, so the
  * server is always asked for as much as it can give and never for more.
  *
- *     echo       every connection keeps `depth` messages in flight; every byte that comes back is compared
+ *     echo       every connection keeps `depth` messages in flight; every byte that comes back is compared. With
+ *                limit=N a connection is reset after so many, and another one opened in its place
  *     fanout     the first `publishers` connections keep `depth` messages in flight, the server sends each to
  *                all connections; order, duplicates and losses are checked at every receiver; with socketio=1
  *                they are events of Socket.IO 5, path=/socket.io/?EIO=4&transport=websocket
@@ -32,6 +33,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -79,6 +81,7 @@ static struct {
     unsigned opening; /* at most so many connections are being opened at once */
     unsigned patience; /* how many seconds opening all of them may take */
     unsigned source;   /* which of the addresses 127.1.0.0 and above they come from; 0: the kernel's choice */
+    unsigned limit;    /* echo: how many messages of a connection; UINT_MAX: no limit */
     double seconds;
     int opcode;
     const char *path;
@@ -87,6 +90,7 @@ static struct {
     .publishers = 1,
     .depth = 1,
     .size = 32,
+    .limit = UINT_MAX,
     .opening = 64,
     .patience = 60,
     .seconds = 3,
@@ -101,6 +105,7 @@ static const struct {
     {"port", &options.port},   {"connections", &options.connections}, {"publishers", &options.publishers},
     {"depth", &options.depth}, {"size", &options.size},               {"opening", &options.opening},
     {"socketio", &options.socketio}, {"patience", &options.patience},       {"source", &options.source},
+    {"limit", &options.limit},
 };
 
 static void die(const char *format, ...) {
@@ -201,7 +206,7 @@ struct connection {
 
     unsigned due;       /* messages or requests to be sent */
     unsigned in_flight; /* echo, http: sent and not yet answered */
-    uint64_t received;  /* data messages */
+    unsigned received;  /* echo: data messages that have come */
     struct reader reader;
     char *head; /* head of a response, while it arrives */
     size_t head_length;
@@ -273,9 +278,15 @@ static void start_connection(struct connection *c) {
     c->watching_output = true;
     c->out_length = c->out_offset = c->head_length = 0;
     c->control_length = 0;
+    c->received = 0;
     c->reading_body = c->closes = false;
     memset(&c->reader, 0, sizeof c->reader);
     opening++;
+    if (options.limit != UINT_MAX) {
+        /* A socket that is closed is reset: it would hold its port for a minute, and soon there were none left. */
+        struct linger reset = {.l_onoff = 1};
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
     if (options.source) {
         struct sockaddr_in source = {.sin_family = AF_INET};
         source.sin_addr.s_addr = htonl(0x7f010000 + options.source);
@@ -315,6 +326,10 @@ static void end_connection(struct connection *c, const char *reason) {
     closed++;
     if (!failure[0])
         snprintf(failure, sizeof failure, "%s", reason);
+}
+
+static bool has_frames(const struct connection *c) {
+    return c->state == OPEN || c->state == CLOSING;
 }
 
 static void become_open(struct connection *c) {
@@ -372,7 +387,7 @@ static void set_output(struct connection *c, const uint8_t *bytes, size_t length
 }
 
 static bool next_output(struct connection *c) {
-    if (c->state == OPEN || c->state == CLOSING) {
+    if (has_frames(c)) {
         if (c->control_length) {
             memcpy(c->control_out, c->control, c->control_length);
             set_output(c, c->control_out, c->control_length);
@@ -442,7 +457,6 @@ static void frame_done(struct connection *c, uint64_t time) {
         c->state = CLOSING;
         send_control(c, CLOSE, r->small, r->small_length);
     } else if (opcode < 8 && r->header[0] & 0x80) {
-        c->received++;
         if (mode->message)
             mode->message(c, time);
         r->message_length = 0;
@@ -451,7 +465,7 @@ static void frame_done(struct connection *c, uint64_t time) {
 
 static void feed_frames(struct connection *c, const uint8_t *data, size_t length, uint64_t time) {
     struct reader *r = &c->reader;
-    while (length && c->state != UNUSED) {
+    while (length && has_frames(c)) {
         if (r->header_length < header_size(r)) {
             r->header[r->header_length++] = *data++;
             length--;
@@ -472,7 +486,7 @@ static void feed_frames(struct connection *c, const uint8_t *data, size_t length
             data += part;
             length -= part;
         }
-        if (r->frame_left == 0 && c->state != UNUSED)
+        if (r->frame_left == 0 && has_frames(c))
             frame_done(c, time);
     }
 }
@@ -561,7 +575,7 @@ static void echo_setup(void) {
 }
 
 static void send_depth(struct connection *c) {
-    c->due = options.depth;
+    c->due = options.limit < options.depth ? options.limit : options.depth;
 }
 
 static bool echo_prepare(struct connection *c) {
@@ -594,8 +608,26 @@ static void echo_message(struct connection *c, uint64_t time) {
         record_latency(time - c->sent[c->sent_first]);
     c->sent_first = (c->sent_first + 1) % options.depth;
     c->in_flight--;
-    if (running)
+    c->received++;
+    if (c->received == options.limit)
+        end_connection(c, "");
+    else if (running && c->received + c->in_flight + c->due < options.limit)
         c->due++;
+}
+
+static void echo_opened(struct connection *c) {
+    if (running)
+        send_depth(c);
+}
+
+static bool echo_ended(struct connection *c) {
+    if (c->received < options.limit)
+        return false;
+    opened--;
+    reconnects++;
+    if (running)
+        start_connection(c);
+    return true;
 }
 
 /* ---- mode: fanout ---------------------------------------------------------------------------------- */
@@ -1036,9 +1068,11 @@ static const struct mode MODES[] = {
         .name = "echo",
         .setup = echo_setup,
         .begin = send_depth,
+        .opened = echo_opened,
         .prepare = echo_prepare,
         .payload = echo_payload,
         .message = echo_message,
+        .ended = echo_ended,
     },
     {
         .name = "fanout",
@@ -1168,8 +1202,9 @@ int main(int argc, char **argv) {
     choose_mode(argv[1]);
     for (int i = 2; i < argc; i++)
         parse_option(argv[i]);
-    if (!options.port || !options.connections || !options.depth || !options.publishers)
-        die("port, connections, publishers and depth must be positive");
+    if (!options.port || !options.connections || !options.depth || !options.publishers ||
+        !options.limit)
+        die("port, connections, publishers, depth and limit must be positive");
     set_up();
 
     uint64_t began = now();

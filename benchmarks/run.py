@@ -241,10 +241,10 @@ WORKLOADS |= {
         _ECHO,
         title=f"HttpArena's echo-ws{name}",
         application="arena",
-        defaults={"connections": 512, "size": 5, "depth": depth, "path": "/ws"},
+        defaults={"connections": 512, "size": 5, "depth": 1, "path": "/ws"} | changes,
         against=("blackbull",),
     )
-    for name, depth in (("", 1), ("-pipeline", 16))
+    for name, changes in (("", {}), ("-pipeline", {"depth": 16}), ("-limited", {"limit": 10}))
 }
 WORKLOADS |= {
     "http2": Workload(
