@@ -262,7 +262,7 @@ def _run_load(
     return figures | figures_of(rest), fault.strip()
 
 
-def _make_certificate() -> None:
+def make_certificate() -> None:
     """Have a certificate for whatever server speaks TLS, once."""
     if not (BUILD_FOLDER / CERTIFICATE).exists():
         words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -days 999"
@@ -323,7 +323,7 @@ def measure(server: Server, application: str, load: Load, bench: Bench, through:
     seconds = float(load.options["seconds"])
     with contextlib.ExitStack() as stack:
         if through in ("full", "resumed"):
-            _make_certificate()
+            make_certificate()
         session, port = stack.enter_context(running(server, application, max(1000, connections + 100), bench))
         if through:
             port = stack.enter_context(haproxy_clients(port, server.through or through, bench))

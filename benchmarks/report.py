@@ -45,8 +45,8 @@ class Column:
 
 
 def values(rounds: list[dict[str, float]], key: str) -> list[float]:
-    """Return one figure of all rounds."""
-    return [figures[key] for figures in rounds]
+    """Return one figure of all rounds that have it."""
+    return [figures[key] for figures in rounds if key in figures]
 
 
 def median(results: Results, name: str, key: str) -> float | None:
@@ -57,6 +57,8 @@ def median(results: Results, name: str, key: str) -> float | None:
 
 def _cell(rounds: list[dict[str, float]], column: Column) -> str:
     all_values = values(rounds, column.key)
+    if not all_values:
+        return "-"
     text = column.show(statistics.median(all_values))
     if column.spread and len(all_values) > 1:
         text += f" ({column.show(min(all_values))}-{column.show(max(all_values))})"

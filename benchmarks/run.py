@@ -9,6 +9,7 @@ from pathlib import Path
 from harness import Bench, Failure, Load, machine, make_bench, measure, measure_http2, measure_start
 from report import Column, Results, conditions, digits, table, times, update_readme, whole, write_json
 from servers import SERVERS, Server
+from tickets import measure_tickets
 
 PURE = "uwsgi_ws pure"
 
@@ -292,6 +293,22 @@ WORKLOADS |= {
     )
     for kind in ("full", "resumed")
 }
+WORKLOADS["tls-tickets"] = Workload(
+    "TLS sessions taken up by another of two workers, and after a reload",
+    "tls-workers",
+    "tickets",
+    {"connections": 1000},
+    [
+        Column("full_cpu_us", "CPU µs/new session", whole, spread=True),
+        Column("resumed_cpu_us", "with a ticket", whole, spread=True),
+        Column("others", "answered by another worker", whole),
+        Column("others_share", "resumed, %", times(100)),
+        Column("reloaded_share", "resumed after a reload, %", times(100)),
+    ],
+    metric="resumed_cpu_us",
+    metric_title="CPU µs for a connection with a ticket",
+    against=("nginx", "uwsgi"),
+)
 
 
 def choose_servers(names: str | None, application: str, pure: bool) -> list[Server]:
@@ -318,6 +335,8 @@ def measure_or_say_why(server: Server, workload: Workload, load: Load, bench: Be
             return measure_start(server, workload.application, bench)
         if workload.mode == "h2load":
             return measure_http2(server, workload.application, load, bench)
+        if workload.mode == "tickets":
+            return measure_tickets(server, workload.application, load, bench)
         figures = measure(server, workload.application, load, bench, workload.through)
     except Failure as exc:
         return str(exc)

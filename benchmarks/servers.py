@@ -24,13 +24,15 @@ class Server:
     They are ``echo``, ``fanout``, ``channels``, ``busy``, ``http``, ``keepalive``: echo with a ping every 25 s,
     ``storm``: echo by two workers, ``instances``: ``channels`` on two servers at one port, and ``tls-echo`` and
     ``tls-fanout``: the same through TLS; ``http2``, a greeting by HTTP/2, ``http2-echo``, WebSockets through it, and
-    ``arena``, HttpArena's echo at /ws; ``detached``: connections of which nothing waits for a message.
+    ``arena``, HttpArena's echo at /ws; ``detached``: connections of which nothing waits for a message;
+    ``tls-workers``: two workers that tell their numbers through TLS.
 
     Commands run in the ``peers`` folder. ``{python}`` is this interpreter, ``{bin}`` and ``{prefix}`` its
     environment, ``{port}`` the port to listen on, ``{slots}`` how many connections at least must fit, ``{floor}`` the
     compiled floor, and ``{tls}`` a file with a certificate, ``{key}`` the one with its key. ``distributions`` must be
     installed; their versions are reported. ``load`` is what the load has to do in another way, where the server speaks
     another protocol, and ``through`` what carries it, if not what the workload says (see ``harness.measure``).
+    ``reloads`` says that it does on SIGHUP.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     load: Mapping[str, str | int] = field(default_factory=dict)
     through: str = ""
+    reloads: bool = True
 
     def argv(self, application: str, port: int, slots: int, floor: Path) -> list[str]:
         """Return the command line that serves ``application``."""
@@ -137,6 +140,7 @@ _OWN_COMMANDS = {
     "detached": _own("audience_uwsgi_ws.py"),
     "tls-echo": _own("wsgi_app.py", listen=_SECURE),
     "tls-fanout": _own("fanout_uwsgi_ws.py", listen=_SECURE),
+    "tls-workers": _own("worker_id.py", "--master --processes 2", listen=_SECURE),
     # What two instances are held against: as many workers in one, over pipes.
     "instances": _own("channels_uwsgi_ws.py", "--processes 4"),
 }
@@ -171,6 +175,10 @@ _PERL = (
     "--coroae {slots}"
 )
 
+_HYPERCORN = "{python} -m hypercorn --worker-class uvloop --bind 127.0.0.1:{port}"
+
+_GUNICORN_GEVENT = "{python} -m gunicorn --no-control-socket -k gevent -b 127.0.0.1:{port}"
+
 SERVERS = (
     Server("floor", {"echo": "{floor} {port}"}),
     Server("uwsgi_ws", _OWN_COMMANDS),
@@ -190,6 +198,7 @@ SERVERS = (
             "keepalive": _uwsgi(f"{_UWSGI_ECHO} {_PING}"),
             "http": _uwsgi(_UWSGI_ECHO),
             "tls-echo": _uwsgi(f"{_SECURE} --wsgi-file wsgi_app.py"),
+            "tls-workers": _uwsgi(f"{_SECURE} --wsgi-file worker_id.py --master --processes 2"),
             "storm": _uwsgi(f"{_UWSGI_ECHO} --master --processes 2 --listen 4096"),
             "fanout": _uwsgi("--http-socket 127.0.0.1:{port} --gevent-monkey-patch --wsgi-file fanout_uwsgi.py"),
         },
@@ -259,8 +268,12 @@ SERVERS = (
     Server("blackbull", _script("blackbull_server.py", "arena"), ("blackbull",)),
     Server(
         "hypercorn",
-        {"http2": "{python} -m hypercorn --worker-class uvloop --bind 127.0.0.1:{port} wsgi:hello:application"},
+        {
+            "http2": f"{_HYPERCORN} wsgi:hello:application",
+            "tls-workers": f"{_HYPERCORN} --workers 2 --certfile {{tls}} --keyfile {{key}} wsgi:worker_id:application",
+        },
         ("hypercorn", "h2", "uvloop"),
+        reloads=False,
     ),
     Server(
         "granian",
@@ -273,7 +286,11 @@ SERVERS = (
     ),
     Server(
         "gunicorn gevent",
-        {"http": "{python} -m gunicorn -k gevent -w 1 -b 127.0.0.1:{port} hello:application"},
+        {
+            "http": f"{_GUNICORN_GEVENT} -w 1 hello:application",
+            "tls-workers": f"{_GUNICORN_GEVENT} -w 2 --certfile {{tls}} --keyfile {{key}} worker_id:application",
+        },
         ("gunicorn", "gevent"),
     ),
+    Server("nginx", {"tls-workers": "{python} nginx_workers.py {port} {tls} {key}"}),
 )
