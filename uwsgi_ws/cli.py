@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from uwsgi_ws import __version__, _build
+from uwsgi_ws.collector import at_rest
 from uwsgi_ws.errors import OptionError
 from uwsgi_ws.hub.own import arm
 from uwsgi_ws.options import Options, help_text, ini_text, parse
@@ -133,9 +134,10 @@ def _go_to_the_background(options: Options, log: str, started_in: str) -> int:
 
 
 def _supervise(options: Options, arguments: Sequence[str], files: dict[str, bytes], started_in: str) -> int:
-    from uwsgi_ws.log import finish
-    from uwsgi_ws.process.boot import status_of
-    from uwsgi_ws.process.master import Master
+    with at_rest():
+        from uwsgi_ws.log import finish
+        from uwsgi_ws.process.boot import status_of
+        from uwsgi_ws.process.master import Master
 
     def read_options(is_a_reload: bool) -> Options:
         return parse(arguments, os.environ, is_a_reload=is_a_reload, kept=files, started_in=started_in)
@@ -152,15 +154,16 @@ def _serve(options: Options, files: dict[str, bytes], started_in: str) -> int:
     except OSError as exc:
         print(f"uwsgi_ws: cannot start: {exc.strerror}", file=sys.stderr)
         return 1
-    if options.monkey_patch:
-        from uwsgi_ws.hub.patching import patch
+    with at_rest():
+        if options.monkey_patch:
+            from uwsgi_ws.hub.patching import patch
 
-        patch()
-    # Imported this late because it imports what must be patched.
-    from uwsgi_ws.hub.shield import shield_signals
-    from uwsgi_ws.log import finish
-    from uwsgi_ws.process.alone import serve_alone
-    from uwsgi_ws.process.boot import status_of
+            patch()
+        # Imported this late because it imports what must be patched.
+        from uwsgi_ws.hub.shield import shield_signals
+        from uwsgi_ws.log import finish
+        from uwsgi_ws.process.alone import serve_alone
+        from uwsgi_ws.process.boot import status_of
 
     shield_signals()
     try:

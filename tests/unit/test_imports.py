@@ -21,7 +21,19 @@ PACKAGE = Path(__file__).resolve().parents[2] / "uwsgi_ws"
 # at the top is a room of its own.
 FLOORS = (
     (
-        *("errors", "files", "log", "loggers", "stats", "addresses", "certificates", "crontab", "users", "_build"),
+        *(
+            "errors",
+            "files",
+            "log",
+            "loggers",
+            "stats",
+            "addresses",
+            "certificates",
+            "collector",
+            "crontab",
+            "users",
+            "_build",
+        ),
         "shared",
     ),
     ("hub",),
@@ -293,6 +305,7 @@ def test_pure_rooms_import_nothing_that_acts(module: str) -> None:
 EARLY = [
     "",
     "cli",
+    "collector",
     "errors",
     "net",
     "addresses",
@@ -320,6 +333,7 @@ def test_what_is_imported_before_patching_imports_nothing_that_would_have_to_be_
         "uwsgi_ws",
         "uwsgi_ws._build",
         "uwsgi_ws.cli",
+        "uwsgi_ws.collector",
         "uwsgi_ws.errors",
         "uwsgi_ws.options",
         "uwsgi_ws.addresses",

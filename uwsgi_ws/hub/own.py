@@ -151,13 +151,13 @@ def refuse_copies() -> None:
 
 
 def note_greenlets() -> None:
-    """Take note of what waits in the hub, before ``gc.freeze`` hides it.
+    """Take note of what waits in the hub, before ``gc.freeze``, which is the caller's to call, hides it.
 
     A process forked later looks only at what has come since: to look at all objects would have it copy their pages.
     """
     hub = _current_hub()
     if hub is not None:
-        _loaded_watchers[:] = _watchers(hub.loop, gc.get_objects())
+        _loaded_watchers[:] = _watchers(hub.loop, _all_objects())
 
 
 def end_copy(error: BaseException | None = None) -> NoReturn:

@@ -34,6 +34,7 @@ from uwsgi_ws.channels.local_history import LocalHistory
 from uwsgi_ws.channels.message_log import LogMemory
 from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.channels.positions import keeper
+from uwsgi_ws.collector import at_rest
 from uwsgi_ws.companions.runner import CompanionRunner, Pool
 from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
@@ -216,10 +217,11 @@ def import_for_requests(options: Options) -> None:
     A worker may be out of descriptors then, and an import opens files. Before ``--uid`` where that is possible: the
     interpreter's own files may be root's.
     """
-    for name in uwsgi_ws.__all__:
-        getattr(uwsgi_ws, name)
-    for module in _NEEDED_BY_REQUESTS:
-        import_module(module)
+    with at_rest():
+        for name in uwsgi_ws.__all__:
+            getattr(uwsgi_ws, name)
+        for module in _NEEDED_BY_REQUESTS:
+            import_module(module)
     mimetypes.init()  # reads the system's files
     by_tls = (options.https or options.https_socket) and not options.no_http2
     if (by_tls or options.http2_socket) and find_spec("h2") is not None:

@@ -23,6 +23,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
+from uwsgi_ws.collector import at_rest
 from uwsgi_ws.hub import own
 from uwsgi_ws.log import say
 from uwsgi_ws.log.output import flush_streams
@@ -105,19 +106,21 @@ class _ForkServer:
         self._options = options
         self._companions = companions
         if options.monkey_patch:
-            from uwsgi_ws.hub.patching import patch
+            with at_rest():
+                from uwsgi_ws.hub.patching import patch
 
-            patch()
+                patch()
         name_process(options, "fork server")
         prepare(options, started_in)
         if is_a_reload:  # else the master has told the same
             tell_notes(options)
         # Not before: it imports what must be patched.
-        from uwsgi_ws.api.instance import Instance
-        from uwsgi_ws.api.signals import Signals
-        from uwsgi_ws.hub.shield import shield_signals
-        from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
-        from uwsgi_ws.shared.locks import SharedLock
+        with at_rest():
+            from uwsgi_ws.api.instance import Instance
+            from uwsgi_ws.api.signals import Signals
+            from uwsgi_ws.hub.shield import shield_signals
+            from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
+            from uwsgi_ws.shared.locks import SharedLock
 
         self._instance: Instance = Instance(common.master_pid, threads=not options.gevent)
         self._instance.signals = Signals(
@@ -134,9 +137,9 @@ class _ForkServer:
         self._applications: Applications | None = None if options.lazy_apps else load_applications(options, companions)
         if common.processes > 1:
             _warn_of_shared(_descriptors() - before, common.processes)
-        own.note_greenlets()
         # What is loaded stays. The collector need not look at it again, and so leaves the pages shared.
         gc.collect()
+        own.note_greenlets()
         gc.freeze()
 
     def take_orders(self) -> None:
