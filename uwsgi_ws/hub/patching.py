@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from importlib import metadata
-from typing import Any
+from uwsgi_ws.hub.plugins import plugins_known
 
 __all__ = ["patch"]
 
@@ -19,22 +16,6 @@ def patch() -> None:
     """
     from gevent import get_hub, monkey
 
-    with _plugins_known():
+    with plugins_known():
         monkey.patch_all()
     get_hub().loop.install_sigchld()
-
-
-@contextlib.contextmanager
-def _plugins_known() -> Iterator[None]:
-    """Have the entry points of what is installed be read once.
-
-    gevent asks for its plugins at each of some twenty steps, and each time all distributions would be looked through:
-    of a start that is a tenth, with a hundred of them.
-    """
-    read: Any = metadata.entry_points
-    known: Any = read()
-    metadata.entry_points = known.select
-    try:
-        yield
-    finally:
-        metadata.entry_points = read
