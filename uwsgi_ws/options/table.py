@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from uwsgi_ws.addresses import Address, Trusted
@@ -81,12 +81,15 @@ def _relatives(route: str, *more: str) -> tuple[str, ...]:
     return tuple(f"{route}-{kind}" for kind in (*subjects, "if", "if-not", "run", "label"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class Options:
     """The options in effect, converted and checked by `build`.
 
     Durations are seconds, sizes bytes; where uWSGI has another unit a property converts it.
     ``given`` holds the settings they were built from, in order, and ``notes`` what there is to say about them.
+
+    The methods of a dataclass would be compiled at each start, with three hundred fields in each; hence the decorator's
+    arguments, and ``__init__``.
     """
 
     ini: tuple[str, ...] = option(
@@ -1610,6 +1613,12 @@ class Options:
 
     given: tuple[Setting, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __init__(self, **values: Any) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, values.pop(each.name, each.default))
+        if values:
+            raise TypeError(f"there is no option {', '.join(values)}")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
