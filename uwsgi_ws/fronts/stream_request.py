@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Protocol
@@ -13,6 +12,7 @@ from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.peer import Peer, StreamSettings
 from uwsgi_ws.hub.poller import Receiver
 from uwsgi_ws.net.base import ClientStream, Stream
+from uwsgi_ws.protocol.http.dates import http_date
 from uwsgi_ws.protocol.http.http1 import Head, RequestParser
 from uwsgi_ws.protocol.websocket.handshake import accept_value
 from uwsgi_ws.request.base import Headers, Request
@@ -403,5 +403,5 @@ def _date_line() -> str:
     global _date
     now = int(time())
     if now != _date[0]:
-        _date = (now, f"Date: {formatdate(now, usegmt=True)}\r\n")
+        _date = (now, f"Date: {http_date(now)}\r\n")
     return _date[1]

@@ -9,12 +9,12 @@ import re
 import stat
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from typing import Any, NamedTuple
 
 from gevent import monkey
 
 from uwsgi_ws.protocol.http.conditional import select
+from uwsgi_ws.protocol.http.dates import http_date
 from uwsgi_ws.request.answers import respond_status, status_line
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
@@ -203,7 +203,7 @@ class Expiries:
                     subject = mimetypes.guess_type(file.path)[0] or ""
             if rule.pattern.search(subject):
                 begin = file.info.st_mtime if rule.since_change else time.time()
-                return (("Expires", formatdate(int(begin) + rule.seconds, usegmt=True)),)
+                return (("Expires", http_date(int(begin) + rule.seconds)),)
         return ()
 
 
@@ -303,7 +303,7 @@ def _send(request: Request, path: str, fd: int, more: Headers, encoding: str) ->
     # Each form of what is meant has a tag of its own (RFC 9110 8.8.3).
     etag = f'"{info.st_mtime_ns:x}-{size:x}{"-" if encoding else ""}{encoding}"'
     status, start, length = select(request.environ, etag, modified, size)
-    about = [("Last-Modified", formatdate(modified, usegmt=True)), ("ETag", etag), *more]
+    about = [("Last-Modified", http_date(modified)), ("ETag", etag), *more]
     if status == 304:
         request.write_head(status_line(304), about, 0)
         request.finish()

@@ -13,10 +13,10 @@ import os
 import re
 import time
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import partial
 from urllib.parse import unquote_to_bytes
 
+from uwsgi_ws.protocol.http.dates import http_date
 from uwsgi_ws.protocol.plain import wire_value
 from uwsgi_ws.routing.request import RoutedRequest
 
@@ -144,7 +144,7 @@ def _upper(name: str, request: RoutedRequest) -> str:
 
 
 def _http_time(offset: str, request: RoutedRequest) -> str:
-    return formatdate(time.time() + int(offset or 0), usegmt=True)
+    return http_date(time.time() + int(offset or 0))
 
 
 _OF_SERVER: dict[str, Callable[[RoutedRequest], str]] = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import lru_cache
 from time import time
 from typing import TypeVar
@@ -15,6 +14,7 @@ from typing import TypeVar
 from uwsgi_ws.errors import BodyError, ClientGone, RequestError
 from uwsgi_ws.fronts.http2.stream import Carrier, Http2Stream
 from uwsgi_ws.net.base import Stream
+from uwsgi_ws.protocol.http.dates import http_date
 from uwsgi_ws.protocol.http.hop_by_hop import HOP_BY_HOP
 from uwsgi_ws.protocol.http.http2 import Head
 from uwsgi_ws.request.base import Headers, Request
@@ -249,4 +249,4 @@ def _name(name: str) -> bytes:
 @lru_cache(maxsize=1)
 def _date(now: int) -> bytes:
     """Return the Date field (RFC 9110 6.6.1)."""
-    return formatdate(now, usegmt=True).encode()
+    return http_date(now).encode()
