@@ -15,7 +15,8 @@ from uwsgi_ws.options import BY_NAME, Options, Setting, parse
 from uwsgi_ws.options.setting import Findings
 from uwsgi_ws.options.table import DEFAULT_PLACES
 from uwsgi_ws.routing.backend import Timeouts
-from uwsgi_ws.routing.router import Router, RouteSettings
+from uwsgi_ws.routing.router import Router
+from uwsgi_ws.routing.settings import RouteSettings
 
 __all__ = ["Report", "check", "main", "rule_errors"]
 

@@ -5,7 +5,6 @@ The other end is ``channels.channel_socket``.
 
 from __future__ import annotations
 
-import argparse
 import socket
 import sys
 import time
@@ -123,6 +122,8 @@ def _read_line(sock: socket.socket) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Run ``python -m uwsgi_ws publish``; return the exit status."""
+    import argparse  # for this alone; applications import this module for `publish_to`
+
     parser = argparse.ArgumentParser(
         prog="python -m uwsgi_ws publish", description="Publish a message to all who have joined a channel."
     )

@@ -36,8 +36,9 @@ from uwsgi_ws.hub.shield import shield_signals
 from uwsgi_ws.log import log_by
 from uwsgi_ws.net.contexts import Certificates
 from uwsgi_ws.options import Options
-from uwsgi_ws.process.assembly import Equipment, import_for_requests, make_equipment
+from uwsgi_ws.process.assembly import Equipment, make_equipment
 from uwsgi_ws.process.limits import reason_to_go
+from uwsgi_ws.process.preloading import import_for_requests
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.worker import HURRY, RELOAD, STOP, Worker
 from uwsgi_ws.request.base import Request

@@ -5,7 +5,6 @@ Source: uWSGI's core/logging.c (``uwsgi_log_encoder_*``). Its JSON has raw contr
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import time
@@ -30,6 +29,8 @@ def encoder(step: LogEncoder) -> Encode:
         case "nl":
             return lambda line: line + b"\n"
         case "gzip":
+            import gzip
+
             return gzip.compress
         case "compress":
             return zlib.compress

@@ -5,7 +5,6 @@ The module is long because there are many rows; the machinery is in the modules 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Container, Sequence
@@ -1732,6 +1731,11 @@ class Options:
         return min(max(self.cheaper_initial, self.cheaper), self.processes)
 
     @property
+    def has_static_files(self) -> bool:
+        """Whether some requests are answered with files."""
+        return bool(self.static_map or self.static_map2 or self.check_static)
+
+    @property
     def places(self) -> int:
         """Connections that a worker serves at once."""
         return self.threads or self.gevent or DEFAULT_PLACES
@@ -1966,5 +1970,7 @@ def unknown_option(setting: Setting) -> OptionError:
     """Return the error about a setting that has no row; it suggests a name that is close, or ours for another's."""
     if setting.name in FOREIGN:
         return setting.error(f"unknown option; {FOREIGN[setting.name]}")
+    import difflib
+
     close = difflib.get_close_matches(setting.name, BY_NAME, n=1, cutoff=0.8)
     return setting.error("unknown option" + (f", did you mean {setting.spell(close[0])}?" if close else ""))

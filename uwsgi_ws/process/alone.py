@@ -16,11 +16,12 @@ from uwsgi_ws.log import hand_on_log, reopen, rotate_full, say
 from uwsgi_ws.net.pem import Contents
 from uwsgi_ws.options import Options
 from uwsgi_ws.process import hooks, systemd
-from uwsgi_ws.process.assembly import Equipment, import_for_requests, install_api, load_applications, make_equipment
+from uwsgi_ws.process.assembly import Equipment, install_api, load_applications, make_equipment
 from uwsgi_ws.process.boot import become_user, end, go_back, prepare, say_concurrency, starting, tell_notes
 from uwsgi_ws.process.keys import hand_on_files, hand_on_keys, read_keys
 from uwsgi_ws.process.naming import name_process
 from uwsgi_ws.process.pidfile import PidFile
+from uwsgi_ws.process.preloading import import_for_requests
 from uwsgi_ws.process.sockets import Sockets
 from uwsgi_ws.process.worker import RELOAD, STOP, Worker
 from uwsgi_ws.wsgi.applications import Applications

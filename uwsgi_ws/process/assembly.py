@@ -1,4 +1,7 @@
-"""Makes the parts of a worker from the options: equipment and applications, which workers may share, and server."""
+"""Makes the parts of a worker from the options: equipment and applications, which workers may share, and server.
+
+What only some options need is imported where it is made; ``preloading`` has seen to it before, if they are given.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gevent import monkey
 
-import uwsgi_ws
 from uwsgi_ws.addresses import Trusted, User
 from uwsgi_ws.api import uwsgi as api
 from uwsgi_ws.api.decorators import offer_decorators
@@ -29,13 +30,9 @@ from uwsgi_ws.certificates import SecureAddress
 from uwsgi_ws.channels.alone import Alone
 from uwsgi_ws.channels.backend import Backend
 from uwsgi_ws.channels.bus import Bus
-from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.local_history import LocalHistory
 from uwsgi_ws.channels.message_log import LogMemory
-from uwsgi_ws.channels.pipes import PipeBackend
 from uwsgi_ws.channels.positions import keeper
-from uwsgi_ws.collector import at_rest
-from uwsgi_ws.companions.runner import CompanionRunner, Pool
 from uwsgi_ws.errors import BootError, ChannelError
 from uwsgi_ws.fronts.peer import StreamSettings
 from uwsgi_ws.hub import own
@@ -54,14 +51,11 @@ from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.access_log import AccessLog, Selection
 from uwsgi_ws.request.admission import Admission, ConnectionLimiter, ConnectionLimits
 from uwsgi_ws.request.answers import use_error_page
-from uwsgi_ws.request.error_pages import ErrorPages
 from uwsgi_ws.request.health import HealthPath
 from uwsgi_ws.request.identity import REQUEST_ID, name_request
 from uwsgi_ws.request.mounts import PERL, Runner, run_mounted
-from uwsgi_ws.request.static import Compressed, Expiries, Rule, StaticFiles
 from uwsgi_ws.request.steps import HttpsRedirect, Step, proxies_step
-from uwsgi_ws.routing.backend import Timeouts
-from uwsgi_ws.routing.router import Router, RouteSettings
+from uwsgi_ws.routing.settings import RouteSettings
 from uwsgi_ws.server.accepting import FrontSettings
 from uwsgi_ws.server.concurrency import Concurrency
 from uwsgi_ws.server.loop import EventLoop
@@ -73,27 +67,19 @@ from uwsgi_ws.wsgi import loader
 from uwsgi_ws.wsgi.applications import Applications
 from uwsgi_ws.wsgi.current import current_request
 from uwsgi_ws.wsgi.environ import EnvironBase
-from uwsgi_ws.wsgi.kept import keeping_bodies
 
 if TYPE_CHECKING:
+    from uwsgi_ws.channels.inboxes import Inboxes
     from uwsgi_ws.channels.redis.engine import Engine
+    from uwsgi_ws.companions.runner import Pool
+    from uwsgi_ws.request.static import Compressed, Expiries, StaticFiles
+    from uwsgi_ws.routing.router import Router
 
 #: The sockets of the processes that run applications in other languages.
 Pools = Mapping[CompanionSpec, str]
 
-#: Of other packages: they import these inside functions.
-_NEEDED_BY_REQUESTS = (
-    "encodings.idna",
-    "gevent.resolver._addresses",
-    "gevent.resolver.thread",
-    "gevent.threadpool",
-    "linecache",
-    "traceback",
-)
-
 __all__ = [
     "Equipment",
-    "import_for_requests",
     "install_api",
     "load_applications",
     "make_bus",
@@ -142,7 +128,12 @@ def make_equipment(options: Options, sockets: Sockets, keys: Contents) -> Equipm
         if setting.name in ("static-map", "static-map2", "check-static"):
             _warn_of_nothing(options, setting)
     routes = RouteSettings.of(options.given)
-    router = Router(routes, Timeouts(options.http_connect_timeout, options.route_timeout)) if routes else None
+    router = None
+    if routes:
+        from uwsgi_ws.routing.backend import Timeouts
+        from uwsgi_ws.routing.router import Router
+
+        router = Router(routes, Timeouts(options.http_connect_timeout, options.route_timeout))
     proxies = None
     if options.forwarded_allow_from:
         proxies = options.checked("forwarded-allow-from", _proxies, options.forwarded_allow_from)
@@ -209,30 +200,6 @@ def _warn_of_nothing(options: Options, setting: Setting) -> None:
     if not os.path.exists(os.path.join(options.chdir2 or "", path)):
         what = f"{setting.spell(setting.name)} {text} ({setting.source})"
         say(f"*** {what}: there is no {path!r} ***")
-
-
-def import_for_requests(options: Options) -> None:
-    """Import what requests would import when they first need it.
-
-    A worker may be out of descriptors then, and an import opens files. Before ``--uid`` where that is possible: the
-    interpreter's own files may be root's.
-    """
-    with at_rest():
-        for name in uwsgi_ws.__all__:
-            getattr(uwsgi_ws, name)
-        for module in _NEEDED_BY_REQUESTS:
-            import_module(module)
-    mimetypes.init()  # reads the system's files
-    by_tls = (options.https or options.https_socket) and not options.no_http2
-    if (by_tls or options.http2_socket) and find_spec("h2") is not None:
-        import_module("uwsgi_ws.fronts.http2.front")
-    if options.otel:
-        try:
-            import_module("uwsgi_ws.request.tracing")
-            import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-        except ModuleNotFoundError as exc:
-            problem = f"OpenTelemetry needs more packages ({exc.name}): pip install 'uwsgi_ws[otel]'"
-            raise options.error("otel", problem) from None
 
 
 def install_api(options: Options, sockets: Sockets, instance: Instance, *, is_a_reload: bool) -> None:
@@ -305,6 +272,8 @@ def load_applications(options: Options, pools: Pools = MappingProxyType({})) -> 
             if own.is_copy:
                 own.end_copy(sys.exc_info()[1])
         if options.post_buffering:
+            from uwsgi_ws.wsgi.kept import keeping_bodies
+
             application = keeping_bodies(application, options.post_buffering)
         applications.add(mount, application)
         took = time.monotonic() - begun
@@ -338,6 +307,8 @@ def _pool(option: str, options: Options, pools: Pools, language: str, file: str)
     path = pools.get(CompanionSpec(language, file))
     if path is None:
         raise options.error(option, f"no process runs {file!r}")
+    from uwsgi_ws.companions.runner import Pool
+
     return Pool(file, path, PERL if language == "perl" else 0)
 
 
@@ -362,18 +333,7 @@ def make_server(
         seat: This worker's there.
     """
     lenient: frozenset[str] = frozenset().union(*options.websockets_lenient)
-    static = None
-    if options.static_map or options.static_map2 or options.check_static:
-        static = StaticFiles(
-            options.static_map,
-            options.check_static,
-            options.static_index,
-            whole_maps=options.static_map2,
-            safe=options.static_safe,
-            skipped=options.static_skip_ext,
-            expiries=_expiries(options),
-            compressed=_compressed(options),
-        )
+    static = _static_files(options)
     selection = Selection(
         client_errors=options.log_4xx,
         server_errors=options.log_5xx,
@@ -434,6 +394,8 @@ def make_server(
     acceptor = Acceptor(websocket, loop.poller, loop.timers, stats)
 
     def elsewhere(pool: Pool) -> Runner:
+        from uwsgi_ws.companions.runner import CompanionRunner
+
         return CompanionRunner(
             pool,
             options.socket_timeout,
@@ -460,6 +422,8 @@ def make_server(
         name_requests(_name_of_request)
     use_error_page(None)
     if equipment.shows_errors:
+        from uwsgi_ws.request.error_pages import ErrorPages
+
         error_pages = ErrorPages()
         steps.insert(0, error_pages.answer)
         use_error_page(error_pages.page)
@@ -523,10 +487,30 @@ def _name_of_request() -> str | None:
     return name
 
 
+def _static_files(options: Options) -> StaticFiles | None:
+    """Return what answers with files; None where no option asks for any."""
+    if not options.has_static_files:
+        return None
+    from uwsgi_ws.request.static import StaticFiles
+
+    return StaticFiles(
+        options.static_map,
+        options.check_static,
+        options.static_index,
+        whole_maps=options.static_map2,
+        safe=options.static_safe,
+        skipped=options.static_skip_ext,
+        expiries=_expiries(options),
+        compressed=_compressed(options),
+    )
+
+
 def _compressed(options: Options) -> Compressed | None:
     """Return which static files may be sent compressed; None for no file."""
     if not (options.static_gzip_all or options.static_gzip or options.static_gzip_dir or options.static_gzip_ext):
         return None
+    from uwsgi_ws.request.static import Compressed
+
     return Compressed(
         everything=options.static_gzip_all,
         prefixes=options.static_gzip_dir,
@@ -537,6 +521,8 @@ def _compressed(options: Options) -> Compressed | None:
 
 def _expiries(options: Options) -> Expiries:
     """Return what tells how long files may be kept."""
+    from uwsgi_ws.request.static import Expiries, Rule
+
     rules = []
     for what in ("", "_uri", "_path_info", "_type"):
         for since in ("", "_mtime"):
@@ -597,6 +583,8 @@ def make_bus(
         history = LocalHistory(memory, server.hub, is_used=bool(options.channel_history))
         backend = Alone(history)
         if inboxes is not None:
+            from uwsgi_ws.channels.pipes import PipeBackend
+
             backend = PipeBackend(
                 inboxes,
                 seat,

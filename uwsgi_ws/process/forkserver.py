@@ -119,7 +119,8 @@ class _ForkServer:
             from uwsgi_ws.api.instance import Instance
             from uwsgi_ws.api.signals import Signals
             from uwsgi_ws.hub.shield import shield_signals
-            from uwsgi_ws.process.assembly import import_for_requests, install_api, load_applications, make_equipment
+            from uwsgi_ws.process.assembly import install_api, load_applications, make_equipment
+            from uwsgi_ws.process.preloading import import_for_requests
             from uwsgi_ws.shared.locks import SharedLock
 
         self._instance: Instance = Instance(common.master_pid, threads=not options.gevent)

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import monkey
@@ -25,7 +25,6 @@ from uwsgi_ws.api import uwsgi as api
 from uwsgi_ws.api.instance import Instance
 from uwsgi_ws.channels.bus import use_bus
 from uwsgi_ws.channels.channel_socket import ChannelSocket
-from uwsgi_ws.channels.inboxes import Inboxes
 from uwsgi_ws.channels.message_log import LogMemory
 from uwsgi_ws.errors import BootError
 from uwsgi_ws.hub import own
@@ -37,7 +36,6 @@ from uwsgi_ws.process import hooks
 from uwsgi_ws.process.assembly import Equipment, make_bus, make_server
 from uwsgi_ws.process.attend_log import attend_log
 from uwsgi_ws.process.boot import starting
-from uwsgi_ws.process.harakiri import Harakiri
 from uwsgi_ws.process.heartbeat import Heartbeat
 from uwsgi_ws.process.own_clock import OwnClock
 from uwsgi_ws.process.signals import ignore_terminal
@@ -47,6 +45,9 @@ from uwsgi_ws.shared.status import WorkerStatus
 from uwsgi_ws.shared.websockets import OpenWebSockets
 from uwsgi_ws.stats import Stats
 from uwsgi_ws.wsgi.applications import Applications
+
+if TYPE_CHECKING:
+    from uwsgi_ws.channels.inboxes import Inboxes
 
 __all__ = ["HURRY", "RELOAD", "STOP", "Post", "Worker"]
 
@@ -132,6 +133,8 @@ class Worker:
         self._server.overload.look_for_helpers = self._others_have_room
         self.heartbeat.on_beat(lambda status: self._server.overload.look(status.rss))
         if options.harakiri or (equipment.router is not None and equipment.router.may_set_harakiri):
+            from uwsgi_ws.process.harakiri import Harakiri
+
             harakiri = Harakiri(self._server, post.worker_id, options.harakiri, websockets=options.websockets_harakiri)
             self.heartbeat.on_beat(lambda status: harakiri.sweep())
 

@@ -6,9 +6,9 @@ something anywhere; else the request gets a new one.
 
 from __future__ import annotations
 
+import os
 import re
 from contextvars import ContextVar
-from secrets import token_hex
 
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.request.steps import Handler
@@ -30,7 +30,7 @@ def name_request(request: Request, otherwise: Handler) -> None:
     environ = request.environ
     name = environ.get(KEY, "")
     if not _VALID.fullmatch(name):
-        environ[KEY] = name = token_hex(16)
+        environ[KEY] = name = os.urandom(16).hex()
     REQUEST_ID.set(name)
     otherwise(request)
     REQUEST_ID.set(None)  # after an error the server still has a line to write

@@ -3,76 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from uwsgi_ws.errors import ClientGone, OptionError, OptionErrors, RequestError
 from uwsgi_ws.hub.poller import Poller
 from uwsgi_ws.hub.timers import Timers
-from uwsgi_ws.options import BY_NAME, Setting, settings_of
+from uwsgi_ws.options import Setting
 from uwsgi_ws.request.answers import respond_error
 from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.request.steps import Handler
 from uwsgi_ws.routing.backend import Forwarder, Timeouts
 from uwsgi_ws.routing.chain import compile_chain
 from uwsgi_ws.routing.request import RoutedRequest
+from uwsgi_ws.routing.settings import RouteSettings
 from uwsgi_ws.websocket.tunnel import Tunnel
 
-__all__ = ["RouteSettings", "Router"]
+__all__ = ["Router"]
 
 _log = logging.getLogger("uwsgi_ws.routing")
-
-
-@dataclass(frozen=True, slots=True)
-class RouteSettings:
-    """The settings that give rules, each chain's in their order.
-
-    Args:
-        request: ``--route`` and its relatives (``--route-host`` ...); so the next three of theirs.
-        error: ``--error-route``.
-        response: ``--response-route``.
-        final: ``--final-route``.
-        removed_headers: ``--rem-header``.
-        added_headers: ``--add-header``.
-        collected_headers: ``--collect-header`` and ``--pull-header``.
-        has_auto_gzip: ``--http-auto-gzip``.
-    """
-
-    request: Sequence[Setting] = ()
-    error: Sequence[Setting] = ()
-    response: Sequence[Setting] = ()
-    final: Sequence[Setting] = ()
-    removed_headers: Sequence[Setting] = ()
-    added_headers: Sequence[Setting] = ()
-    collected_headers: Sequence[Setting] = ()
-    has_auto_gzip: bool = False
-
-    @classmethod
-    def of(cls, settings: Sequence[Setting]) -> RouteSettings:
-        """Return the rules among an instance's settings."""
-        switches = settings_of(settings, "http-auto-gzip")
-        return cls(
-            request=settings_of(settings, "route"),
-            error=settings_of(settings, "error-route"),
-            response=settings_of(settings, "response-route"),
-            final=settings_of(settings, "final-route"),
-            removed_headers=settings_of(settings, "rem-header"),
-            added_headers=settings_of(settings, "add-header"),
-            collected_headers=settings_of(settings, "collect-header"),
-            has_auto_gzip=bool(switches) and BY_NAME["http-auto-gzip"].value(switches[-1]),
-        )
-
-    def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
-
-    def for_every_response(self) -> Iterator[Setting]:
-        """Yield the rules for which ``--rem-header`` and ``--add-header`` stand."""
-        for setting in self.removed_headers:
-            yield Setting("response-route-run", f"remheader:{setting.value}", setting.source)
-        for setting in self.added_headers:
-            if (setting.value or "").partition(":")[0].lower() != "connection":  # that one is the server's
-                yield Setting("response-route-run", f"addheader:{setting.value}", setting.source)
 
 
 class Router:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from uwsgi_ws.hub.hub_calls import HubCalls, use_hub_calls
 from uwsgi_ws.request.acceptor import Acceptor
 from uwsgi_ws.request.base import Request
 from uwsgi_ws.server.loop import EventLoop
 from uwsgi_ws.stats import Stats
-from uwsgi_ws.threads.connection import ThreadAcceptor
-from uwsgi_ws.threads.pool import ThreadPool
 from uwsgi_ws.websocket.live import ConnectionSettings
 from uwsgi_ws.wsgi.runner import Call, run
-from uwsgi_ws.wsgi.serial import SerialExecutor
+
+if TYPE_CHECKING:
+    from uwsgi_ws.wsgi.serial import SerialExecutor
 
 __all__ = ["Concurrency"]
 
@@ -53,6 +54,9 @@ class Concurrency:
         self.has_threads = threads
         self.is_serial = serial
         if threads:
+            from uwsgi_ws.threads.connection import ThreadAcceptor
+            from uwsgi_ws.threads.pool import ThreadPool
+
             hub_calls = HubCalls(loop.hub)
             use_hub_calls(hub_calls)
             pool = ThreadPool(slots, hub_calls)
@@ -64,6 +68,8 @@ class Concurrency:
         self.call_beside = self.call_function
         self._serial: SerialExecutor | None = None
         if serial:
+            from uwsgi_ws.wsgi.serial import SerialExecutor
+
             self._serial = SerialExecutor(self.call)
             self.call, self.call_function = self._serial.run, self._serial.call
             self.acceptor.on_accept = self._serial.pass_on

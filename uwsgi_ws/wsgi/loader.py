@@ -5,10 +5,8 @@ from __future__ import annotations
 import glob
 import importlib
 import importlib.util
-import logging.config
 import os
 import sys
-from configparser import ConfigParser
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType
@@ -120,6 +118,9 @@ def load_paste(target: str, callable_name: str = "", *, has_logging: bool = Fals
     if scheme == "config" and not os.path.isfile(path):
         raise BootError(f"no file {path}")
     if has_logging and scheme == "config":
+        import logging.config
+        from configparser import ConfigParser
+
         # The section [uwsgi] may say a thing twice.
         parser = ConfigParser({"__file__": path, "here": os.path.dirname(path)}, strict=False, allow_no_value=True)
         parser.read(path)

@@ -49,6 +49,7 @@ LONGEST = 80
 def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
     module = builds[0].module
     errors, options, router = module("errors"), module("options"), module("routing.router")
+    settings_of = module("routing.settings").RouteSettings.of
     timeouts = module("routing.backend").Timeouts(1.0, 1.0)
     request = module("request.base").Request
 
@@ -107,7 +108,7 @@ def prepare(builds: Sequence[Build]) -> Callable[[bytes], None]:
                 settings.append(options.Setting(name, value, f"a:{number}"))
         try:
             built = options.build(settings)
-            routes = router.Router(router.RouteSettings.of(built.given), timeouts)
+            routes = router.Router(settings_of(built.given), timeouts)
         except (errors.OptionError, errors.OptionErrors) as exc:
             assert str(exc)
             return

@@ -18,7 +18,8 @@ from uwsgi_ws.request.base import Headers, Request
 from uwsgi_ws.routing.backend import Timeouts
 from uwsgi_ws.routing.conditions import check
 from uwsgi_ws.routing.request import RoutedRequest
-from uwsgi_ws.routing.router import Router, RouteSettings
+from uwsgi_ws.routing.router import Router
+from uwsgi_ws.routing.settings import RouteSettings
 from uwsgi_ws.routing.templates import Template
 
 ENVIRON = {
