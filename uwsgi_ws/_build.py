@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec, spec_from_file_location
@@ -43,7 +42,7 @@ def choose() -> None:
 
 def is_free_threaded() -> bool:
     """Say whether this interpreter is a build that runs threads side by side, without a global lock (PEP 703)."""
-    return bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    return "t" in sys.abiflags  # sysconfig says it, too, but would read what the interpreter was built with
 
 
 def name() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sysconfig
+import sys
 
 import pytest
 
@@ -12,8 +12,7 @@ from uwsgi_ws import _build, cli
 def test_a_free_threaded_interpreter_is_told_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known = sysconfig.get_config_var
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: 1 if name == "Py_GIL_DISABLED" else known(name))
+    monkeypatch.setattr(sys, "abiflags", "t")
     assert cli.main(["--http", "127.0.0.1:0", "--module", "missing"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("uwsgi_ws: this Python is a free-threaded build, which gevent does not support")

@@ -51,8 +51,7 @@ class Loaded(NamedTuple):
     settings: Sequence[Setting]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outside:
+class Outside(NamedTuple):
     """What the interpreter needs to know of the world.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from uwsgi_ws.errors import OptionError, OptionErrors
 
@@ -36,8 +36,7 @@ class Setting:
         return f"--{name}" if self.source == COMMAND_LINE else name
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A remark on a configuration that can be used nevertheless.
 
     Args:

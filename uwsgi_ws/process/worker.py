@@ -14,8 +14,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
 from gevent import monkey
@@ -68,8 +67,7 @@ _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_loc
 STOP, RELOAD, HURRY = "stop", "reload", "hurry"
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """A worker's position in the instance, and what it has there together with the others.
 
     Args:

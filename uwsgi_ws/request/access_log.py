@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from uwsgi_ws.log import date_format, escape, say_request
 from uwsgi_ws.log.records import text_of
@@ -18,8 +18,7 @@ from uwsgi_ws.stats import Stats
 __all__ = ["AccessLog", "Selection"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(NamedTuple):
     """Which requests have an access line when not all have one; one reason is enough.
 
     Args:

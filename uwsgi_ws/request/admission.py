@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic_ns
+from typing import NamedTuple
 
 from uwsgi_ws.errors import HandshakeError, RequestError
 from uwsgi_ws.protocol.http.grammar import check_head
@@ -72,8 +72,7 @@ class Admission:
             raise HandshakeError(403, "this Origin may not connect here")
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
+class ConnectionLimits(NamedTuple):
     """How many WebSockets all workers together allow; 0 is no limit.
 
     Args:

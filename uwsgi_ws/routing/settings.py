@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from uwsgi_ws.options import BY_NAME, Setting, settings_of
 
 __all__ = ["RouteSettings"]
 
 
-@dataclass(frozen=True, slots=True)
-class RouteSettings:
+class RouteSettings(NamedTuple):
     """The settings that give rules, each chain's in their order.
 
     Args:
@@ -50,7 +49,7 @@ class RouteSettings:
         )
 
     def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
+        return any(self)
 
     def for_every_response(self) -> Iterator[Setting]:
         """Yield the rules for which ``--rem-header`` and ``--add-header`` stand."""

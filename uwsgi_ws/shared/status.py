@@ -1,19 +1,18 @@
-"""What a worker tells the other processes of itself: a row for each number, from which all that shows it derives."""
+"""What a worker tells the other processes of itself: a row for each number, from which all that shows it derives.
 
-from __future__ import annotations
+Annotations are not postponed here: they are the rows, and as texts they would have to be compiled once more.
+"""
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple
 
 from uwsgi_ws.stats import Stats
 
 __all__ = ["ROWS", "Row", "WorkerStatus", "counted", "described", "in_words", "memory", "newest"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A number of a worker's.
 
     Args:
@@ -138,9 +137,7 @@ class WorkerStatus(NamedTuple):
 
 
 #: By the field's name.
-ROWS: dict[str, Row] = {
-    name: hint.__metadata__[0] for name, hint in get_type_hints(WorkerStatus, include_extras=True).items()
-}
+ROWS: dict[str, Row] = {name: hint.__metadata__[0] for name, hint in WorkerStatus.__annotations__.items()}
 
 
 def counted(stats: Stats) -> dict[str, int]:
