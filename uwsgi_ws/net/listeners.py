@@ -72,7 +72,11 @@ class Listener:
         when_full: Callable[[], object] = lambda: None,
         when_failed: Callable[[OSError], object] = lambda error: None,
     ) -> None:
-        self.socket: Any = sock
+        self.socket = sock
+        # The interpreter's own socket below gevent's, and what each accepted one is like: plain integers, as the
+        # properties for them make members of enumerations.
+        self._listening: Any = getattr(sock, "_sock", sock)
+        self._kind = int(sock.family), int(sock.type), sock.proto
         self.is_shared = is_shared
         self._handle = handle
         self._slots = slots
@@ -132,9 +136,8 @@ class Listener:
 
     def _accept(self) -> tuple[OwnSocket, Any] | None:
         """Accept one client; None when there is none."""
-        listening = self.socket
         try:
-            fd, address = listening._accept()
+            fd, address = self._listening._accept()
         except BlockingIOError:
             if self._takes_more:
                 self._count = 1
@@ -144,7 +147,7 @@ class Listener:
                 self._when_failed(exc)
             return None
         try:
-            sock = OwnSocket(listening.family, listening.type, listening.proto, fileno=fd)
+            sock = OwnSocket(*self._kind, fileno=fd)
         except OSError as exc:
             os.close(fd)
             self._when_failed(exc)

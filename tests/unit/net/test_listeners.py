@@ -90,7 +90,7 @@ class Broken:
 def test_an_error_of_one_client_is_nothing_and_any_other_is_told_and_ends_nothing(
     waiting: Waiting, number: int, failures: list[int]
 ) -> None:
-    waiting.listener.socket = Broken(number)
+    waiting.listener._listening = Broken(number)
     assert waiting.listener._accept() is None
     assert waiting.failures == failures
 

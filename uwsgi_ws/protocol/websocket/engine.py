@@ -76,8 +76,8 @@ class State(Enum):
     CLOSED = auto()
 
 
-#: The state as a plain global: looking a member up in its Enum takes as long as a call.
-OPEN = State.OPEN
+#: Members as plain globals: looking one up in its Enum takes as long as some calls (until Python 3.12).
+OPEN, _CLOSED = State.OPEN, State.CLOSED
 
 
 class Input(Enum):
@@ -90,6 +90,8 @@ class Input(Enum):
     FAIL = auto()
     RECEIVE_EOF = auto()
 
+
+_RECEIVE_CLOSE, _RECEIVE_EOF = Input.RECEIVE_CLOSE, Input.RECEIVE_EOF
 
 TRANSITIONS: dict[State, dict[Input, State]] = {
     State.OPEN: {
@@ -170,7 +172,7 @@ class WebSocket:
         self._takes_unmasked = takes_unmasked
         #: An unmasked frame has come, and been taken.
         self.has_unmasked = False
-        self.state = State.OPEN
+        self.state = OPEN
         self.messages = _NO_MESSAGES
         #: What must be written, in order; None, or nothing, for most of a connection's time.
         self.output: list[bytes] | None = None
@@ -459,18 +461,18 @@ class WebSocket:
             self.close_received = True
             if not self.close_sent:
                 # 5.5.1: "it typically echos the status code it received".
-                self._end(Input.RECEIVE_CLOSE, CloseCode.NO_STATUS_RECEIVED if code is None else code, reason)
+                self._end(_RECEIVE_CLOSE, CloseCode.NO_STATUS_RECEIVED if code is None else code, reason)
                 self._put_close(frames.encode_close(code))
             self.finished = True
 
     def receive_eof(self) -> None:
         """Take note that the stream has ended, by either side."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
         self.settle()
         if not self.close_received and self.cause is None:
             self.close_code, self.close_reason = int(CloseCode.ABNORMAL_CLOSURE), ""
-        self._move(Input.RECEIVE_EOF)
+        self._move(_RECEIVE_EOF)
         if self.trace is not None:
             self.trace(f"= CLOSED {self.close_code}")
         if self.tap is not None:
