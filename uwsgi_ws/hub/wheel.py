@@ -33,7 +33,8 @@ class Wheel:
 
     def __init__(self, resolution: float = 0.05) -> None:
         self._resolution = resolution
-        self._buckets: dict[int, set[Scheduled]] = {}
+        # The items of a slot are a dict's keys: it keeps their order, and lets any of them go at once.
+        self._buckets: dict[int, dict[Scheduled, None]] = {}
         self._slots: list[int] = []  # heap of the buckets' keys
 
     def schedule(self, item: Scheduled, due: float) -> bool:
@@ -50,9 +51,9 @@ class Wheel:
         item.wheel_slot = slot
         bucket = self._buckets.get(slot)
         if bucket is not None:
-            bucket.add(item)
+            bucket[item] = None
             return False
-        self._buckets[slot] = {item}
+        self._buckets[slot] = {item: None}
         heapq.heappush(self._slots, slot)
         return self._slots[0] == slot
 
@@ -61,7 +62,7 @@ class Wheel:
         slot, item.wheel_slot = item.wheel_slot, 0
         if slot:
             bucket = self._buckets[slot]
-            bucket.remove(item)
+            del bucket[item]
             if not bucket:
                 bucket.clear()  # its memory; the slot itself stays until it is due, as a heap gives up only its first
 
@@ -77,7 +78,7 @@ class Wheel:
             bucket = self._buckets[slot]
             # Taken one by one: should a tick raise, the others are still there next time.
             while bucket:
-                item = bucket.pop()
+                item, _ = bucket.popitem()
                 item.wheel_slot = 0
                 due = item.tick(now)
                 if due is not None:
