@@ -152,8 +152,8 @@ def own_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 # The summary
 
 
-def fuzz(target: str, seconds: float, seed: int, executions: int) -> Result:
-    """Fuzz one target for a while, or so many times if that is sooner; seed 0 is another one each time."""
+def fuzz(target: str, seconds: float, seed: int, most: int) -> Result:
+    """Fuzz one target for a while, or ``most`` times if that is sooner and not 0; seed 0 is another one each time."""
     for folder in (KEPT / target, CORPUS / target, FINDINGS):
         folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="uwsgi_ws-fuzz-") as temporary:
@@ -171,7 +171,7 @@ def fuzz(target: str, seconds: float, seed: int, executions: int) -> Result:
         done = own_process(
             *("--drive", target, f"-max_total_time={max(1, round(seconds))}", f"-max_len={LONGEST}", f"-seed={seed}"),
             *(f"-timeout={SLOWEST}", f"-rss_limit_mb={LARGEST}", "-print_final_stats=1", "-verbosity=1"),
-            *(f"-artifact_prefix={FINDINGS}/{target}-", f"-runs={executions or -1}"),
+            *(f"-artifact_prefix={FINDINGS}/{target}-", f"-runs={most or -1}"),
             *places,
         )
     log = done.stdout + done.stderr
@@ -221,11 +221,11 @@ def of_protocol(by_target: dict[str, dict[str, tuple[set[int], set[int]]]]) -> d
     return together
 
 
-def run(targets: Sequence[str], seconds: float, seed: int, executions: int) -> int:
+def run(targets: Sequence[str], seconds: float, seed: int, most: int) -> int:
     """Fuzz, two targets at a time, and tell what came of it; return the exit status."""
     each = 2 * seconds / max(2, len(targets))
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda target: fuzz(target, each, seed, executions), targets))
+        results = list(pool.map(lambda target: fuzz(target, each, seed, most), targets))
     covered = cover([result.target for result in results])
     findings = [result for result in results if result.finding]
     for result in results:

@@ -16,7 +16,7 @@ __all__ = ["Slots"]
 
 
 class Slots:
-    """The greenlets that take one.
+    """The greenlets that take one, and slots that are held without a greenlet.
 
     Args:
         size: How many there may be.
@@ -27,16 +27,17 @@ class Slots:
         self.size = size
         self._kind = kind
         self._greenlets: set[Any] = set()
+        self._held = 0  # slots without a greenlet
         self._waiting: deque[Callable[[], object]] = deque()
         self._watching: list[Callable[[], object]] = []
 
     def __len__(self) -> int:
         """Return how many are taken."""
-        return len(self._greenlets)
+        return len(self._greenlets) + self._held
 
     def full(self) -> bool:
-        """Return whether all are taken."""
-        return len(self) >= self.size
+        """Return whether all are taken; one call, as every response asks."""
+        return len(self._greenlets) + self._held >= self.size
 
     def spawn(self, function: Callable[..., object], *args: Any) -> Any:
         """Have ``function``, whose last act must be ``give_back``, run in a slot; return its greenlet."""
@@ -50,6 +51,15 @@ class Slots:
         self._greenlets.discard(greenlet)
         self._note_free()
 
+    def hold_slot(self) -> None:
+        """Take a slot without a greenlet, such as that of one which ends now."""
+        self._held += 1
+
+    def free_slot(self) -> None:
+        """Give back what ``hold_slot`` has taken."""
+        self._held -= 1
+        self._note_free()
+
     @property
     def has_waiting(self) -> bool:
         """Whether a callback of ``when_free`` waits."""
@@ -60,7 +70,7 @@ class Slots:
         self._waiting.append(callback)
 
     def tell_free(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` once in the hub when a slot is free that nobody of ``when_free`` has taken."""
+        """Call ``callback`` once in the hub when a slot is free, and no callback of ``when_free`` waits for it."""
         self._watching.append(callback)
 
     def _note_free(self) -> None:

@@ -55,8 +55,8 @@ class Listener:
         is_shared: Whether other processes accept from it too. Then one client is taken at a time, so that whoever
             wakes first does not take them all; more and more only while they wait in a queue.
         one_at_a_time: Take one client at a time whatever waits.
-        when_full: Called in the hub when there is no slot for a client that has come or may come. Nobody looks then
-            until a slot is free, or ``look_again``.
+        when_full: Called in the hub when a client has come, or may come, and there is no slot. The listener then looks
+            for no client until a slot is free, or until ``look_again``.
         when_failed: Called in the hub with the reason when a client could not be accepted. Unless it has called
             ``hold``, the next attempt follows at once.
     """
@@ -171,11 +171,12 @@ class Listener:
 
     def hold(self, is_held: bool) -> None:
         """Let clients wait, or accept them again; whether there is a ``pause`` is another question."""
-        self._is_held = is_held
-        if is_held:
-            self._watcher.stop()
-        else:
-            self.look_again()
+        if is_held != self._is_held:
+            self._is_held = is_held
+            if is_held:
+                self._watcher.stop()
+            else:
+                self.look_again()
 
     def stop(self) -> None:
         """Accept no client any more, for good. Those that are there go on."""

@@ -38,24 +38,6 @@ class ClientPool(Slots):
         global _is_serving
         super().__init__(size, ClientGreenlet)
         _is_serving = True
-        self._held = 0  # slots without a greenlet
-
-    def __len__(self) -> int:
-        """Return how many clients there are."""
-        return len(self._greenlets) + self._held
-
-    def full(self) -> bool:
-        """Return whether all slots are taken; one call, as every response asks."""
-        return len(self._greenlets) + self._held >= self.size
-
-    def hold_slot(self) -> None:
-        """Take a slot for a client that needs no greenlet any more; the one that serves it ends now."""
-        self._held += 1
-
-    def free_slot(self) -> None:
-        """Give back what ``hold_slot`` has taken."""
-        self._held -= 1
-        self._note_free()
 
     def serving(self) -> Iterator[tuple[Any, Front]]:
         """Yield the greenlets whose client's front is known, each with it."""

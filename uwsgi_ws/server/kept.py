@@ -83,9 +83,7 @@ class KeptWebSockets:
     def requests(self) -> Iterator[tuple[KeptRequest, Any]]:
         """Yield what is left of each request, with its WebSocket."""
         for detached in self:
-            request_id, began_at, *variables = detached.origin.split("\0")
-            environ = {"PATH_INFO": detached.connection.path, **dict(zip(_VARIABLES, variables, strict=True))}
-            yield KeptRequest(int(request_id), float(began_at), environ, detached.is_over), detached.connection
+            yield _request_of(detached), detached.connection
 
     def lend_greenlet(self, serve: Callable[[], None]) -> None:
         """See Keeper. The greenlet has nothing of the one that asks: that may be a request's."""
@@ -97,10 +95,16 @@ class KeptWebSockets:
     def let_go(self, detached: Detached) -> None:
         """See Keeper."""
         self._all.discard(detached)
-        began_at = float(detached.origin.split("\0", 2)[1])
-        self._stats.end(began_at, detached.connection.bytes_sent, detached.connection)
+        self._stats.end(_request_of(detached).began_at, detached.connection.bytes_sent, detached.connection)
         self._clients.free_slot()
 
     def drop(self) -> None:
         """End what still calls the application, as the server stops."""
         self._greenlets.kill(Dismissed, timeout=1)
+
+
+def _request_of(detached: Detached) -> KeptRequest:
+    """Return what is left of a detached connection's request."""
+    request_id, began_at, *variables = detached.origin.split("\0")
+    environ = {"PATH_INFO": detached.connection.path, **dict(zip(_VARIABLES, variables, strict=True))}
+    return KeptRequest(int(request_id), float(began_at), environ, detached.is_over)

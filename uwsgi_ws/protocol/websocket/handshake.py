@@ -37,9 +37,7 @@ def _tokens(value: str) -> list[str]:
 def is_websocket(variables: Mapping[str, str]) -> bool:
     """Say whether the request asks for a WebSocket at all, well or badly."""
     upgrade = variables.get("HTTP_UPGRADE")
-    if upgrade is None:
-        return False
-    return upgrade == "websocket" or "websocket" in _tokens(upgrade)
+    return upgrade is not None and (upgrade == "websocket" or "websocket" in _tokens(upgrade))
 
 
 def check_request(variables: Mapping[str, str], lenient: Container[str] = ()) -> tuple[str, ...]:
